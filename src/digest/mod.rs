@@ -1,0 +1,1 @@
+//! Fingerprints of what an operation was asked (contract 2).

@@ -1,0 +1,211 @@
+//! Token, scope and key: parsed once at the border.
+//!
+//! Law: a [`Key`] can only be made of a token and a scope that obey contract 1.1 and 1.2, so nothing behind
+//! the border checks them again. Its bytes are framed (length, scope, length, token), so that no two pairs
+//! share one encoding (contract 1.3). `Debug` shows lengths, never bytes (contract 10.2).
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result, ScopeFault, TokenFault};
+
+/// Most bytes of a token by the default rule (contract 1.1).
+pub const TOKEN_BYTES_DEFAULT: usize = 64;
+/// Most bytes of a token under any policy (contract 1.1).
+pub const TOKEN_BYTES_MAX: usize = 255;
+/// Most bytes of a scope (contract 1.2).
+pub const SCOPE_BYTES_MAX: usize = 255;
+
+/// Scope and token: what one operation is known by (contract 1.2). Cloning shares the bytes.
+///
+/// ```
+/// use oncekey::Key;
+///
+/// let key = Key::new("account-1", "5f0e9a")?;
+/// assert_eq!((key.scope(), key.token()), (&b"account-1"[..], "5f0e9a"));
+/// assert!(Key::new("account-1", "").is_err());
+/// # Ok::<(), oncekey::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    framed: Arc<[u8]>,
+}
+
+impl Key {
+    /// The key of `token` under `scope`, by the default rule: a token of 1 to 64 ASCII characters, a scope of 1
+    /// to 255 bytes. For a store with other limits there is `Store::key`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidToken`] and [`ErrorKind::InvalidScope`], with the rule that was broken.
+    pub fn new(scope: impl AsRef<[u8]>, token: impl AsRef<[u8]>) -> Result<Self> {
+        Self::within(scope.as_ref(), token.as_ref(), SCOPE_BYTES_MAX, TOKEN_BYTES_DEFAULT)
+    }
+
+    /// The key of `token` under `scope`, where each may have up to the given number of bytes (255 at most).
+    pub(crate) fn within(scope: &[u8], token: &[u8], scope_max: usize, token_max: usize) -> Result<Self> {
+        check_scope(scope, scope_max.min(SCOPE_BYTES_MAX))?;
+        check_token(token, token_max.min(TOKEN_BYTES_MAX))?;
+        let mut framed = Vec::with_capacity(2 + scope.len() + token.len());
+        for part in [scope, token] {
+            framed.push(u8::try_from(part.len()).expect("both were checked to have at most 255 bytes"));
+            framed.extend_from_slice(part);
+        }
+        Ok(Self { framed: framed.into() })
+    }
+
+    /// Whose token it is.
+    #[must_use]
+    pub fn scope(&self) -> &[u8] {
+        split(&self.framed).expect("a key is framed when it is made").0
+    }
+
+    /// What the client names the operation by.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        let token = split(&self.framed).expect("a key is framed when it is made").1;
+        std::str::from_utf8(token).expect("a token is ASCII")
+    }
+
+    /// The framed bytes: length of the scope, scope, length of the token, token.
+    pub(crate) fn as_framed(&self) -> &[u8] {
+        &self.framed
+    }
+
+    /// A key from framed bytes off a disk, checked in full.
+    pub(crate) fn from_framed(framed: &[u8]) -> Option<Self> {
+        let (scope, token) = split(framed)?;
+        (!scope.is_empty() && check_token(token, TOKEN_BYTES_MAX).is_ok()).then(|| Self { framed: framed.into() })
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key(scope: {} bytes, token: {} bytes)", self.scope().len(), self.token().len())
+    }
+}
+
+/// Tokens that a client (or a test) makes for itself.
+///
+/// ```
+/// let token = oncekey::Token::random();
+/// assert_eq!(token.as_str().len(), 32);
+/// assert_ne!(token, oncekey::Token::random());
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Token(String);
+
+impl Token {
+    /// 128 bits of the system's randomness as 32 hexadecimal digits.
+    ///
+    /// # Panics
+    /// Where the operating system has no randomness to give, which no supported system does.
+    #[must_use]
+    pub fn random() -> Self {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// A token that a client sent, by the default rule (contract 1.1).
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidToken`] with the rule that was broken.
+    pub fn parse(text: impl AsRef<[u8]>) -> Result<Self> {
+        check_token(text.as_ref(), TOKEN_BYTES_DEFAULT)?;
+        Ok(Self(String::from_utf8_lossy(text.as_ref()).into_owned()))
+    }
+
+    /// Its characters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Token {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token({} bytes)", self.0.len())
+    }
+}
+
+fn check_token(token: &[u8], limit: usize) -> Result<()> {
+    let fault = if token.is_empty() {
+        TokenFault::Empty
+    } else if token.len() > limit {
+        TokenFault::TooLong { measured: token.len(), limit }
+    } else if let Some(position) = token.iter().position(|byte| !byte.is_ascii()) {
+        TokenFault::NotAscii { position }
+    } else {
+        return Ok(());
+    };
+    Err(Error::from(ErrorKind::InvalidToken(fault)))
+}
+
+fn check_scope(scope: &[u8], limit: usize) -> Result<()> {
+    let fault = if scope.is_empty() {
+        ScopeFault::Empty
+    } else if scope.len() > limit {
+        ScopeFault::TooLong { measured: scope.len(), limit }
+    } else {
+        return Ok(());
+    };
+    Err(Error::from(ErrorKind::InvalidScope(fault)))
+}
+
+/// Takes framed bytes apart; `None` where the lengths do not add up.
+fn split(framed: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&scope_len, rest) = framed.split_first()?;
+    let (scope, rest) = rest.split_at_checked(usize::from(scope_len))?;
+    let (&token_len, token) = rest.split_first()?;
+    (token.len() == usize::from(token_len)).then_some((scope, token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(error: &Error) -> &ErrorKind {
+        error.kind()
+    }
+
+    #[test]
+    fn a_token_has_1_to_64_ascii_characters_1_1() {
+        assert!(Key::new("s", "x".repeat(64)).is_ok());
+        assert_eq!(
+            fault(&Key::new("s", "x".repeat(65)).unwrap_err()),
+            &ErrorKind::InvalidToken(TokenFault::TooLong { measured: 65, limit: 64 })
+        );
+        assert_eq!(fault(&Key::new("s", "").unwrap_err()), &ErrorKind::InvalidToken(TokenFault::Empty));
+        assert_eq!(
+            fault(&Key::new("s", "abé").unwrap_err()),
+            &ErrorKind::InvalidToken(TokenFault::NotAscii { position: 2 })
+        );
+    }
+
+    #[test]
+    fn moving_a_byte_from_scope_to_token_makes_another_key_1_3() {
+        assert_ne!(Key::new("ab", "c").unwrap(), Key::new("a", "bc").unwrap());
+        assert_ne!(Key::new("a", "T").unwrap(), Key::new("a", "t").unwrap());
+    }
+
+    #[test]
+    fn framed_bytes_off_a_disk_are_checked() {
+        let key = Key::new("scope", "token").unwrap();
+        assert_eq!(Key::from_framed(key.as_framed()), Some(key.clone()));
+        assert_eq!(Key::from_framed(&key.as_framed()[1..]), None);
+        assert_eq!(Key::from_framed(&[0, 1, b'x']), None);
+        assert_eq!(Key::from_framed(&[]), None);
+    }
+
+    #[test]
+    fn debug_shows_lengths_only_10_2() {
+        let shown = format!("{:?}", Key::new("canary-scope", "canary-token").unwrap());
+        assert!(!shown.contains("canary"));
+    }
+}
