@@ -1,8 +1,11 @@
 //! The embedded idempotency store: one token, one run, and every retry gets the first answer byte for byte.
 
+mod codec;
 pub mod digest;
 mod error;
 mod outcome;
+mod record;
+mod sync;
 mod time;
 mod token;
 
