@@ -3,6 +3,7 @@
 mod codec;
 pub mod digest;
 mod error;
+mod ledger;
 mod outcome;
 mod record;
 mod sync;

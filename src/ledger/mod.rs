@@ -1,0 +1,4 @@
+//! East wing.
+mod block;
+mod disk;
+mod index;
