@@ -5,7 +5,7 @@
 //! that a few hostile bytes can't ask for gigabytes (contract 10.4), and leftover bytes are an error.
 
 use bincode::config::{self, Configuration, Fixint, Limit, LittleEndian};
-use bincode::{Decode, Encode};
+pub(crate) use bincode::{Decode, Encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

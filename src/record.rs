@@ -179,6 +179,13 @@ pub(crate) struct Finished<'a> {
 }
 
 impl Finished<'_> {
+    /// What it counts for, in bytes: scope, token, metadata and body.
+    pub(crate) fn weighs(&self) -> u32 {
+        let body = if self.omitted.is_some() { self.outcome.body().len() } else { 0 };
+        let bytes = self.key.len() as u64 - 2 + self.outcome.size() - body as u64;
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+
     /// The record's bytes, still without checksum.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let body: &[u8] = if self.omitted.is_some() { &[] } else { self.outcome.body() };
@@ -342,8 +349,21 @@ impl<'a> Record<'a> {
     /// What it counts for, its scope fingerprinted under `keys`.
     pub(crate) fn weight(&self, keys: &HashKeys) -> Weight {
         let scope = &self.key()[1..1 + usize::from(self.bytes[KEY])];
-        let counted = self.bytes.len() - KEY - 2;
-        Weight { scope: keys.fingerprint(scope), bytes: u32::try_from(counted).unwrap_or(u32::MAX) }
+        Weight { scope: keys.fingerprint(scope), bytes: self.weighs() }
+    }
+
+    /// Bytes of scope, token, body and metadata, the latter without the lengths that bincode writes.
+    fn weighs(&self) -> u32 {
+        let omitted = if self.bytes[FLAGS] & FLAG_OMITTED != 0 { OMITTED_BYTES } else { 0 };
+        let parts = self.bytes.len() - KEY - 2 - omitted;
+        let lengths = if self.bytes[FLAGS] & FLAG_METADATA != 0 {
+            let tail = KEY + self.key_len + u32_at(self.bytes, BODY_LENGTH) as usize + omitted;
+            let pairs = self.bytes.get(tail..tail + 8).map_or(0, |count| u64_at(count, 0));
+            usize::try_from(pairs).unwrap_or(usize::MAX).saturating_mul(16).saturating_add(8)
+        } else {
+            0
+        };
+        u32::try_from(parts.saturating_sub(lengths)).unwrap_or(u32::MAX)
     }
 
     /// The kept outcome; `None` where the metadata does not decode.
@@ -461,7 +481,7 @@ mod tests {
         assert_eq!((replay.attempts(), replay.format()), (4, 5));
         assert_eq!((record.key(), record.digest()), (&b"\x05scope\x05token"[..], [9; 32]));
         assert_eq!((record.digest_version(), record.rules(), record.secret()), (1, 2, 3));
-        assert_eq!(u64::from(record.weight(&keys()).bytes), 10 + 4 + (8 + 8 + 12 + 8 + 10));
+        assert_eq!(record.weight(&keys()).bytes, 10 + 4 + 12 + 10);
     }
 
     #[test]

@@ -13,11 +13,14 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-pub(crate) use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+pub(crate) use crossbeam_channel::{Receiver, Sender, after, select, unbounded};
 pub(crate) use crossbeam_utils::CachePadded;
 pub(crate) use event_listener::{Event, EventListener};
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 pub(crate) use std::thread::JoinHandle;
+
+/// Rings once, after a time.
+pub(crate) type Alarm = Receiver<std::time::Instant>;
 
 /// Starts a thread of ours; the system's refusal comes back as its error kind.
 pub(crate) fn spawn(
