@@ -15,12 +15,14 @@ mod time;
 mod token;
 mod verdict;
 
-pub use digest::{DIGEST_VERSION, Digest, DigestRules, Parameters, Secret};
+pub use digest::{
+    DIGEST_VERSION, Digest, DigestRules, PARAMETER_BYTES_MAX, PARAMETER_COUNT_MAX, ParameterValue, Parameters, Secret,
+};
 pub use error::{Error, ErrorKind, Incomparable, Limit, Opaque, ParameterFault, Result, ScopeFault, TokenFault};
 pub use options::Builder;
 pub use outcome::{Class, Classifier, Omitted, Outcome, Replay, classify};
 pub use store::{
-    Answer, Completed, Executed, Guarantees, Home, InFlight, Known, OperationError, Refused, Request, Reservation,
+    Answer, Completed, Executed, Guarantees, Home, InFlight, Known, Never, OperationError, Refused, Request, Reservation,
     Stats, Store,
 };
 pub use sweep::Swept;

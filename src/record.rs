@@ -87,8 +87,6 @@ const FORGET_SCOPE: usize = FORGET_HASH + 8;
 const FORGET_WEIGHT: usize = FORGET_SCOPE + 8;
 const FORGET_END: usize = FORGET_WEIGHT + 4;
 
-/// Most bytes that a record adds to key and outcome.
-pub(crate) const OVERHEAD_BYTES: u64 = (KEY + 2 + OMITTED_BYTES) as u64;
 /// Most bytes of a record's variable tail, which bounds what decoding may allocate.
 pub(crate) const METADATA_BYTES_MAX: usize = 1 << 20;
 
@@ -98,9 +96,6 @@ pub(crate) struct Location(u64);
 
 impl Location {
     const SLOT_BITS: u32 = 16;
-    /// The number of blocks that locations can name.
-    pub(crate) const BLOCK_MAX: u64 = (1 << (64 - Self::SLOT_BITS)) - 1;
-
     pub(crate) const fn new(block: u64, slot: u16) -> Self {
         Self(block << Self::SLOT_BITS | slot as u64)
     }

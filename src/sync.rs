@@ -30,11 +30,6 @@ pub(crate) fn spawn(
     thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|error| error.kind())
 }
 
-/// Whether the calling thread is one that a panic is unwinding.
-pub(crate) fn panicking() -> bool {
-    thread::panicking()
-}
-
 /// Lets other threads go first.
 pub(crate) fn yield_now() {
     thread::yield_now();

@@ -12,4 +12,4 @@ mod timer;
 
 pub(crate) use gate::{Ended, Ending, Gate};
 pub(crate) use slots::{Phase, Slot, Slots};
-pub(crate) use timer::{Sleep, Timer};
+pub(crate) use timer::Timer;

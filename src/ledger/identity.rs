@@ -51,7 +51,7 @@ impl Identity {
         }
         let mut identity =
             Self { store, seed, born: false, epoch: 0, secrets: Vec::new(), rules: Vec::new() };
-        let own = secret.is_none().then(Secret::random);
+        let own = secret.is_none().then(Secret::random).transpose()?;
         identity.add_secret(secret.or(own.as_ref()).expect("the caller's, or else one of our own"), own.is_some())?;
         Ok(identity)
     }

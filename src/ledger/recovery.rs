@@ -15,9 +15,8 @@
 //! | a listed segment that is not sealed | sealing was cut short: read in full, sealed later |
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use super::backend::Backend;
 use super::block::Block;

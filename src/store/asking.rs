@@ -203,9 +203,9 @@ impl Shared {
         if let Some(slot) = slot.filter(|slot| slot.phase != Phase::Vacant) {
             return self.look_at_slot(slot, ask, now, seat).map(Look::Answered);
         }
-        let places = stripe.index.find(self.stripes.fingerprint(ask.hash));
-        if !places.clone().eq(stale.places.iter().copied()) {
-            return Ok(Look::Read(places.collect()));
+        let places = || stripe.index.find(self.stripes.fingerprint(ask.hash));
+        if !places().eq(stale.places.iter().copied()) {
+            return Ok(Look::Read(places().collect()));
         }
         if admission.is_none() {
             let (admitted, needed) = self.admit(ask, now)?;

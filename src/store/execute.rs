@@ -43,8 +43,11 @@ pub trait OperationError: Serialize + DeserializeOwned {
     fn class(&self) -> Class;
 }
 
-/// For operations that can't fail.
-impl OperationError for std::convert::Infallible {
+/// The error of operations that can't fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Never {}
+
+impl OperationError for Never {
     fn class(&self) -> Class {
         match *self {}
     }
@@ -82,8 +85,12 @@ where
     let result = operation(&reservation);
     let attempts = reservation.attempt();
     match written(&result)? {
-        Some(outcome) if is_too_large(&reservation, &outcome) => drop(reservation.complete_without_body(outcome)?),
-        Some(outcome) => drop(reservation.complete(outcome)?),
+        Some(outcome) if is_too_large(&reservation, &outcome) => {
+            reservation.complete_without_body(outcome)?;
+        }
+        Some(outcome) => {
+            reservation.complete(outcome)?;
+        }
         None => drop(reservation),
     }
     Ok(Executed { result, replayed: false, attempts })
@@ -107,9 +114,11 @@ where
     let attempts = reservation.attempt();
     match written(&result)? {
         Some(outcome) if is_too_large(&reservation, &outcome) => {
-            drop(reservation.complete_without_body_async(outcome).await?);
+            reservation.complete_without_body_async(outcome).await?;
         }
-        Some(outcome) => drop(reservation.complete_async(outcome).await?),
+        Some(outcome) => {
+            reservation.complete_async(outcome).await?;
+        }
         None => drop(reservation),
     }
     Ok(Executed { result, replayed: false, attempts })

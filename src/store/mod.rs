@@ -31,7 +31,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use execute::{Executed, OperationError};
+pub use execute::{Executed, Never, OperationError};
 pub use request::Request;
 pub use reservation::{Completed, Refused, Reservation};
 pub use stats::{Guarantees, Home, Stats};
@@ -162,14 +162,13 @@ impl Store {
     /// seconds for somebody else's run. The lease is renewed while the operation runs.
     ///
     /// ```
-    /// use oncekey::{Key, Parameters, Store};
-    /// use std::convert::Infallible;
+    /// use oncekey::{Key, Never, Parameters, Store};
     ///
     /// let store = Store::in_memory()?;
     /// let key = Key::new("account-1", "token-1")?;
     /// let parameters = Parameters::bytes(b"the request");
-    /// let first = store.execute(&key, &parameters, |_| Ok::<_, Infallible>(41 + 1))?;
-    /// let again = store.execute(&key, &parameters, |_| Ok::<u64, Infallible>(unreachable!()))?;
+    /// let first = store.execute(&key, &parameters, |_| Ok::<_, Never>(41 + 1))?;
+    /// let again = store.execute(&key, &parameters, |_| Ok::<u64, Never>(unreachable!()))?;
     /// assert_eq!((first.result, first.replayed), (Ok(42_u64), false));
     /// assert_eq!((again.result, again.replayed), (Ok(42), true));
     /// # Ok::<(), oncekey::Error>(())
@@ -299,7 +298,7 @@ impl Store {
         self.owner.shut()
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
+    fn shared(&self) -> &Arc<Shared> {
         &self.owner.shared
     }
 }
