@@ -254,7 +254,9 @@ mod tests {
     #[test]
     fn settings_at_their_bounds_are_accepted_and_beyond_them_refused_8_1() {
         assert!(Builder::default().checked().is_ok());
-        assert!(Builder::default().token_bytes_max(255).stripes(1).segment_bytes_max(1 << 20).checked().is_ok());
+        assert!(
+            Builder::default().token_bytes_max(255).stripes(1).segment_bytes_max(1 << 20).checked().is_ok()
+        );
         let refused = [
             Builder::default().token_bytes_max(256),
             Builder::default().token_bytes_max(0),

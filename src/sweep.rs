@@ -125,7 +125,8 @@ impl Sweep<'_> {
             }
         } else if !self.expire(&hint, swept) && self.is_known(&hint) {
             known.bytes += u64::from(hint.weight.bytes);
-            known.first_expiry = Some(known.first_expiry.map_or(hint.expires, |first| first.min(hint.expires)));
+            known.first_expiry =
+                Some(known.first_expiry.map_or(hint.expires, |first| first.min(hint.expires)));
             known.records.push(hint);
         }
     }
@@ -150,7 +151,8 @@ impl Sweep<'_> {
             let mut entries = Vec::with_capacity(group.len());
             let mut known = Vec::with_capacity(group.len());
             for hint in group.iter().filter(|hint| self.is_known(hint)) {
-                let Ok(Some(bytes)) = self.ledger.read(hint.at, |record: Record<'_>| record.bytes().to_vec()) else {
+                let Ok(Some(bytes)) = self.ledger.read(hint.at, |record: Record<'_>| record.bytes().to_vec())
+                else {
                     return Ok(false);
                 };
                 let meaning = Meaning::Finished(hint.weight);

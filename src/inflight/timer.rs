@@ -60,8 +60,7 @@ impl Drop for End {
 
 impl Timer {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        let shared =
-            Arc::new(Shared { clock, state: Mutex::new(State::default()), changed: Condvar::new() });
+        let shared = Arc::new(Shared { clock, state: Mutex::new(State::default()), changed: Condvar::new() });
         let jumped = Arc::downgrade(&shared);
         let jump: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
             if let Some(shared) = jumped.upgrade() {

@@ -93,7 +93,11 @@ enum Step {
 
 impl Backend {
     /// Begins a new, empty segment file.
-    pub(crate) fn create(file: Arc<dyn DiskFile>, identity: Identity, written: Arc<Written>) -> io::Result<Self> {
+    pub(crate) fn create(
+        file: Arc<dyn DiskFile>,
+        identity: Identity,
+        written: Arc<Written>,
+    ) -> io::Result<Self> {
         let state = State { logical: 0, ready: 0, used: 0, turn: 0, mode: Mode::Live };
         let backend = Self(Arc::new(Inner { file, identity, written, state: Mutex::new(state) }));
         backend.0.file.write(0, &ZEROS[..PAGE_BYTES as usize])?;
@@ -197,7 +201,8 @@ impl Inner {
     fn write_zeros(&self, state: &mut State, until: u64) -> io::Result<()> {
         while state.ready < until {
             let count = (until - state.ready).min(ZEROS.len() as u64);
-            self.file.write(PAGE_BYTES + state.ready, &ZEROS[..usize::try_from(count).unwrap_or(ZEROS.len())])?;
+            self.file
+                .write(PAGE_BYTES + state.ready, &ZEROS[..usize::try_from(count).unwrap_or(ZEROS.len())])?;
             self.written.zeros.fetch_add(count, Ordering::Relaxed);
             state.ready += count;
         }
@@ -251,7 +256,8 @@ impl StorageBackend for Backend {
         let state = self.0.state.lock();
         let end = offset.checked_add(out.len() as u64).filter(|end| *end <= state.logical);
         end.ok_or(IoKind::UnexpectedEof)?;
-        let on_disk = usize::try_from(state.ready.saturating_sub(offset)).unwrap_or(usize::MAX).min(out.len());
+        let on_disk =
+            usize::try_from(state.ready.saturating_sub(offset)).unwrap_or(usize::MAX).min(out.len());
         if !matches!(state.mode, Mode::Judging(_)) {
             drop(state);
             return self.0.read_padded(offset, out, on_disk);

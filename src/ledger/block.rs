@@ -198,8 +198,7 @@ mod tests {
 
     fn sample() -> Vec<u8> {
         let records = [record::control(b"first"), record::control(b"second and longer")];
-        let items: Vec<Item<'_>> =
-            (10..).zip(&records).map(|(hash, bytes)| Item { hash, bytes }).collect();
+        let items: Vec<Item<'_>> = (10..).zip(&records).map(|(hash, bytes)| Item { hash, bytes }).collect();
         encode(9, Timestamp::from_millis(3), Timestamp::from_millis(4), &items, &keys())
     }
 

@@ -46,13 +46,17 @@ impl Identity {
     pub(crate) fn new(secret: Option<&Secret>) -> Result<Self> {
         let (mut store, mut seed) = ([0; 16], [0; 32]);
         for bytes in [&mut store[..], &mut seed] {
-            let failed = |_| ErrorKind::Io { operation: "asking for randomness", kind: std::io::ErrorKind::Other };
+            let failed =
+                |_| ErrorKind::Io { operation: "asking for randomness", kind: std::io::ErrorKind::Other };
             getrandom::fill(bytes).map_err(failed)?;
         }
         let mut identity =
             Self { store, seed, born: false, epoch: 0, secrets: Vec::new(), rules: Vec::new() };
         let own = secret.is_none().then(Secret::random).transpose()?;
-        identity.add_secret(secret.or(own.as_ref()).expect("the caller's, or else one of our own"), own.is_some())?;
+        identity.add_secret(
+            secret.or(own.as_ref()).expect("the caller's, or else one of our own"),
+            own.is_some(),
+        )?;
         Ok(identity)
     }
 
@@ -62,8 +66,12 @@ impl Identity {
         self.secrets.push(SecretNote { check, own: own.then(|| *secret.as_bytes()) });
         u16::try_from(self.secrets.len()).map_err(|_| {
             let measured = self.secrets.len() as u64;
-            ErrorKind::InvalidSetting { setting: "rotate_secret", measured, rule: "called fewer than 65,536 times" }
-                .into()
+            ErrorKind::InvalidSetting {
+                setting: "rotate_secret",
+                measured,
+                rule: "called fewer than 65,536 times",
+            }
+            .into()
         })
     }
 
@@ -91,7 +99,8 @@ impl Identity {
         });
         u16::try_from(position).map_err(|_| {
             let measured = self.rules.len() as u64;
-            ErrorKind::InvalidSetting { setting: "rules", measured, rule: "changed fewer than 65,536 times" }.into()
+            ErrorKind::InvalidSetting { setting: "rules", measured, rule: "changed fewer than 65,536 times" }
+                .into()
         })
     }
 
@@ -122,7 +131,8 @@ impl Identity {
         if !bytes.starts_with(MAGIC) {
             return Err(ErrorKind::NotAStore("the identity file is none of ours").into());
         }
-        let content = bytes.len().checked_sub(CHECKSUM_BYTES).filter(|end| *end >= HEAD_BYTES).ok_or_else(damaged)?;
+        let content =
+            bytes.len().checked_sub(CHECKSUM_BYTES).filter(|end| *end >= HEAD_BYTES).ok_or_else(damaged)?;
         let (content, checksum) = bytes.split_at(content);
         if blake3::hash(content).as_bytes() != checksum {
             return Err(damaged());

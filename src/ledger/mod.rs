@@ -178,7 +178,8 @@ impl Ledger {
         let mut log = self.log.lock();
         let synced = self.sync(&mut log);
         let segments = std::mem::take(&mut *self.segments.write());
-        let closed = segments.iter().map(|own| own.close().map_err(|fault| fault.in_segment(own.number, "closing")));
+        let closed =
+            segments.iter().map(|own| own.close().map_err(|fault| fault.in_segment(own.number, "closing")));
         let closed = closed.fold(Ok(()), Result::and);
         let _ = self.stopped.set("close");
         synced.and(closed)
@@ -193,7 +194,8 @@ impl Ledger {
         let mut log = self.log.lock();
         self.rotate(&mut log, now)?;
         while self.seal_one(catalogue, now)? {}
-        let sealed: Vec<_> = self.segments().into_iter().filter(|own| own.number != log.active.number).collect();
+        let sealed: Vec<_> =
+            self.segments().into_iter().filter(|own| own.number != log.active.number).collect();
         let (number, first) = (log.active.number, log.active.first);
         // The log stays locked while the list is read; the copying itself needs no lock: sealed files don't change,
         // and their handles keep them readable even if a sweep unlinks them meanwhile.

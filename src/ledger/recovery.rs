@@ -22,9 +22,9 @@ use super::backend::Backend;
 use super::block::Block;
 use super::disk::Disk;
 use super::fault::{Fault, io_error};
+use super::files::{Maker, remove_if_there, segment_name, segment_name_new, segment_number};
 use super::hint::Hint;
 use super::identity::{self, Identity};
-use super::files::{Maker, remove_if_there, segment_name, segment_name_new, segment_number};
 use super::log::{Log, Note};
 use super::room::Room;
 use super::segment::Segment;
@@ -259,7 +259,15 @@ impl Opener<'_> {
             Ok(chunks) => {
                 let time = Timestamp::from_millis(footer.time);
                 let hints = chunks.concat();
-                Ok(Judged { segment, sealed: true, hints, time, since: time, notes: Vec::new(), blind: false })
+                Ok(Judged {
+                    segment,
+                    sealed: true,
+                    hints,
+                    time,
+                    since: time,
+                    notes: Vec::new(),
+                    blind: false,
+                })
             }
             Err(_) => self.scan(segment, true),
         }
@@ -275,8 +283,15 @@ impl Opener<'_> {
     fn scan(&self, segment: Segment, sealed: bool) -> Result<Judged> {
         let number = segment.number;
         let time = Timestamp::default();
-        let mut judged =
-            Judged { segment, sealed, hints: Vec::new(), time, since: Timestamp::MAX, notes: Vec::new(), blind: false };
+        let mut judged = Judged {
+            segment,
+            sealed,
+            hints: Vec::new(),
+            time,
+            since: Timestamp::MAX,
+            notes: Vec::new(),
+            blind: false,
+        };
         for block in judged.segment.blocks() {
             let bytes = judged.segment.with_block(block, |bytes| Ok(bytes.to_vec()));
             let bytes = bytes.map_err(|fault| fault.at_opening(number))?;

@@ -89,7 +89,11 @@ impl Segment {
 
     /// Takes up a segment to go on writing, redb's repair and check included. `backend` judges, so nothing is
     /// changed yet. `None` for the footer where the segment was not sealed.
-    pub(crate) fn take_up(number: u64, backend: Backend, keys: HashKeys) -> Result<(Self, Option<Footer>), Fault> {
+    pub(crate) fn take_up(
+        number: u64,
+        backend: Backend,
+        keys: HashKeys,
+    ) -> Result<(Self, Option<Footer>), Fault> {
         let (database, first, footer) = barrier(|| {
             let database = builder(WRITING_CACHE_BYTES, true).create_with_backend(backend.clone())?;
             let table = database.begin_read()?.open_table(TABLE)?;
@@ -104,7 +108,11 @@ impl Segment {
     }
 
     /// Opens a sealed segment to read. `NotFound` as its fault where it was never sealed.
-    pub(crate) fn open_sealed(number: u64, backend: Backend, keys: HashKeys) -> Result<(Self, Footer), Fault> {
+    pub(crate) fn open_sealed(
+        number: u64,
+        backend: Backend,
+        keys: HashKeys,
+    ) -> Result<(Self, Footer), Fault> {
         let (database, table, footer) = barrier(|| {
             let database = builder(SEALED_CACHE_BYTES, false).open_read_only_with_backend(backend.clone())?;
             let table = database.begin_read()?.open_table(TABLE)?;
@@ -158,11 +166,11 @@ impl Segment {
     /// Commits blocks under the numbers that follow the last one.
     pub(crate) fn append(&self, blocks: &[Vec<u8>], durable: bool, two_phase: bool) -> Result<(), Fault> {
         let handle = self.handle.read();
-        let Handle::Writing { database, .. } = &*handle else { return Err(Fault::Io(std::io::ErrorKind::BrokenPipe)) };
+        let Handle::Writing { database, .. } = &*handle else {
+            return Err(Fault::Io(std::io::ErrorKind::BrokenPipe));
+        };
         let last = self.last();
-        barrier(|| {
-            commit(database, durable, two_phase, (last + 1..).zip(blocks.iter().map(Vec::as_slice)))
-        })?;
+        barrier(|| commit(database, durable, two_phase, (last + 1..).zip(blocks.iter().map(Vec::as_slice))))?;
         self.last.fetch_add(blocks.len() as u64, Ordering::AcqRel);
         Ok(())
     }
@@ -231,7 +239,8 @@ impl Segment {
         barrier(|| Ok(database.close()?))?;
         self.backend.seal()?;
         let (reopened, table) = barrier(|| {
-            let reopened = builder(SEALED_CACHE_BYTES, false).open_read_only_with_backend(self.backend.clone())?;
+            let reopened =
+                builder(SEALED_CACHE_BYTES, false).open_read_only_with_backend(self.backend.clone())?;
             let table = reopened.begin_read()?.open_table(TABLE)?;
             Ok((reopened, table))
         })?;
@@ -282,7 +291,12 @@ impl Handle {
 }
 
 /// The newest view, made anew if it does not cover `block`.
-fn covering(database: &Database, view: &Mutex<Option<View>>, block: u64, last: u64) -> Result<Arc<Table>, Fault> {
+fn covering(
+    database: &Database,
+    view: &Mutex<Option<View>>,
+    block: u64,
+    last: u64,
+) -> Result<Arc<Table>, Fault> {
     let mut view = view.lock();
     let wanted = if block < HINTS { block } else { 0 };
     if let Some(held) = view.as_ref().filter(|held| held.covers >= wanted) {

@@ -137,7 +137,9 @@ impl Shared {
         parameters: &'a Parameters<'a>,
         terms: Terms,
     ) -> Result<Ask<'a>> {
-        if key.token().len() > self.options.token_bytes_max || key.scope().len() > self.options.scope_bytes_max {
+        if key.token().len() > self.options.token_bytes_max
+            || key.scope().len() > self.options.scope_bytes_max
+        {
             let (scope_max, token_max) = (self.options.scope_bytes_max, self.options.token_bytes_max);
             Key::within(key.scope(), key.token().as_bytes(), scope_max, token_max)?;
         }
@@ -264,7 +266,9 @@ impl Shared {
     /// Only a key that would run is asked whether its time, the load and the space allow it (contract 3.5, 3.8).
     fn admit<'a>(&'a self, ask: &Ask<'a>, now: Now) -> Result<(Admission<'a>, Option<u64>)> {
         let terms = &ask.terms;
-        if let Some(age) = terms.first_sent.map(|sent| now.time.since(sent)).filter(|age| *age > terms.retention) {
+        if let Some(age) =
+            terms.first_sent.map(|sent| now.time.since(sent)).filter(|age| *age > terms.retention)
+        {
             return Err(ErrorKind::Expired { age, retention: terms.retention }.into());
         }
         match self.blind.load(Ordering::Acquire) {
@@ -286,7 +290,8 @@ impl Shared {
     ) -> Asked {
         stripe.fresh += 1;
         let vacant = stripe.slots.find(ask.hash, ask.key).map(|slot| (slot.fence, slot.waiters));
-        let vacant = vacant.and_then(|(fence, waiters)| Some((stripe.slots.remove(ask.hash, fence)?, waiters)));
+        let vacant =
+            vacant.and_then(|(fence, waiters)| Some((stripe.slots.remove(ask.hash, fence)?, waiters)));
         let (gate, waiters) = vacant.map_or((None, 0), |(slot, waiters)| (slot.gate, waiters));
         let fence = self.next_fence();
         stripe.slots.insert(Slot {

@@ -146,9 +146,13 @@ where
     E: OperationError,
 {
     let (side, value) = match result {
-        Ok(value) => (VALUE, codec::write_value(value).filter(|bytes| codec::read_value::<T>(bytes).is_some())),
+        Ok(value) => {
+            (VALUE, codec::write_value(value).filter(|bytes| codec::read_value::<T>(bytes).is_some()))
+        }
         Err(error) if error.class() == Class::Retryable => return Ok(None),
-        Err(error) => (ERROR, codec::write_value(error).filter(|bytes| codec::read_value::<E>(bytes).is_some())),
+        Err(error) => {
+            (ERROR, codec::write_value(error).filter(|bytes| codec::read_value::<E>(bytes).is_some()))
+        }
     };
     let mut body = vec![side];
     body.extend(value.ok_or(ErrorKind::NotReadableBack)?);

@@ -18,7 +18,9 @@ use crate::inflight::Timer;
 use crate::ledger::{self, Directory, Disk, Ledger, Memory, Opening, Room};
 use crate::options::Builder;
 use crate::sweep::{Sweep, Swept};
-use crate::sync::{Event, JoinHandle, Mutex, Receiver, RwLock, Sender, block_on, spawn, unbounded, yield_now};
+use crate::sync::{
+    Event, JoinHandle, Mutex, Receiver, RwLock, Sender, block_on, spawn, unbounded, yield_now,
+};
 use crate::time::Chronometer;
 
 /// How often the background sweep looks.
@@ -37,13 +39,16 @@ impl Owner {
         let options = options.checked()?;
         let disk: Arc<dyn Disk> = match home {
             Some(path) => Arc::new(Directory::at(path).map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotADirectory => ErrorKind::NotAStore("the path is not a directory").into(),
+                std::io::ErrorKind::NotADirectory => {
+                    ErrorKind::NotAStore("the path is not a directory").into()
+                }
                 _ => ledger::io_error("opening the directory")(error),
             })?),
             None => Arc::new(Memory::default()),
         };
         let shared = Shared::open(options, disk, home.is_none())?;
-        let sweeper = Mutex::new(if shared.options.background_sweep { Some(sweeper(&shared)?) } else { None });
+        let sweeper =
+            Mutex::new(if shared.options.background_sweep { Some(sweeper(&shared)?) } else { None });
         Ok(Self { shared, sweeper })
     }
 
@@ -232,7 +237,9 @@ impl Shared {
     pub(super) fn rotate_secret(&self, secret: &Secret) -> Result<()> {
         self.check_open()?;
         let mut engine = self.engine.write();
-        let Some(engine) = engine.as_mut() else { return Err(ErrorKind::Stopped { operation: "reopening" }.into()) };
+        let Some(engine) = engine.as_mut() else {
+            return Err(ErrorKind::Stopped { operation: "reopening" }.into());
+        };
         engine.ledger.rotate_secret(secret)?;
         let mut secrets = engine.comparer.secrets.clone();
         secrets.push(Some(secret.clone()));

@@ -121,10 +121,7 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// As `Store::execute`.
-    pub fn execute<T, E>(
-        self,
-        operation: impl FnOnce(&Reservation) -> Result<T, E>,
-    ) -> Result<Executed<T, E>>
+    pub fn execute<T, E>(self, operation: impl FnOnce(&Reservation) -> Result<T, E>) -> Result<Executed<T, E>>
     where
         T: Serialize + DeserializeOwned,
         E: OperationError,

@@ -256,12 +256,8 @@ impl Reservation {
             };
             let bytes = record.encode();
             let weight = Weight { scope: shared.scope_hash(&self.key), bytes: record.weighs() };
-            let entry = Entry {
-                hash: self.hash,
-                bytes,
-                expires: replay.expires,
-                meaning: Meaning::Finished(weight),
-            };
+            let entry =
+                Entry { hash: self.hash, bytes, expires: replay.expires, meaning: Meaning::Finished(weight) };
             let ended = Ended::new(self.digest, replay);
             let tag = Tag { hash: self.hash, fence: self.fence, gate, weight, ended };
             let sent = engine.queue.send(Job { entry, durable: !self.terms.relaxed, tag });

@@ -87,7 +87,8 @@ impl Store {
     /// Asks, and waits for at most `limit` while the answer is *in flight*.
     pub(super) async fn answer_within(&self, ask: &Ask<'_>, limit: Duration) -> Result<Answer> {
         let shared = self.shared();
-        let until = if limit.is_zero() { None } else { Some(shared.chronometer.now().tick.saturating_add(limit)) };
+        let until =
+            if limit.is_zero() { None } else { Some(shared.chronometer.now().tick.saturating_add(limit)) };
         let mut open = until.is_some();
         loop {
             let (view, seat) = match shared.ask(ask, open)? {

@@ -15,9 +15,11 @@
 //! Kinds 3 to 15 and the flags 4 to 128 are reserved (durable starts, releases, checkpoints, settled keys, the
 //! caller's transactions, parameter names); a reader that meets one says *newer format*.
 
-use std::hash::Hasher;
+mod keys;
+mod place;
 
-use siphasher::sip::SipHasher13;
+pub(crate) use keys::HashKeys;
+pub(crate) use place::Location;
 
 use crate::codec;
 use crate::outcome::{Omitted, Outcome, Replay};
@@ -89,65 +91,6 @@ const FORGET_END: usize = FORGET_WEIGHT + 4;
 
 /// Most bytes of a record's variable tail, which bounds what decoding may allocate.
 pub(crate) const METADATA_BYTES_MAX: usize = 1 << 20;
-
-/// The place of a record in the log: the block's number and the record's position in it. Never 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Location(u64);
-
-impl Location {
-    const SLOT_BITS: u32 = 16;
-    pub(crate) const fn new(block: u64, slot: u16) -> Self {
-        Self(block << Self::SLOT_BITS | slot as u64)
-    }
-
-    pub(crate) const fn from_u64(bits: u64) -> Self {
-        Self(bits)
-    }
-
-    pub(crate) const fn as_u64(self) -> u64 {
-        self.0
-    }
-
-    pub(crate) const fn block(self) -> u64 {
-        self.0 >> Self::SLOT_BITS
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "the lower 16 bits are wanted")]
-    pub(crate) const fn slot(self) -> u16 {
-        self.0 as u16
-    }
-}
-
-/// The keys that checksums and fingerprints are made under: an outsider can't predict either (contract 10.3).
-#[derive(Clone, Copy)]
-pub(crate) struct HashKeys {
-    checksum: (u64, u64),
-    fingerprint: (u64, u64),
-}
-
-impl HashKeys {
-    /// Both keys, derived from a store's seed.
-    pub(crate) fn derive(seed: &[u8; 32]) -> Self {
-        let bytes = blake3::derive_key("oncekey 2026 v1: checksum and fingerprint keys", seed);
-        let word = |at: usize| u64_at(&bytes, at);
-        Self { checksum: (word(0), word(8)), fingerprint: (word(16), word(24)) }
-    }
-
-    /// The checksum of `parts`, at a place.
-    pub(crate) fn checksum(&self, place: u64, parts: &[&[u8]]) -> u64 {
-        let mut hasher = SipHasher13::new_with_keys(self.checksum.0, self.checksum.1);
-        hasher.write_u64(place);
-        for part in parts {
-            hasher.write(part);
-        }
-        hasher.finish()
-    }
-
-    /// The fingerprint of a key's framed bytes (or of a scope): where it is looked for, never what it is.
-    pub(crate) fn fingerprint(&self, bytes: &[u8]) -> u64 {
-        SipHasher13::new_with_keys(self.fingerprint.0, self.fingerprint.1).hash(bytes)
-    }
-}
 
 /// What a finished record counts for (contract 8.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -438,116 +381,4 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn keys() -> HashKeys {
-        HashKeys::derive(&[7; 32])
-    }
-
-    fn sample(outcome: &Outcome, omitted: Option<Omitted>, at: Location) -> Vec<u8> {
-        let mut bytes = Finished {
-            key: b"\x05scope\x05token",
-            digest: &[9; 32],
-            digest_version: 1,
-            rules: 2,
-            secret: 3,
-            completed: Timestamp::from_millis(1000),
-            expires: Timestamp::from_millis(2000),
-            attempts: 4,
-            format: 5,
-            outcome,
-            omitted,
-        }
-        .encode();
-        seal(&mut bytes, at, &keys());
-        bytes
-    }
-
-    #[test]
-    fn what_was_encoded_is_replayed_byte_for_byte_3_3() {
-        let at = Location::new(7, 3);
-        let outcome = Outcome::http(201, "made").with_metadata("Content-Type", "text/plain");
-        let bytes = sample(&outcome, None, at);
-        let record = Record::open(&bytes, at, &keys()).unwrap();
-        let replay = record.replay().unwrap();
-        assert_eq!(replay.outcome(), &outcome);
-        assert_eq!((replay.attempts(), replay.format()), (4, 5));
-        assert_eq!((record.key(), record.digest()), (&b"\x05scope\x05token"[..], [9; 32]));
-        assert_eq!((record.digest_version(), record.rules(), record.secret()), (1, 2, 3));
-        assert_eq!(record.weight(&keys()).bytes, 10 + 4 + 12 + 10);
-    }
-
-    #[test]
-    fn an_omitted_body_leaves_its_length_and_digest_4_5() {
-        let at = Location::new(1, 0);
-        let omitted = Omitted { bytes: 9_000_000, digest: [1; 32] };
-        let bytes = sample(&Outcome::http(200, "dropped"), Some(omitted), at);
-        let replay = Record::open(&bytes, at, &keys()).unwrap().replay().unwrap();
-        assert_eq!((replay.omitted(), replay.outcome().body()), (Some(omitted), &b""[..]));
-    }
-
-    #[test]
-    fn a_record_read_at_another_place_is_damage_5_9() {
-        let bytes = sample(&Outcome::new("x"), None, Location::new(1, 0));
-        assert_eq!(Record::open(&bytes, Location::new(1, 1), &keys()).err(), Some(Unreadable::Damaged));
-    }
-
-    #[test]
-    fn a_kind_of_a_newer_library_is_told_apart_from_damage_5_6() {
-        let at = Location::new(1, 0);
-        let mut bytes = sample(&Outcome::new("x"), None, at);
-        bytes[KIND] = 3;
-        seal(&mut bytes, at, &keys());
-        assert_eq!(Record::open(&bytes, at, &keys()).err(), Some(Unreadable::Newer));
-    }
-
-    #[test]
-    fn forgetting_and_control_come_back_as_they_were() {
-        let at = Location::new(2, 0);
-        let note = Forgotten {
-            time: Timestamp::from_millis(5),
-            target: Location::new(1, 2),
-            hash: 77,
-            weight: Weight { scope: 8, bytes: 9 },
-        };
-        let mut bytes = note.encode();
-        seal(&mut bytes, at, &keys());
-        assert_eq!(Record::open(&bytes, at, &keys()).unwrap().forgotten(), Some(note));
-        let mut bytes = control(b"hello");
-        seal(&mut bytes, at, &keys());
-        assert_eq!(Record::open(&bytes, at, &keys()).unwrap().control(), b"hello");
-    }
-
-    proptest! {
-        #[test]
-        fn any_changed_bit_is_damage_5_9(body in proptest::collection::vec(any::<u8>(), 0..80), at in 0usize..10_000) {
-            let place = Location::new(3, 1);
-            let mut bytes = sample(&Outcome::http(200, body).with_metadata("a", "b"), None, place);
-            let bit = at % (bytes.len() * 8);
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            prop_assert!(Record::open(&bytes, place, &keys()).is_err());
-        }
-
-        #[test]
-        fn no_bytes_make_the_reader_panic_10_4(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let place = Location::new(3, 1);
-            prop_assert!(Record::open(&bytes, place, &keys()).is_err());
-            let mut sealed = bytes;
-            if sealed.len() >= PREFIX_BYTES {
-                let length = length(&sealed).to_le_bytes();
-                put(&mut sealed, LENGTH, &length);
-                sealed[KIND] = [1, 2, 16][usize::from(sealed[KIND]) % 3];
-                sealed[FLAGS] &= FLAGS_KNOWN;
-                seal(&mut sealed, place, &keys());
-                if let Ok(record) = Record::open(&sealed, place, &keys()) {
-                    if record.kind() == Kind::Finished {
-                        let _ = record.replay();
-                        let _ = record.weight(&keys());
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;
