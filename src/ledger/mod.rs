@@ -114,10 +114,10 @@ impl Ledger {
         let mut newest = None;
         for at in places {
             let matching = |record: Record<'_>| (record.key() == key).then(|| use_it(*at, record));
-            if let Some(Some(found)) = self.read(*at, matching)? {
-                if newest.as_ref().is_none_or(|(other, _)| other < at) {
-                    newest = Some((*at, found));
-                }
+            if let Some(Some(found)) = self.read(*at, matching)?
+                && newest.as_ref().is_none_or(|(other, _)| other < at)
+            {
+                newest = Some((*at, found));
             }
         }
         Ok(newest.map(|(_, found)| found))

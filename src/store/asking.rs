@@ -336,7 +336,7 @@ impl Shared {
         let found = newest.transpose()?.unwrap_or(Found::Nothing(Stale::default()));
         Ok(match found {
             Found::Nothing(stale) => Found::Nothing(Stale { places, ..stale }),
-            kept => kept,
+            Found::Kept(replay) => Found::Kept(replay),
         })
     }
 

@@ -292,7 +292,6 @@ impl Store {
     ///
     /// # Errors
     /// What syncing and closing the files says.
-    #[expect(clippy::needless_pass_by_value, reason = "a closed store is of no use to its caller")]
     pub fn close(self, limit: Duration) -> Result<()> {
         self.shared().wait_for_holders(limit);
         self.owner.shut()
