@@ -98,8 +98,12 @@ pub(crate) fn open(
     // Everything is sound: from here on files are changed.
     identity.epoch += 1;
     identity.save(&**disk)?;
-    for own in judged.iter().filter(|own| !own.sealed) {
+    for own in judged.iter().filter(|own| !own.segment.is_sealed()) {
         own.segment.backend().go_live().map_err(io_error("repairing a segment"))?;
+        if own.sealed {
+            let finished = own.segment.finish_seal();
+            finished.map_err(|fault| fault.in_segment(own.segment.number, "sealing a segment"))?;
+        }
     }
     opener.remove_leftovers(&judged)?;
     let (epoch, rules) = (identity.epoch, identity.all_rules());

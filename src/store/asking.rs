@@ -166,7 +166,7 @@ impl Shared {
             Err(error) if error.is_mismatch() => count(&self.counters.mismatches),
             Err(_) => count(&self.counters.refused),
         }
-        if asked.is_err() && seat {
+        if asked.is_err() {
             self.pass_on(ask);
         }
         asked
