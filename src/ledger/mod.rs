@@ -43,7 +43,7 @@ pub(crate) use fault::io_error;
 pub(crate) use hint::Hint;
 pub(crate) use index::Index;
 pub(crate) use log::{Entry, Log, Meaning};
-pub(crate) use recovery::{Opening, open};
+pub(crate) use recovery::{Opening, open, open_sealed};
 pub(crate) use room::Room;
 pub(crate) use segment::Segment;
 pub(crate) use writer::{Job, run as run_writer};

@@ -192,6 +192,20 @@ fn adopt(ledger: &Ledger, catalogue: &dyn Catalogue, hint: &Hint) {
     catalogue.insert(hint.hash, hint.at, hint.weight);
 }
 
+/// A sealed segment and its hints.
+pub(crate) type Sealed = (Segment, Vec<Hint>);
+
+/// The sealed segments of the store on `disk` with their hints, oldest first, and the keys to read them by. Takes no
+/// lock and changes nothing: what is sealed never changes, and may go while this is read.
+pub(crate) fn open_sealed(disk: &dyn Disk) -> Result<(Vec<Sealed>, HashKeys)> {
+    let none = || ErrorKind::NotAStore("it holds no identity of a store");
+    let identity = Identity::load(disk)?.ok_or_else(none)?;
+    let keys = HashKeys::derive(&identity.seed);
+    let opener = Opener { disk, maker: Maker::new(identity.store, keys, false) };
+    let sealed = opener.numbers()?.into_iter().filter_map(|number| opener.judge_sealed(number).ok());
+    Ok((sealed.map(|own| (own.segment, own.hints)).collect(), keys))
+}
+
 /// Reads a store's files without changing one.
 struct Opener<'a> {
     disk: &'a dyn Disk,
