@@ -122,7 +122,7 @@ fn any_waiter_may_become_the_holder_and_the_model_says_who_else_3_7() {
 #[test]
 fn time_answers_waiters_one_moment_after_the_other_3_7_4_4() {
     let (mut model, key, _) = running(Settings { lease: 10 * SECOND, ..Settings::default() });
-    let impatient = waiting(model.wait(&key, ask("a"), 10 * SECOND - SECOND / 1000));
+    let impatient = waiting(model.wait(&key, ask("a"), SECOND / 1000 * 9_999));
     let second = waiting(model.wait(&key, ask("a"), 15 * SECOND));
     let third = waiting(model.wait(&key, ask("a"), 15 * SECOND));
     model.advance(100 * SECOND);
@@ -203,10 +203,11 @@ fn debug_shows_no_bytes_of_the_caller_10_2() {
 struct Chance(u64);
 
 impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
+    fn below(&mut self, bound: u16) -> u16 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        ((mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB) >> 33) % bound
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB) >> 33;
+        u16::try_from(mixed % u64::from(bound)).expect("it is below a u16")
     }
 
     fn coin(&mut self) -> bool {
@@ -216,18 +217,18 @@ impl Chance {
 
 fn small(chance: &mut Chance) -> Settings {
     Settings {
-        retention: SECOND * u32::try_from(chance.below(9)).unwrap(),
-        lease: SECOND * u32::try_from(chance.below(4)).unwrap(),
+        retention: SECOND * u32::from(chance.below(9)),
+        lease: SECOND * u32::from(chance.below(4)),
         relaxed: chance.coin(),
         outcome_bytes_max: 8,
-        declared_outcome_bytes: chance.below(9),
-        live_reservations_max: 1 + chance.below(4),
-        live_reservations_per_scope_max: chance.coin().then(|| 1 + chance.below(3)),
-        waiters_per_key_max: 1 + chance.below(3),
-        kept_records_max: chance.coin().then(|| 1 + chance.below(4)),
-        kept_bytes_max: chance.coin().then(|| 20 + chance.below(40)),
-        kept_records_per_scope_max: chance.coin().then(|| 1 + chance.below(3)),
-        kept_bytes_per_scope_max: chance.coin().then(|| 20 + chance.below(20)),
+        declared_outcome_bytes: u64::from(chance.below(9)),
+        live_reservations_max: u64::from(1 + chance.below(4)),
+        live_reservations_per_scope_max: chance.coin().then(|| u64::from(1 + chance.below(3))),
+        waiters_per_key_max: u64::from(1 + chance.below(3)),
+        kept_records_max: chance.coin().then(|| u64::from(1 + chance.below(4))),
+        kept_bytes_max: chance.coin().then(|| u64::from(20 + chance.below(40))),
+        kept_records_per_scope_max: chance.coin().then(|| u64::from(1 + chance.below(3))),
+        kept_bytes_per_scope_max: chance.coin().then(|| u64::from(20 + chance.below(20))),
         ..Settings::default()
     }
 }
@@ -242,9 +243,9 @@ fn random_walks_never_contradict_the_head_of_the_module_and_one_run_is_one_compl
         for _ in 0..200 {
             let key =
                 model.key(["s1", "s2"][usize::from(chance.coin())], ["t1", "t2"][usize::from(chance.coin())]);
-            let (key, asking) = (key.unwrap(), ask(["a", "a", "a", "b"][chance.below(4) as usize]));
-            let reservation =
-                (!held.is_empty()).then(|| held[chance.below(held.len() as u64) as usize].clone());
+            let (key, asking) = (key.unwrap(), ask(["a", "a", "a", "b"][usize::from(chance.below(4))]));
+            let reservation = (!held.is_empty())
+                .then(|| held[usize::from(chance.below(u16::try_from(held.len()).unwrap()))].clone());
             let outcome = match chance.below(4) {
                 0 => Outcome::http(503, "x"),
                 1 => Outcome::http(200, "too long a body"),
@@ -257,7 +258,7 @@ fn random_walks_never_contradict_the_head_of_the_module_and_one_run_is_one_compl
                     Ok(Answer::InFlight(running)) => assert!(!running.lease_left.is_zero(), "4.4"),
                     Err(refusal) => *answers.entry(word(&refusal)).or_default() += 1,
                 },
-                (5..=7, _) => match model.wait(&key, asking, SECOND * (chance.below(4) as u32)) {
+                (5..=7, _) => match model.wait(&key, asking, SECOND * u32::from(chance.below(4))) {
                     Ok(Waited::Answered(Answer::Fresh(reservation))) => held.push(reservation),
                     Ok(_) => {}
                     Err(refusal) => *answers.entry(word(&refusal)).or_default() += 1,
@@ -283,19 +284,19 @@ fn random_walks_never_contradict_the_head_of_the_module_and_one_run_is_one_compl
                     0 => drop(model.forget(&key)),
                     1 => drop(model.sweep()),
                     2 => drop(model.flush()),
-                    _ => drop(model.give_up(WaiterId(chance.below(9)))),
+                    _ => drop(model.give_up(WaiterId(u64::from(chance.below(9))))),
                 },
                 (14, _) if chance.below(4) == 0 => {
                     match chance.below(3) {
-                        0 => model.crash(chance.below(3) as usize),
+                        0 => model.crash(usize::from(chance.below(3))),
                         1 => drop(model.close()),
                         _ => {}
                     }
                     model.validate();
-                    model.set_wall(Timestamp::from_millis(chance.below(20_000)));
+                    model.set_wall(Timestamp::from_millis(u64::from(chance.below(20_000))));
                     model.reopen().unwrap();
                 }
-                _ => model.advance(SECOND / 2 * (chance.below(4) as u32)),
+                _ => model.advance(SECOND / 2 * u32::from(chance.below(4))),
             }
             let before = model.now();
             for woken in model.woken() {
