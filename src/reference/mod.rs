@@ -213,10 +213,11 @@ impl Model {
             }
             Some(Slot::Doubt(..)) => return Err(Refusal::UnknownOutcome), // 3.9
             Some(Slot::Running(live)) if self.lease_left(live).is_zero() => {
-                // 4.4: time left 0 has lapsed. It replaces a live one, so that no limit is asked.
-                let attempt = live.attempt.saturating_add(1);
+                // 4.4: time left 0 has lapsed. It replaces a live one, so that no limit is asked, and no more room is
+                // set aside than was.
+                let (attempt, declared) = (live.attempt.saturating_add(1), live.declared);
                 self.going()?; // 5.5
-                return Ok(Answer::Fresh(self.reserve(key, asking, attempt)));
+                return Ok(Answer::Fresh(self.reserve(key, asking, attempt, declared)));
             }
             Some(Slot::Running(live)) => return Ok(Answer::InFlight(self.running(live))), // 3.2
             None => {}
@@ -227,12 +228,13 @@ impl Model {
             Some(record) => return Ok(Answer::Replay(record.replay.clone())), // 3.3, also of a full store (3.5)
             None => {}
         }
-        self.admit(key, asking)?;
-        Ok(Answer::Fresh(self.reserve(key, asking, 1))) // 3.5
+        let declared = asking.declared.unwrap_or(self.settings.declared_outcome_bytes);
+        self.admit(key, asking, declared)?;
+        Ok(Answer::Fresh(self.reserve(key, asking, 1, declared))) // 3.5
     }
 
     /// What is asked of a key that is free, and of no other (3.5), in this order.
-    fn admit(&self, key: &Key, asking: &Asking) -> Result<(), Refusal> {
+    fn admit(&self, key: &Key, asking: &Asking, declared: u64) -> Result<(), Refusal> {
         let settings = &self.settings;
         let retention = asking.retention.unwrap_or(settings.retention);
         let age = asking.first_sent.map_or(Duration::ZERO, |first_sent| self.now().since(first_sent));
@@ -241,7 +243,6 @@ impl Model {
         }
         self.going()?; // 5.5
 
-        let declared = asking.declared.unwrap_or(settings.declared_outcome_bytes);
         let (all, scope) = (self.usage(), self.usage_of_scope(key.scope()));
         let live = |usage: Usage| usage.live_reservations + 1;
         let records = |usage: Usage| usage.kept_records + usage.live_reservations + 1;
@@ -264,7 +265,7 @@ impl Model {
         full(Limit::KeptBytesPerScope, bytes(scope), settings.kept_bytes_per_scope_max)
     }
 
-    fn reserve(&mut self, key: &Key, asking: &Asking, attempt: u32) -> Reservation {
+    fn reserve(&mut self, key: &Key, asking: &Asking, attempt: u32, declared: u64) -> Reservation {
         self.last_fence.counter += 1; // 4.4: never used twice
         let (fence, since) = (self.last_fence, self.now());
         let lease = asking.lease.unwrap_or(self.settings.lease);
@@ -276,7 +277,7 @@ impl Model {
             lease,
             lease_end: self.time.monotonic.saturating_add(lease),
             retention: asking.retention.unwrap_or(self.settings.retention),
-            declared: asking.declared.unwrap_or(self.settings.declared_outcome_bytes),
+            declared,
             relaxed: asking.relaxed.unwrap_or(self.settings.relaxed),
         };
         self.slots.insert(key.clone(), Slot::Running(live)); // 3.6: one slot for each key
