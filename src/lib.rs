@@ -71,6 +71,7 @@ mod inflight;
 mod ledger;
 mod options;
 mod outcome;
+pub mod reference;
 mod record;
 pub mod reference;
 mod store;
