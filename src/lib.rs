@@ -71,7 +71,6 @@ mod inflight;
 mod ledger;
 mod options;
 mod outcome;
-pub mod reference;
 mod record;
 pub mod reference;
 mod store;
