@@ -43,7 +43,7 @@ pub(crate) use fault::io_error;
 pub(crate) use hint::Hint;
 pub(crate) use index::Index;
 pub(crate) use log::{Entry, Log, Meaning};
-pub(crate) use recovery::{Opening, open};
+pub(crate) use recovery::{Opening, open, open_sealed};
 pub(crate) use room::Room;
 pub(crate) use segment::Segment;
 pub(crate) use writer::{Job, run as run_writer};
@@ -114,10 +114,10 @@ impl Ledger {
         let mut newest = None;
         for at in places {
             let matching = |record: Record<'_>| (record.key() == key).then(|| use_it(*at, record));
-            if let Some(Some(found)) = self.read(*at, matching)? {
-                if newest.as_ref().is_none_or(|(other, _)| other < at) {
-                    newest = Some((*at, found));
-                }
+            if let Some(Some(found)) = self.read(*at, matching)?
+                && newest.as_ref().is_none_or(|(other, _)| other < at)
+            {
+                newest = Some((*at, found));
             }
         }
         Ok(newest.map(|(_, found)| found))

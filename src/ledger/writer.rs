@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use super::Ledger;
 use super::log::Entry;
-use crate::error::Result;
 use crate::record::Location;
 use crate::sync::{Alarm, Receiver, after, select};
 use crate::time::Timestamp;
@@ -25,13 +24,13 @@ pub(crate) struct Job<T> {
     pub(crate) tag: T,
 }
 
-/// Runs until the queue ends. `settle` publishes one job and answers its caller.
+/// Runs until the queue ends. `settle` publishes one job and answers its caller; without a place, its commit failed.
 pub(crate) fn run<T>(
     ledger: &Ledger,
     queue: &Receiver<Job<T>>,
     lag: Duration,
     now: impl Fn() -> Timestamp,
-    settle: impl Fn(T, Result<Location>),
+    settle: impl Fn(T, Option<Location>),
 ) {
     // Rings when something relaxed has waited long enough for its sync (contract 5.2).
     let mut alarm: Option<Alarm> = None;
@@ -42,8 +41,9 @@ pub(crate) fn run<T>(
         let done = ledger.append(&mut log, now, &entries, durable);
         alarm = if log.is_unsynced() { alarm.or_else(|| Some(after(lag))) } else { None };
         match done {
-            Ok(places) => tags.into_iter().zip(places).for_each(|(tag, at)| settle(tag, Ok(at))),
-            Err(error) => tags.into_iter().for_each(|tag| settle(tag, Err(error.clone()))),
+            Ok(places) => tags.into_iter().zip(places).for_each(|(tag, at)| settle(tag, Some(at))),
+            // Every later call is told *stopped*; these are told that their outcome is unknown.
+            Err(_stopped) => tags.into_iter().for_each(|tag| settle(tag, None)),
         }
     }
 }

@@ -166,7 +166,7 @@ impl Shared {
             Err(error) if error.is_mismatch() => count(&self.counters.mismatches),
             Err(_) => count(&self.counters.refused),
         }
-        if asked.is_err() && seat {
+        if asked.is_err() {
             self.pass_on(ask);
         }
         asked
@@ -336,7 +336,7 @@ impl Shared {
         let found = newest.transpose()?.unwrap_or(Found::Nothing(Stale::default()));
         Ok(match found {
             Found::Nothing(stale) => Found::Nothing(Stale { places, ..stale }),
-            kept => kept,
+            Found::Kept(replay) => Found::Kept(replay),
         })
     }
 

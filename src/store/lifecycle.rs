@@ -79,7 +79,7 @@ impl Shared {
         let wall = options.clock.wall();
         let room = Arc::<Room>::default();
         let stripes = Arc::new(Stripes::new(options.stripes, Quota::new(&options)));
-        let opening = ledger::open(Arc::clone(&disk), &options, wall, Arc::clone(&room), &*stripes)?;
+        let opening = ledger::open(&disk, &options, wall, Arc::clone(&room), &*stripes)?;
         let chronometer = Chronometer::starting_at(opening.start, Arc::clone(&options.clock));
         let shared = Arc::new(Self {
             limits: ParameterLimits {
@@ -177,7 +177,7 @@ impl Shared {
 
     fn open_again(&self, wall: crate::time::Timestamp) -> Result<Opening> {
         let options = self.options.clone().accept_clock_jump();
-        ledger::open(Arc::clone(&self.disk), &options, wall, Arc::clone(&self.room), &*self.stripes)
+        ledger::open(&self.disk, &options, wall, Arc::clone(&self.room), &*self.stripes)
     }
 
     /// Sweeps all there is to sweep now.

@@ -162,10 +162,10 @@ impl Shared {
     }
 
     /// Publishes one job of the writer and answers its caller: disk first, then tongue.
-    pub(super) fn settle(&self, tag: Tag, done: Result<Location>) {
+    pub(super) fn settle(&self, tag: Tag, done: Option<Location>) {
         match done {
-            Ok(at) => self.settle_finished(tag, at),
-            Err(_) => self.settle_failed(&tag),
+            Some(at) => self.settle_finished(tag, at),
+            None => self.settle_failed(&tag),
         }
     }
 
