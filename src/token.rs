@@ -74,8 +74,7 @@ impl Key {
     /// A key from framed bytes off a disk, checked in full.
     pub(crate) fn from_framed(framed: &[u8]) -> Option<Self> {
         let (scope, token) = split(framed)?;
-        (!scope.is_empty() && check_token(token, TOKEN_BYTES_MAX).is_ok())
-            .then(|| Self { framed: framed.into() })
+        (!scope.is_empty() && check_token(token, TOKEN_BYTES_MAX).is_ok()).then(|| Self { framed: framed.into() })
     }
 }
 
