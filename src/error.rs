@@ -130,7 +130,9 @@ pub enum ErrorKind {
     #[error("parameters refused: {0}")]
     InvalidParameters(ParameterFault),
     /// One call exceeds a size or count limit (contract 4.5, 8.1).
-    #[error("{what} is {measured}, the limit is {limit}; send less, or raise the limit in the store's builder")]
+    #[error(
+        "{what} is {measured}, the limit is {limit}; send less, or raise the limit in the store's builder"
+    )]
     TooLarge {
         /// What was measured.
         what: Limit,
@@ -227,13 +229,17 @@ pub enum ErrorKind {
     )]
     NotReadableBack,
     /// The outcome was too large and is kept without its body (contract 4.5), so that there is no value to give.
-    #[error("the outcome was kept without its body of {bytes} bytes; the operation has run and will not run again")]
+    #[error(
+        "the outcome was kept without its body of {bytes} bytes; the operation has run and will not run again"
+    )]
     WithoutBody {
         /// Length of the body that was not kept.
         bytes: u64,
     },
     /// A disk error left memory and disk in doubt (contract 5.5). Replays go on; `reopen` starts anew.
-    #[error("the store has stopped after a failed {operation}; replays go on, call `reopen` to start it again")]
+    #[error(
+        "the store has stopped after a failed {operation}; replays go on, call `reopen` to start it again"
+    )]
     Stopped {
         /// What failed.
         operation: &'static str,
@@ -242,7 +248,9 @@ pub enum ErrorKind {
     #[error("the store is closed; open it again")]
     Closed,
     /// The handle was carried into a forked child, where its writer does not exist (contract 5.6).
-    #[error("this handle belongs to the process that opened the store; a forked child has to open a store of its own")]
+    #[error(
+        "this handle belongs to the process that opened the store; a forked child has to open a store of its own"
+    )]
     Forked,
     /// The path holds something that is not a store, or not a plain file of ours (contract 5.6, 10.1).
     #[error("not a store of ours: {0}; name another path")]
@@ -354,7 +362,9 @@ pub enum ParameterFault {
         position: usize,
     },
     /// A member name that appears twice in one object.
-    #[error("a member name appears twice in one JSON object, the second time at byte {position}; send it once")]
+    #[error(
+        "a member name appears twice in one JSON object, the second time at byte {position}; send it once"
+    )]
     DuplicateMember {
         /// Where the second one stands, from 0.
         position: usize,

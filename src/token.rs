@@ -70,12 +70,6 @@ impl Key {
     pub(crate) fn as_framed(&self) -> &[u8] {
         &self.framed
     }
-
-    /// A key from framed bytes off a disk, checked in full.
-    pub(crate) fn from_framed(framed: &[u8]) -> Option<Self> {
-        let (scope, token) = split(framed)?;
-        (!scope.is_empty() && check_token(token, TOKEN_BYTES_MAX).is_ok()).then(|| Self { framed: framed.into() })
-    }
 }
 
 impl fmt::Debug for Key {
@@ -192,15 +186,6 @@ mod tests {
     fn moving_a_byte_from_scope_to_token_makes_another_key_1_3() {
         assert_ne!(Key::new("ab", "c").unwrap(), Key::new("a", "bc").unwrap());
         assert_ne!(Key::new("a", "T").unwrap(), Key::new("a", "t").unwrap());
-    }
-
-    #[test]
-    fn framed_bytes_off_a_disk_are_checked() {
-        let key = Key::new("scope", "token").unwrap();
-        assert_eq!(Key::from_framed(key.as_framed()), Some(key.clone()));
-        assert_eq!(Key::from_framed(&key.as_framed()[1..]), None);
-        assert_eq!(Key::from_framed(&[0, 1, b'x']), None);
-        assert_eq!(Key::from_framed(&[]), None);
     }
 
     #[test]

@@ -1,0 +1,15 @@
+//! West wing: memory that forgets. A crash empties it and nothing is lost that was promised.
+//!
+//! | file | what stands there |
+//! | --- | --- |
+//! | `slots` | the reservations of one stripe, and a table of their states |
+//! | `gate` | where waiters sleep, and how an operation's end reaches them |
+//! | `timer` | deadlines, for leases and waiting, blocking and async alike |
+
+mod gate;
+mod slots;
+mod timer;
+
+pub(crate) use gate::{Ended, Ending, Gate};
+pub(crate) use slots::{Phase, Slot, Slots};
+pub(crate) use timer::Timer;

@@ -1,0 +1,222 @@
+//! Deadlines, on the store's clock: for leases and waiting, blocking and async alike, without a runtime.
+//!
+//! Law: one thread, started by the first deadline, asleep until the next one. The clock is the caller's code and
+//! is asked outside the lock; a jump of it is counted under the lock, so that none falls between asking the
+//! clock and falling asleep. A task runs outside the lock, and its panic harms nobody else (contract 5.11).
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::sync::{Condvar, Mutex, shielded, spawn, wait_for};
+use crate::time::Clock;
+
+/// Asleep at most this long at a time, so that a clock that does not tell of its jumps is looked at again.
+const NAP_MAX: Duration = Duration::from_secs(3600);
+
+/// A task that tells when it wants to run again.
+type Task = Box<dyn FnMut() -> Option<Duration> + Send>;
+
+enum Due {
+    Wake(Waker),
+    Run(Task),
+}
+
+/// The deadlines of one store. Clones are one timer.
+#[derive(Clone)]
+pub(crate) struct Timer {
+    shared: Arc<Shared>,
+    /// Ends the thread when the last handle goes.
+    _end: Arc<End>,
+    _jump: Arc<dyn Fn() + Send + Sync>,
+}
+
+struct Shared {
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    due: BTreeMap<(Duration, u64), Due>,
+    next_id: u64,
+    jumps: u64,
+    started: bool,
+    ended: bool,
+}
+
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.state.lock().ended = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Timer {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        let shared = Arc::new(Shared { clock, state: Mutex::new(State::default()), changed: Condvar::new() });
+        let jumped = Arc::downgrade(&shared);
+        let jump: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+            if let Some(shared) = jumped.upgrade() {
+                shared.state.lock().jumps += 1;
+                shared.changed.notify_all();
+            }
+        });
+        shared.clock.on_jump(Arc::downgrade(&jump));
+        Self { _end: Arc::new(End(Arc::clone(&shared))), shared, _jump: jump }
+    }
+
+    /// Ready when the monotonic clock shows `deadline`.
+    pub(crate) fn sleep_until(&self, deadline: Duration) -> Sleep {
+        Sleep { timer: self.clone(), deadline, id: None }
+    }
+
+    /// Runs `task` at `at`, and again whenever it says, until it says `None`.
+    pub(crate) fn run_at(&self, at: Duration, task: impl FnMut() -> Option<Duration> + Send + 'static) {
+        self.enter(at, Due::Run(Box::new(task)));
+    }
+
+    fn enter(&self, at: Duration, due: Due) -> u64 {
+        let mut state = self.shared.state.lock();
+        if !state.started {
+            let shared = Arc::clone(&self.shared);
+            state.started = spawn("oncekey-timer", move || shared.run()).is_ok();
+        }
+        state.next_id += 1;
+        let id = state.next_id;
+        let first = state.due.first_key_value().is_none_or(|((first, _), _)| at < *first);
+        state.due.insert((at, id), due);
+        drop(state);
+        if first {
+            self.shared.changed.notify_all();
+        }
+        id
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        let mut state = self.state.lock();
+        while !state.ended {
+            let jumps = state.jumps;
+            drop(state);
+            let now = shielded(|| self.clock.monotonic());
+            state = self.state.lock();
+            if state.jumps != jumps {
+                continue;
+            }
+            let now = now.unwrap_or(Duration::ZERO);
+            match state.due.first_key_value().map(|((at, id), _)| (*at, *id)) {
+                Some((at, id)) if at <= now => {
+                    let due = state.due.remove(&(at, id));
+                    drop(state);
+                    let again = shielded(|| due.and_then(Due::happen)).flatten();
+                    state = self.state.lock();
+                    if let Some((at, task)) = again {
+                        state.due.insert((at, id), Due::Run(task));
+                    }
+                }
+                Some((at, _)) => wait_for(&self.changed, &mut state, (at - now).min(NAP_MAX)),
+                None => wait_for(&self.changed, &mut state, NAP_MAX),
+            }
+        }
+    }
+}
+
+impl Due {
+    fn happen(self) -> Option<(Duration, Task)> {
+        match self {
+            Self::Wake(waker) => {
+                waker.wake();
+                None
+            }
+            Self::Run(mut task) => task().map(|at| (at, task)),
+        }
+    }
+}
+
+/// See [`Timer::sleep_until`].
+pub(crate) struct Sleep {
+    timer: Timer,
+    deadline: Duration,
+    id: Option<u64>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.deadline <= self.timer.shared.clock.monotonic() {
+            return Poll::Ready(());
+        }
+        self.cancel();
+        self.id = Some(self.timer.enter(self.deadline, Due::Wake(context.waker().clone())));
+        Poll::Pending
+    }
+}
+
+impl Sleep {
+    fn cancel(&mut self) {
+        if let Some(id) = self.id.take() {
+            self.timer.shared.state.lock().due.remove(&(self.deadline, id));
+        }
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::block_on;
+    use crate::time::{ManualClock, SystemClock};
+
+    #[test]
+    fn a_sleeper_on_a_manual_clock_wakes_when_the_clock_is_moved() {
+        let clock = ManualClock::default();
+        let timer = Timer::new(Arc::new(clock.clone()));
+        let sleep = timer.sleep_until(Duration::from_secs(10));
+        let sleeper = std::thread::spawn(move || block_on(sleep));
+        while timer.shared.state.lock().due.is_empty() {
+            std::thread::yield_now();
+        }
+        clock.advance(Duration::from_secs(9));
+        assert!(!sleeper.is_finished());
+        clock.advance(Duration::from_secs(1));
+        sleeper.join().unwrap();
+    }
+
+    #[test]
+    fn a_task_runs_until_it_has_enough_and_a_panic_of_another_harms_nobody_5_11() {
+        let timer = Timer::new(Arc::new(SystemClock::new()));
+        let (tell, told) = crate::sync::unbounded();
+        timer.run_at(Duration::ZERO, || panic!("a planned panic"));
+        let mut left = 3;
+        timer.run_at(Duration::from_millis(1), move || {
+            left -= 1;
+            let _ = tell.send(left);
+            (left > 0).then_some(Duration::from_millis(2))
+        });
+        assert_eq!([told.recv(), told.recv(), told.recv()], [Ok(2), Ok(1), Ok(0)]);
+    }
+
+    #[test]
+    fn a_dropped_sleeper_leaves_nothing_behind() {
+        let timer = Timer::new(Arc::new(ManualClock::default()));
+        let mut sleep = Box::pin(timer.sleep_until(Duration::from_secs(1)));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(sleep.as_mut().poll(&mut context).is_pending());
+        drop(sleep);
+        assert!(timer.shared.state.lock().due.is_empty());
+    }
+}

@@ -1,0 +1,254 @@
+//! A block: the records of one commit (or a part of them) packed into one value.
+//!
+//! Law: the fingerprints of a block's records stand in it twice, in front and at the end, each copy with a
+//! checksum of its own, so that a damaged record still says which key it belonged to and is never taken for a
+//! key never seen (contract 5.9). If neither copy reads, the block is *blind* and the ledger says so.
+//!
+//! ```text
+//! front:   magic u32 | length u32 | number u64 | time u64 | expires u64 | count u32 | 0 u32 | checksum u64 | table
+//! records: one behind the other
+//! end:     table | magic u32 | length u32 | number u64 | time u64 | expires u64 | count u32 | 1 u32 | checksum u64
+//! table:   count × (hash u64 | offset u32)
+//! ```
+
+use crate::record::{self, HashKeys, Location, Record, Unreadable, u32_at, u64_at};
+use crate::time::Timestamp;
+
+const MAGIC: u32 = u32::from_le_bytes(*b"oKb1");
+const HEAD_BYTES: usize = 48;
+const CHECKSUM: usize = HEAD_BYTES - 8;
+const ENTRY_BYTES: usize = 12;
+
+/// Bytes that a block adds to its records.
+pub(crate) const fn overhead(records: usize) -> usize {
+    2 * (HEAD_BYTES + records * ENTRY_BYTES)
+}
+
+/// What all records of a block share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) number: u64,
+    /// The store's time when it was written.
+    pub(crate) time: Timestamp,
+    /// When the last of its records expires.
+    pub(crate) expires: Timestamp,
+    pub(crate) count: usize,
+}
+
+/// A record that goes into a block: fingerprint of its key and bytes without checksum.
+pub(crate) struct Item<'a> {
+    pub(crate) hash: u64,
+    pub(crate) bytes: &'a [u8],
+}
+
+/// Packs records into a block's bytes and seals each for its place.
+pub(crate) fn encode(
+    number: u64,
+    time: Timestamp,
+    expires: Timestamp,
+    items: &[Item<'_>],
+    keys: &HashKeys,
+) -> Vec<u8> {
+    let size = overhead(items.len()) + items.iter().map(|item| item.bytes.len()).sum::<usize>();
+    let mut bytes = Vec::with_capacity(size);
+    let head = Head { number, time, expires, count: items.len() };
+    bytes.resize(HEAD_BYTES + items.len() * ENTRY_BYTES, 0);
+    for (slot, item) in (0..).zip(items) {
+        let offset = bytes.len();
+        bytes.extend_from_slice(item.bytes);
+        record::seal(&mut bytes[offset..], Location::new(number, slot), keys);
+        let entry = HEAD_BYTES + usize::from(slot) * ENTRY_BYTES;
+        bytes[entry..entry + 8].copy_from_slice(&item.hash.to_le_bytes());
+        let offset = u32::try_from(offset).expect("a block is far under 4 GiB");
+        bytes[entry + 8..entry + ENTRY_BYTES].copy_from_slice(&offset.to_le_bytes());
+    }
+    bytes.extend_from_within(HEAD_BYTES..HEAD_BYTES + items.len() * ENTRY_BYTES);
+    let at = bytes.len();
+    bytes.resize(size, 0);
+    write_head(&mut bytes, 0, &head, 0, keys);
+    write_head(&mut bytes, at, &head, 1, keys);
+    bytes
+}
+
+fn write_head(bytes: &mut [u8], at: usize, head: &Head, copy: u32, keys: &HashKeys) {
+    let length = u32::try_from(bytes.len()).expect("a block is far under 4 GiB");
+    let count = u32::try_from(head.count).expect("a block holds at most 65,536 records");
+    let mut fields = Vec::with_capacity(CHECKSUM);
+    for word in [MAGIC, length] {
+        fields.extend_from_slice(&word.to_le_bytes());
+    }
+    for word in [head.number, head.time.as_millis(), head.expires.as_millis()] {
+        fields.extend_from_slice(&word.to_le_bytes());
+    }
+    for word in [count, copy] {
+        fields.extend_from_slice(&word.to_le_bytes());
+    }
+    let table = &bytes[HEAD_BYTES..HEAD_BYTES + head.count * ENTRY_BYTES];
+    let checksum = keys.checksum(head.number, &[&fields, table]);
+    bytes[at..at + CHECKSUM].copy_from_slice(&fields);
+    bytes[at + CHECKSUM..at + HEAD_BYTES].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// A block's bytes off a disk.
+#[derive(Clone, Copy)]
+pub(crate) struct Block<'a> {
+    bytes: &'a [u8],
+    number: u64,
+    keys: &'a HashKeys,
+}
+
+/// One of the two copies of the fingerprints, checked.
+#[derive(Clone, Copy)]
+pub(crate) struct Table<'a> {
+    pub(crate) head: Head,
+    entries: &'a [u8],
+}
+
+impl<'a> Table<'a> {
+    /// Fingerprint and offset of every record.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u64, u32)> + 'a {
+        self.entries.chunks_exact(ENTRY_BYTES).map(|entry| (u64_at(entry, 0), u32_at(entry, 8)))
+    }
+}
+
+impl<'a> Block<'a> {
+    /// The bytes that stand under block `number`, not yet checked.
+    pub(crate) fn new(bytes: &'a [u8], number: u64, keys: &'a HashKeys) -> Self {
+        Self { bytes, number, keys }
+    }
+
+    /// The fingerprints, from whichever copy passes its checksum; `None` where neither does.
+    pub(crate) fn table(&self) -> Option<Table<'a>> {
+        self.front().or_else(|| self.end())
+    }
+
+    /// The record in `slot`. The front copy says where; if what stands there does not pass, the end copy says.
+    pub(crate) fn record(&self, slot: u16) -> Result<Record<'a>, Unreadable> {
+        let entry = HEAD_BYTES + usize::from(slot) * ENTRY_BYTES;
+        let front = self.bytes.get(entry + 8..entry + ENTRY_BYTES).map(|offset| u32_at(offset, 0));
+        let at_front = front.map_or(Err(Unreadable::Damaged), |offset| self.record_at(slot, offset));
+        if at_front != Err(Unreadable::Damaged) {
+            return at_front;
+        }
+        let end = self.end().and_then(|table| table.entries().nth(usize::from(slot)));
+        end.map_or(Err(Unreadable::Damaged), |(_, offset)| self.record_at(slot, offset))
+    }
+
+    fn record_at(&self, slot: u16, offset: u32) -> Result<Record<'a>, Unreadable> {
+        let bytes = self.bytes.get(offset as usize..).ok_or(Unreadable::Damaged)?;
+        Record::open(bytes, Location::new(self.number, slot), self.keys)
+    }
+
+    fn front(&self) -> Option<Table<'a>> {
+        let head = self.bytes.get(..HEAD_BYTES)?;
+        let entries = self.bytes.get(HEAD_BYTES..HEAD_BYTES + table_bytes(head))?;
+        self.checked(head, entries, 0)
+    }
+
+    fn end(&self) -> Option<Table<'a>> {
+        let at = self.bytes.len().checked_sub(HEAD_BYTES)?;
+        let head = &self.bytes[at..];
+        let entries = self.bytes.get(at.checked_sub(table_bytes(head))?..at)?;
+        self.checked(head, entries, 1)
+    }
+
+    fn checked(&self, head: &[u8], entries: &'a [u8], copy: u32) -> Option<Table<'a>> {
+        let count = u32_at(head, 32) as usize;
+        let sound = u32_at(head, 0) == MAGIC
+            && u32_at(head, 4) as usize == self.bytes.len()
+            && u64_at(head, 8) == self.number
+            && u32_at(head, 36) == copy
+            && u64_at(head, CHECKSUM) == self.keys.checksum(self.number, &[&head[..CHECKSUM], entries]);
+        sound.then(|| Table {
+            head: Head {
+                number: self.number,
+                time: Timestamp::from_millis(u64_at(head, 16)),
+                expires: Timestamp::from_millis(u64_at(head, 24)),
+                count,
+            },
+            entries,
+        })
+    }
+}
+
+fn table_bytes(head: &[u8]) -> usize {
+    (u32_at(head, 32) as usize).saturating_mul(ENTRY_BYTES).min(u32::MAX as usize)
+}
+
+impl PartialEq for Record<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl std::fmt::Debug for Record<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Record({:?}, {} bytes)", self.kind(), self.bytes().len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn keys() -> HashKeys {
+        HashKeys::derive(&[1; 32])
+    }
+
+    fn sample() -> Vec<u8> {
+        let records = [record::control(b"first"), record::control(b"second and longer")];
+        let items: Vec<Item<'_>> = (10..).zip(&records).map(|(hash, bytes)| Item { hash, bytes }).collect();
+        encode(9, Timestamp::from_millis(3), Timestamp::from_millis(4), &items, &keys())
+    }
+
+    #[test]
+    fn records_and_fingerprints_come_back() {
+        let (bytes, keys) = (sample(), keys());
+        let block = Block::new(&bytes, 9, &keys);
+        let table = block.table().unwrap();
+        assert_eq!(table.head.count, 2);
+        assert_eq!(table.entries().map(|(hash, _)| hash).collect::<Vec<_>>(), [10, 11]);
+        assert_eq!(block.record(1).unwrap().control(), b"second and longer");
+        assert!(block.record(2).is_err());
+        assert!(Block::new(&bytes, 8, &keys).table().is_none(), "it is read at its own number only");
+    }
+
+    #[test]
+    fn either_copy_of_the_fingerprints_is_enough_5_9() {
+        let keys = keys();
+        for damaged in [0..HEAD_BYTES + 2 * ENTRY_BYTES, sample().len() - HEAD_BYTES - 24..sample().len()] {
+            for at in damaged {
+                let mut bytes = sample();
+                bytes[at] ^= 0x55;
+                let block = Block::new(&bytes, 9, &keys);
+                assert!(block.table().is_some(), "byte {at}");
+                assert_eq!(block.record(0).unwrap().control(), b"first");
+                assert_eq!(block.record(1).unwrap().control(), b"second and longer");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic_10_4(bytes in proptest::collection::vec(any::<u8>(), 0..200), slot: u16) {
+            let keys = keys();
+            let block = Block::new(&bytes, 9, &keys);
+            prop_assert!(block.table().is_none());
+            prop_assert!(block.record(slot).is_err());
+        }
+
+        #[test]
+        fn damage_anywhere_never_gives_other_bytes_5_9(at in 0usize..400, bits in 1u8..) {
+            let keys = keys();
+            let mut bytes = sample();
+            let at = at % bytes.len();
+            bytes[at] ^= bits;
+            let block = Block::new(&bytes, 9, &keys);
+            prop_assert!(block.table().is_some());
+            for (slot, expected) in [(0, &b"first"[..]), (1, b"second and longer")] {
+                prop_assert!(block.record(slot).map_or(true, |record| record.control() == expected));
+            }
+        }
+    }
+}

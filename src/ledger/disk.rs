@@ -1,0 +1,278 @@
+//! The few verbs that a store asks of a disk, and the two disks there are.
+//!
+//! Law: a store is a flat set of named files. Files are made 0600 and exclusively, never through a symlink, in a
+//! directory made 0700 (contract 10.1); what is opened must be a plain file. Nothing here retries: an error goes
+//! up as it is. [`Directory`] is the real one; [`Memory`] keeps the same promises without a disk, for stores in
+//! memory and for tests. Unix only: elsewhere neither modes nor `O_NOFOLLOW` could be promised.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind as IoKind};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::sync::{Mutex, RwLock};
+
+/// A set of named files.
+pub(crate) trait Disk: Debug + Send + Sync {
+    /// The names of all files.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// A new file; `AlreadyExists` if there is one.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// A file that is there; `InvalidInput` if it is not a plain file.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// Gives a file another name, in place of any file of that name.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes creations, renames and removals durable.
+    fn sync(&self) -> io::Result<()>;
+    /// Takes the set of files for this handle alone, until the guard goes; `WouldBlock` if it is taken.
+    fn lock(&self, name: &str) -> io::Result<Box<dyn Debug + Send + Sync>>;
+}
+
+/// One file.
+pub(crate) trait DiskFile: Debug + Send + Sync {
+    /// Its length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Fills `out` from `offset`; `UnexpectedEof` if the file ends before.
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+    /// Writes all of `data` at `offset`, beyond the end too.
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()>;
+    /// Cuts the file, or lets it grow by zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes what was written durable.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A directory of a real file system.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+}
+
+impl Directory {
+    /// The directory at `path`, made 0700 if there is none. Its parent must be there.
+    pub(crate) fn at(path: &Path) -> io::Result<Self> {
+        match fs::symlink_metadata(path) {
+            Ok(found) if !found.is_dir() => return Err(IoKind::NotADirectory.into()),
+            Ok(_) => {}
+            Err(error) if error.kind() == IoKind::NotFound => {
+                fs::DirBuilder::new().mode(0o700).create(path)?;
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(Self { path: path.to_owned() })
+    }
+
+    fn file(&self, name: &str, create: bool) -> io::Result<File> {
+        let path = self.path.join(name);
+        if !create && !fs::symlink_metadata(&path)?.is_file() {
+            return Err(IoKind::InvalidInput.into());
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(create)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(path)?;
+        if file.metadata()?.is_file() { Ok(file) } else { Err(IoKind::InvalidInput.into()) }
+    }
+}
+
+impl Disk for Directory {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let names =
+            fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        names.collect()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(self.file(name, true)?))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(self.file(name, false)?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
+    fn lock(&self, name: &str) -> io::Result<Box<dyn Debug + Send + Sync>> {
+        let file = match self.file(name, true) {
+            Err(error) if error.kind() == IoKind::AlreadyExists => self.file(name, false)?,
+            other => other?,
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(Box::new(file)),
+            Err(TryLockError::WouldBlock) => Err(IoKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+impl DiskFile for File {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.read_exact_at(out, offset)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.write_all_at(data, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        File::set_len(self, len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+/// Files in memory. Clones are one disk.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Memory {
+    files: Arc<Mutex<BTreeMap<String, Arc<MemoryFile>>>>,
+    taken: Arc<()>,
+}
+
+#[derive(Debug, Default)]
+struct MemoryFile(RwLock<Vec<u8>>);
+
+impl Disk for Memory {
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.files.lock().keys().cloned().collect())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let mut files = self.files.lock();
+        if files.contains_key(name) {
+            return Err(IoKind::AlreadyExists.into());
+        }
+        let file = Arc::<MemoryFile>::default();
+        files.insert(name.to_owned(), Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.files.lock().get(name).cloned().ok_or(IoKind::NotFound)?;
+        Ok(file)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut files = self.files.lock();
+        let file = files.remove(from).ok_or(IoKind::NotFound)?;
+        files.insert(to.to_owned(), file);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.files.lock().remove(name).map(drop).ok_or_else(|| IoKind::NotFound.into())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn lock(&self, _name: &str) -> io::Result<Box<dyn Debug + Send + Sync>> {
+        let _one_at_a_time = self.files.lock();
+        if Arc::weak_count(&self.taken) > 0 {
+            return Err(IoKind::WouldBlock.into());
+        }
+        Ok(Box::new(Arc::downgrade(&self.taken)))
+    }
+}
+
+impl DiskFile for MemoryFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.read().len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let bytes = self.0.read();
+        let (from, to) = span(offset, out.len())?;
+        out.copy_from_slice(bytes.get(from..to).ok_or(IoKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut bytes = self.0.write();
+        let (from, to) = span(offset, data.len())?;
+        if bytes.len() < to {
+            bytes.resize(to, 0);
+        }
+        bytes[from..to].copy_from_slice(data);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.write().resize(span(0, 0)?.0 + usize::try_from(len).map_err(|_| IoKind::FileTooLarge)?, 0);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn span(offset: u64, len: usize) -> io::Result<(usize, usize)> {
+    let from = usize::try_from(offset).map_err(|_| IoKind::FileTooLarge)?;
+    Ok((from, from.checked_add(len).ok_or(IoKind::FileTooLarge)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    #[test]
+    fn files_are_made_0600_in_a_directory_of_0700_10_1() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("store");
+        Directory::at(&path).unwrap().create("a").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+        assert_eq!(fs::metadata(path.join("a")).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_symlink_is_never_followed_10_1() {
+        let temporary = tempfile::tempdir().unwrap();
+        let disk = Directory::at(temporary.path()).unwrap();
+        fs::write(temporary.path().join("target"), "untouched").unwrap();
+        symlink(temporary.path().join("target"), temporary.path().join("link")).unwrap();
+        assert!(disk.open("link").is_err() && disk.create("link").is_err() && disk.lock("link").is_err());
+        assert!(Directory::at(&temporary.path().join("link")).is_err());
+    }
+
+    #[test]
+    fn one_handle_at_a_time_holds_the_lock_5_6() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = Directory::at(temporary.path()).unwrap();
+        let memory = Memory::default();
+        let memory_again = memory.clone();
+        for (disk, again) in [(&directory as &dyn Disk, &directory as &dyn Disk), (&memory, &memory_again)] {
+            let guard = disk.lock("lock").unwrap();
+            assert_eq!(again.lock("lock").unwrap_err().kind(), IoKind::WouldBlock);
+            drop(guard);
+            assert!(again.lock("lock").is_ok());
+        }
+    }
+}

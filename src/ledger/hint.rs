@@ -1,0 +1,89 @@
+//! A hint: what opening has to know of a record, without reading it.
+//!
+//! Law: a sealed segment carries the hints of all its records that were still known when it was sealed, in
+//! chunks with a checksum each, so that opening reads hints and not records. What a segment says of *forgotten*
+//! records of older segments stands among them.
+
+use crate::record::{Forgotten, HashKeys, Location, Weight, u32_at, u64_at};
+use crate::time::Timestamp;
+
+const BYTES: usize = 1 + 8 + 8 + 8 + 8 + 4;
+/// Hints in one chunk.
+pub(crate) const CHUNK: usize = 1500;
+
+/// What opening has to know of one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hint {
+    /// Whether this says that `at` is forgotten, and not that a record stands there.
+    pub(crate) forgotten: bool,
+    pub(crate) hash: u64,
+    pub(crate) at: Location,
+    pub(crate) expires: Timestamp,
+    pub(crate) weight: Weight,
+}
+
+impl Hint {
+    /// The hint of a note that forgets.
+    pub(crate) fn of_forgotten(note: &Forgotten) -> Self {
+        Self {
+            forgotten: true,
+            hash: note.hash,
+            at: note.target,
+            expires: Timestamp::default(),
+            weight: note.weight,
+        }
+    }
+}
+
+/// A chunk's bytes: checksum, then hints.
+pub(crate) fn encode(place: u64, hints: &[Hint], keys: &HashKeys) -> Vec<u8> {
+    let mut bytes = vec![0; 8];
+    for hint in hints {
+        bytes.push(u8::from(hint.forgotten));
+        for word in [hint.hash, hint.at.as_u64(), hint.expires.as_millis(), hint.weight.scope] {
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
+        bytes.extend_from_slice(&hint.weight.bytes.to_le_bytes());
+    }
+    let checksum = keys.checksum(place, &[&bytes[8..]]);
+    bytes[..8].copy_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+/// The hints of a chunk; `None` where it does not pass its checksum.
+pub(crate) fn decode(place: u64, bytes: &[u8], keys: &HashKeys) -> Option<Vec<Hint>> {
+    let (checksum, body) = bytes.split_at_checked(8)?;
+    let sound = body.len() % BYTES == 0 && u64_at(checksum, 0) == keys.checksum(place, &[body]);
+    let hint = |own: &[u8]| Hint {
+        forgotten: own[0] == 1,
+        hash: u64_at(own, 1),
+        at: Location::from_u64(u64_at(own, 9)),
+        expires: Timestamp::from_millis(u64_at(own, 17)),
+        weight: Weight { scope: u64_at(own, 25), bytes: u32_at(own, 33) },
+    };
+    sound.then(|| body.chunks_exact(BYTES).map(hint).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_come_back_and_damage_is_seen_5_9() {
+        let keys = HashKeys::derive(&[2; 32]);
+        let hint = |hash| Hint {
+            forgotten: hash == 2,
+            hash,
+            at: Location::new(3, 4),
+            expires: Timestamp::from_millis(5),
+            weight: Weight { scope: 6, bytes: 7 },
+        };
+        let hints = [hint(1), hint(2)];
+        let mut bytes = encode(11, &hints, &keys);
+        assert_eq!(decode(11, &bytes, &keys).as_deref(), Some(&hints[..]));
+        assert_eq!(decode(12, &bytes, &keys), None);
+        bytes[20] ^= 1;
+        assert_eq!(decode(11, &bytes, &keys), None);
+        assert_eq!(decode(11, &[1, 2], &keys), None);
+    }
+}

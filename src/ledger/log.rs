@@ -1,0 +1,265 @@
+//! The log: what is written, in what order, into which segment.
+//!
+//! Law: whoever holds the log's lock appends, resolves what an append refers to, and publishes it, before the
+//! next one does; so the index always says what the log says. The guard is an argument here, not a comment.
+//! A commit that fails stops the ledger: it is never tried again, since a failed sync may leave pages that read
+//! well and are not on the disk (contract 5.5).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::block::{self, Item};
+use super::fault::io_error;
+use super::files::segment_name;
+use super::hint::Hint;
+use super::segment::Segment;
+use super::{Catalogue, Ledger};
+use crate::codec::{self, Decode, Encode};
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::{self, Forgotten, HashKeys, Location, Weight};
+use crate::time::Timestamp;
+
+/// A block is filled up to this size: it and redb's own bytes then fit one page of 64 KiB.
+const BLOCK_BYTES: usize = (64 << 10) - 256;
+const BLOCK_RECORDS: usize = 4096;
+/// An old view is dropped after this many commits.
+const VIEW_COMMITS: u64 = 16;
+
+/// The writing end.
+pub(crate) struct Log {
+    pub(super) active: Arc<Segment>,
+    pub(super) hints: Vec<Hint>,
+    /// When the active segment got its first block.
+    pub(super) since: Timestamp,
+    /// The latest time that was written.
+    pub(super) time: Timestamp,
+    pub(super) unsynced: bool,
+    pub(super) commits: u64,
+}
+
+/// One record to append.
+pub(crate) struct Entry {
+    pub(crate) hash: u64,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) expires: Timestamp,
+    pub(crate) meaning: Meaning,
+}
+
+/// What an entry does to the index.
+#[derive(Clone, Copy)]
+pub(crate) enum Meaning {
+    Finished(Weight),
+    Forgotten(Forgotten),
+    Note,
+}
+
+/// What the ledger says of itself, in control records.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum Note {
+    /// First in every segment: the older segments that there are, as number, first and last block.
+    Manifest(Vec<(u64, u64, u64)>),
+    /// The segment of this number is no longer needed; its file may be there or not.
+    Dropped(u64),
+}
+
+impl Note {
+    /// Most bytes of a note: 40,000 segments.
+    pub(super) const BYTES_MAX: usize = 1 << 20;
+
+    pub(super) fn entry(&self) -> Entry {
+        let mut body = Vec::new();
+        codec::encode_into(self, &mut body);
+        let bytes = record::control(&body);
+        Entry { hash: 0, bytes, expires: Timestamp::default(), meaning: Meaning::Note }
+    }
+}
+
+impl Entry {
+    pub(crate) fn forgotten(note: Forgotten) -> Self {
+        let bytes = note.encode();
+        Self { hash: note.hash, bytes, expires: Timestamp::default(), meaning: Meaning::Forgotten(note) }
+    }
+}
+
+impl Log {
+    /// Up to `count` hints of the active segment, from the given one on.
+    pub(crate) fn hints_from(&self, at: usize, count: usize) -> Vec<Hint> {
+        self.hints.iter().skip(at).take(count).copied().collect()
+    }
+
+    /// Whether something was acknowledged that is not yet synced.
+    pub(crate) fn is_unsynced(&self) -> bool {
+        self.unsynced
+    }
+}
+
+impl Ledger {
+    /// Commits entries as one group, and gives their places in the same order.
+    ///
+    /// # Errors
+    /// *Stopped*, where the commit failed now or before: whether the entries are on disk is then unknown.
+    pub(crate) fn append(
+        &self,
+        log: &mut Log,
+        now: Timestamp,
+        entries: &[Entry],
+        durable: bool,
+    ) -> Result<Vec<Location>> {
+        self.check_running()?;
+        let now = now.max(log.time);
+        let first = log.active.last() + 1;
+        let (blocks, places, expires) = pack(first, now, entries, self.maker.keys());
+        if let Err(_fault) = log.active.append(&blocks, durable, self.maker.two_phase()) {
+            return Err(self.stop("commit"));
+        }
+        log.time = now;
+        log.active.stretch(expires);
+        log.hints.extend(entries.iter().zip(&places).filter_map(|(entry, at)| hint(entry, *at)));
+        log.unsynced = !durable;
+        log.commits += 1;
+        if log.commits.is_multiple_of(VIEW_COMMITS) {
+            log.active.drop_view();
+        }
+        self.room.set_ready(log.active.backend().room());
+        if log.active.backend().used_bytes() >= self.segment_bytes_max {
+            self.rotate_or_go_on(log, now);
+        }
+        Ok(places)
+    }
+
+    /// Makes durable what was committed relaxed.
+    pub(crate) fn sync(&self, log: &mut Log) -> Result<()> {
+        self.check_running()?;
+        if log.unsynced {
+            if let Err(_fault) = log.active.append(&[], true, self.maker.two_phase()) {
+                return Err(self.stop("sync"));
+            }
+            log.unsynced = false;
+        }
+        Ok(())
+    }
+
+    /// Begins a new segment. The old one is sealed later, by [`Ledger::seal_one`]. On an error nothing has
+    /// changed and the old one goes on.
+    pub(crate) fn rotate(&self, log: &mut Log, now: Timestamp) -> Result<()> {
+        self.sync(log)?;
+        let number = log.active.number + 1;
+        let first = log.active.last() + 1;
+        let listed = self.segments.read().iter().map(|own| (own.number, own.first, own.last())).collect();
+        let fresh = self.maker.create(&*self.disk, number, first, now, listed)?;
+        let fresh = Arc::new(fresh);
+        let wanted = self.room.reserved() + super::room::MARGIN_BYTES;
+        if let Err(error) = fresh.backend().extend_room(wanted) {
+            // Not enough room there for what was promised: the file goes again.
+            drop(fresh);
+            self.disk.remove(&segment_name(number)).map_err(io_error("removing a segment"))?;
+            return Err(io_error("making room in a new segment")(error));
+        }
+        let old = std::mem::replace(&mut log.active, Arc::clone(&fresh));
+        self.room.set_ready(fresh.backend().room());
+        self.segments.write().push(fresh);
+        self.unsealed.lock().push((old, std::mem::take(&mut log.hints)));
+        (log.since, log.time) = (now, now);
+        Ok(())
+    }
+
+    /// Rotates if that is possible now; if not, the active segment just grows on.
+    pub(crate) fn rotate_or_go_on(&self, log: &mut Log, now: Timestamp) {
+        if self.rotate(log, now).is_err() {
+            self.failed_rotations.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Rotates if the active segment holds something and is old enough.
+    pub(crate) fn rotate_if_old(&self, log: &mut Log, now: Timestamp) {
+        if !log.hints.is_empty() && now.since(log.since) >= self.segment_age_max {
+            self.rotate_or_go_on(log, now);
+        }
+    }
+
+    /// Seals one segment that is no longer written. Whether there was one.
+    pub(crate) fn seal_one(&self, catalogue: &dyn Catalogue, now: Timestamp) -> Result<bool> {
+        let Some((segment, hints)) = self.unsealed.lock().pop() else { return Ok(false) };
+        let known = |hint: &Hint| {
+            if hint.forgotten { self.is_kept(hint.at) } else { catalogue.find(hint.hash).contains(&hint.at) }
+        };
+        let hints: Vec<Hint> = hints.into_iter().filter(known).collect();
+        match segment.seal(now, &hints) {
+            Ok(()) => Ok(true),
+            Err(fault) => {
+                self.stop("seal");
+                Err(fault.in_segment(segment.number, "sealing a segment"))
+            }
+        }
+    }
+
+    /// Says durably that a segment is no longer needed, then removes its file.
+    pub(crate) fn drop_segment(&self, log: &mut Log, now: Timestamp, segment: &Segment) -> Result<()> {
+        self.append(log, now, &[Note::Dropped(segment.number).entry()], true)?;
+        self.segments.write().retain(|own| own.number != segment.number);
+        segment.close().map_err(|fault| fault.in_segment(segment.number, "closing a segment"))?;
+        self.disk.remove(&segment_name(segment.number)).map_err(io_error("removing a segment"))
+    }
+
+    /// Stops: nothing is written any more until the store is opened again (contract 5.5).
+    pub(super) fn stop(&self, operation: &'static str) -> Error {
+        let _ = self.stopped.set(operation);
+        // Without room every new reservation comes by `make_room`, and is told there.
+        self.room.set_ready(0);
+        ErrorKind::Stopped { operation: self.stopped.get().copied().unwrap_or(operation) }.into()
+    }
+
+    pub(crate) fn check_running(&self) -> Result<()> {
+        match self.stopped.get() {
+            None => Ok(()),
+            Some(operation) => Err(ErrorKind::Stopped { operation }.into()),
+        }
+    }
+}
+
+/// The blocks that entries make from block `first` on, the entries' places, and when the last of them expires.
+pub(super) fn pack(
+    first: u64,
+    now: Timestamp,
+    entries: &[Entry],
+    keys: &HashKeys,
+) -> (Vec<Vec<u8>>, Vec<Location>, Timestamp) {
+    let (mut blocks, mut places) = (Vec::new(), Vec::with_capacity(entries.len()));
+    let mut latest = Timestamp::default();
+    let mut rest = entries;
+    for number in first.. {
+        let (own, more) = rest.split_at(fitting(rest));
+        if own.is_empty() {
+            break;
+        }
+        let expires = own.iter().map(|entry| entry.expires).max().unwrap_or_default();
+        let items: Vec<Item<'_>> =
+            own.iter().map(|entry| Item { hash: entry.hash, bytes: &entry.bytes }).collect();
+        blocks.push(block::encode(number, now, expires, &items, keys));
+        places.extend((0..).zip(own).map(|(slot, _)| Location::new(number, slot)));
+        latest = latest.max(expires);
+        rest = more;
+    }
+    (blocks, places, latest)
+}
+
+/// How many of the entries go into the next block: as many as fit, but at least one.
+fn fitting(entries: &[Entry]) -> usize {
+    let mut bytes = block::overhead(0);
+    let per_record = block::overhead(1) - block::overhead(0);
+    let fit = entries.iter().take(BLOCK_RECORDS).take_while(|entry| {
+        bytes += entry.bytes.len() + per_record;
+        bytes <= BLOCK_BYTES
+    });
+    fit.count().max(1).min(entries.len())
+}
+
+fn hint(entry: &Entry, at: Location) -> Option<Hint> {
+    match entry.meaning {
+        Meaning::Finished(weight) => {
+            Some(Hint { forgotten: false, hash: entry.hash, at, expires: entry.expires, weight })
+        }
+        Meaning::Forgotten(note) => Some(Hint::of_forgotten(&note)),
+        Meaning::Note => None,
+    }
+}

@@ -1,0 +1,230 @@
+//! East wing: what the disk remembers. The only wing that names redb.
+//!
+//! Law: records stand in arrival order in segments, one index in memory says where, one log lock orders all
+//! writes (DESIGN: *records in arrival order, an index in memory, one writer that commits for everybody*). A
+//! record is acknowledged only after its commit, published only after it is acknowledged durable (or relaxed,
+//! where the store is), and read back only through its checksum. Disk first, then tongue.
+//!
+//! | file | what stands there |
+//! | --- | --- |
+//! | `disk` | the few verbs asked of a disk |
+//! | `backend` | a segment file as redb sees it |
+//! | `segment` | one redb file: blocks, hints, footer |
+//! | `block`, `hint` | the bytes in it |
+//! | `index` | where every kept record is |
+//! | `identity` | which store this is |
+//! | `files` | segment files: names, and how a new one comes to be |
+//! | `log` | appending, rotating, sealing, dropping |
+//! | `recovery` | opening after anything |
+//! | `room` | disk room for what was promised |
+//! | `writer` | the thread that commits for everybody |
+
+mod backend;
+mod block;
+mod disk;
+mod fault;
+mod files;
+mod hint;
+mod identity;
+mod index;
+mod log;
+mod recovery;
+mod room;
+mod segment;
+mod writer;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+pub(crate) use disk::{Directory, Disk, Memory};
+pub(crate) use fault::io_error;
+pub(crate) use hint::Hint;
+pub(crate) use index::Index;
+pub(crate) use log::{Entry, Log, Meaning};
+pub(crate) use recovery::{Opening, open};
+pub(crate) use room::Room;
+pub(crate) use segment::Segment;
+pub(crate) use writer::{Job, run as run_writer};
+
+use crate::digest::Secret;
+use crate::error::{ErrorKind, Limit, Result};
+use crate::record::{HashKeys, Location, Record, Weight};
+use crate::sync::{Mutex, MutexGuard, RwLock};
+use crate::time::Timestamp;
+
+/// The index, as the ledger sees it: the store keeps it in its stripes and counts what it weighs.
+pub(crate) trait Catalogue: Send + Sync {
+    /// Where records with this fingerprint are.
+    fn find(&self, hash: u64) -> Vec<Location>;
+    /// A record now stands there.
+    fn insert(&self, hash: u64, at: Location, weight: Weight);
+    /// The record that stands there is no longer known. Whether it was.
+    fn remove(&self, hash: u64, at: Location, weight: Weight) -> bool;
+}
+
+/// All that is on disk, and the way to it.
+pub(crate) struct Ledger {
+    disk: Arc<dyn Disk>,
+    _lock: Box<dyn fmt::Debug + Send + Sync>,
+    maker: files::Maker,
+    identity: Mutex<identity::Identity>,
+    segment_bytes_max: u64,
+    segment_age_max: Duration,
+    segments: RwLock<Vec<Arc<Segment>>>,
+    unsealed: Mutex<Vec<(Arc<Segment>, Vec<Hint>)>>,
+    log: Mutex<Log>,
+    room: Arc<Room>,
+    stopped: OnceLock<&'static str>,
+    blind: u64,
+    failed_rotations: AtomicU64,
+}
+
+impl Ledger {
+    pub(crate) fn keys(&self) -> &HashKeys {
+        self.maker.keys()
+    }
+
+    /// The writing end, for one holder at a time.
+    pub(crate) fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock()
+    }
+
+    /// Reads the record at `at`, checked. `Ok(None)` where its segment is gone, so that the index has moved on.
+    ///
+    /// # Errors
+    /// *Damaged*, with the segment's number; *io*.
+    pub(crate) fn read<T>(&self, at: Location, use_it: impl FnOnce(Record<'_>) -> T) -> Result<Option<T>> {
+        let Some(segment) = self.segment_of(at) else { return Ok(None) };
+        match segment.read(at, use_it) {
+            Ok(value) => Ok(Some(value)),
+            Err(_) if !self.is_kept(at) => Ok(None),
+            Err(fault) => Err(fault.in_segment(segment.number, "reading a record")),
+        }
+    }
+
+    /// Of the places given, the newest that holds a record with this key, and what `use_it` makes of it.
+    pub(crate) fn newest<T>(
+        &self,
+        places: &[Location],
+        key: &[u8],
+        use_it: impl Fn(Location, Record<'_>) -> T,
+    ) -> Result<Option<T>> {
+        let mut newest = None;
+        for at in places {
+            let matching = |record: Record<'_>| (record.key() == key).then(|| use_it(*at, record));
+            if let Some(Some(found)) = self.read(*at, matching)? {
+                if newest.as_ref().is_none_or(|(other, _)| other < at) {
+                    newest = Some((*at, found));
+                }
+            }
+        }
+        Ok(newest.map(|(_, found)| found))
+    }
+
+    /// Number of a segment that holds fingerprints that do not read, or 0 (contract 5.9).
+    pub(crate) fn blind(&self) -> u64 {
+        self.blind
+    }
+
+    /// Number of the segment that holds this place.
+    pub(crate) fn segment_number(&self, at: Location) -> Option<u64> {
+        self.segment_of(at).map(|segment| segment.number)
+    }
+
+    /// Sees to it that all that is reserved lies ready (contract 5.10).
+    #[cold]
+    pub(crate) fn make_room(&self, reserved: u64) -> Result<()> {
+        self.check_running()?;
+        let log = self.log.lock();
+        let wanted = reserved + room::MARGIN_BYTES;
+        let done = log.active.backend().extend_room(wanted);
+        self.room.set_ready(log.active.backend().room());
+        done.map_err(|_| {
+            let limit = log.active.backend().room().saturating_sub(room::MARGIN_BYTES);
+            ErrorKind::Full { what: Limit::DiskRoom, measured: reserved, limit }.into()
+        })
+    }
+
+    /// All segments, oldest first; the last one is being written.
+    pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
+        self.segments.read().clone()
+    }
+
+    /// Bytes that redb wrote, and zeros written ahead of it.
+    pub(crate) fn bytes_written(&self) -> (u64, u64) {
+        let written = self.maker.written();
+        (written.data.load(Ordering::Relaxed), written.zeros.load(Ordering::Relaxed))
+    }
+
+    /// Bytes of all segment files.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.segments.read().iter().map(|segment| segment.backend().file_bytes()).sum()
+    }
+
+    /// Makes `secret` the current one, durably; gives its number.
+    pub(crate) fn rotate_secret(&self, secret: &Secret) -> Result<u16> {
+        let mut identity = self.identity.lock();
+        let mut changed = identity.clone();
+        let number = changed.add_secret(secret, false)?;
+        changed.save(&*self.disk)?;
+        *identity = changed;
+        Ok(number)
+    }
+
+    /// Syncs and closes every file cleanly; reports the first error.
+    pub(crate) fn close(&self) -> Result<()> {
+        let mut log = self.log.lock();
+        let synced = self.sync(&mut log);
+        let segments = std::mem::take(&mut *self.segments.write());
+        let closed =
+            segments.iter().map(|own| own.close().map_err(|fault| fault.in_segment(own.number, "closing")));
+        let closed = closed.fold(Ok(()), Result::and);
+        let _ = self.stopped.set("close");
+        synced.and(closed)
+    }
+
+    /// Copies the store into an empty directory: what is sealed as it is, and a fresh segment to go on in.
+    pub(crate) fn backup(&self, target: &dyn Disk, catalogue: &dyn Catalogue, now: Timestamp) -> Result<()> {
+        let failed = io_error("writing the backup");
+        if !target.list().map_err(&failed)?.is_empty() {
+            return Err(ErrorKind::NotAStore("the backup's directory is not empty").into());
+        }
+        let mut log = self.log.lock();
+        self.rotate(&mut log, now)?;
+        while self.seal_one(catalogue, now)? {}
+        let sealed: Vec<_> =
+            self.segments().into_iter().filter(|own| own.number != log.active.number).collect();
+        let (number, first) = (log.active.number, log.active.first);
+        // The log stays locked while the list is read; the copying itself needs no lock: sealed files don't change,
+        // and their handles keep them readable even if a sweep unlinks them meanwhile.
+        drop(log);
+        for segment in &sealed {
+            let copy = target.create(&files::segment_name(segment.number)).map_err(&failed)?;
+            segment.backend().copy_to(&*copy).map_err(&failed)?;
+        }
+        let listed = sealed.iter().map(|own| (own.number, own.first, own.last())).collect();
+        let fresh = self.maker.create(target, number, first, now, listed)?;
+        fresh.close().map_err(|fault| fault.in_segment(number, "closing the backup"))?;
+        self.identity.lock().save(target)
+    }
+
+    fn segment_of(&self, at: Location) -> Option<Arc<Segment>> {
+        let segments = self.segments.read();
+        let after = segments.partition_point(|segment| segment.first <= at.block());
+        let segment = segments.get(after.checked_sub(1)?)?;
+        segment.blocks().contains(&at.block()).then(|| Arc::clone(segment))
+    }
+
+    /// Whether the segment that holds this place is still there.
+    pub(crate) fn is_kept(&self, at: Location) -> bool {
+        self.segment_of(at).is_some()
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger").field("segments", &self.segments.read().len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,360 @@
+//! Opening after anything: a clean close, a kill, a power cut, a creation or an opening that was cut short.
+//!
+//! Law: nothing is changed before everything was judged. Segments are read through backends that keep writes in
+//! memory; only when the whole store is found sound do those go live (contract 5.6). The newest segment says
+//! which older ones there are, so a missing one is noticed; it is never sealed, since a segment is sealed only
+//! after its successor stands. Opening reads the hints of sealed segments and the records of the others.
+//!
+//! | what lies there | what it means |
+//! | --- | --- |
+//! | nothing, or only leftovers of ours | a new store is made |
+//! | identity, not born | creation was cut short: made again, nothing was ever acknowledged |
+//! | identity, born, no segment or one too few | *segment missing* |
+//! | newest segment sealed | its successor is missing |
+//! | a segment that is not listed and is older than the newest | was dropped: its file is removed |
+//! | a listed segment that is not sealed | sealing was cut short: read in full, sealed later |
+
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+
+use super::backend::Backend;
+use super::block::Block;
+use super::disk::Disk;
+use super::fault::{Fault, io_error};
+use super::files::{Maker, remove_if_there, segment_name, segment_name_new, segment_number};
+use super::hint::Hint;
+use super::identity::{self, Identity};
+use super::log::{Log, Note};
+use super::room::Room;
+use super::segment::Segment;
+use super::{Catalogue, Ledger};
+use crate::codec;
+use crate::digest::{DigestRules, Secret};
+use crate::error::{ErrorKind, Result};
+use crate::options::Builder;
+use crate::record::{HashKeys, Kind, Location, Record, Unreadable, Weight};
+use crate::sync::{Mutex, RwLock};
+use crate::time::Timestamp;
+
+const LOCK_NAME: &str = "oncekey.lock";
+
+/// A ledger, opened, and what the store has to know of it.
+pub(crate) struct Opening {
+    pub(crate) ledger: Ledger,
+    /// The store's time begins here (contract 7.2).
+    pub(crate) start: Timestamp,
+    pub(crate) epoch: u64,
+    /// By number, from 1; `None` where a secret was not supplied.
+    pub(crate) secrets: Vec<Option<Secret>>,
+    /// By number, from 0.
+    pub(crate) rules: Vec<DigestRules>,
+    pub(crate) current_rules: u16,
+}
+
+/// A segment that was read and not yet changed.
+struct Judged {
+    segment: Segment,
+    sealed: bool,
+    hints: Vec<Hint>,
+    time: Timestamp,
+    since: Timestamp,
+    notes: Vec<Note>,
+    blind: bool,
+}
+
+/// Opens the store on `disk`, or makes one there, and fills `catalogue`.
+pub(crate) fn open(
+    disk: Arc<dyn Disk>,
+    options: &Builder,
+    wall: Timestamp,
+    room: Arc<Room>,
+    catalogue: &dyn Catalogue,
+) -> Result<Opening> {
+    let names = disk.list().map_err(io_error("listing the store"))?;
+    if !names.iter().any(|name| name == identity::NAME) && !names.iter().all(|name| is_leftover(name)) {
+        return Err(ErrorKind::NotAStore("it holds files, and no identity of a store").into());
+    }
+    let lock = disk.lock(LOCK_NAME).map_err(|error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => ErrorKind::Locked.into(),
+        _ => io_error("locking the store")(error),
+    })?;
+    let mut identity = match Identity::load(&*disk)? {
+        Some(identity) => identity,
+        None => Identity::new(options.secret.as_ref())?,
+    };
+    let secrets = identity.secrets(options.secret.as_ref(), &options.old_secrets)?;
+    let current_rules = identity.number_of(&options.rules)?;
+    let maker = Maker::new(identity.store, HashKeys::derive(&identity.seed), options.two_phase);
+    let opener = Opener { disk: &*disk, maker: maker.clone() };
+    if !identity.born {
+        opener.bear(&mut identity, wall)?;
+    }
+    let judged = opener.judge_all()?;
+    let last_time = judged.iter().map(|own| own.time).max().unwrap_or_default();
+    check_jump(last_time, wall, options)?;
+    let start = wall.max(last_time);
+
+    // Everything is sound: from here on files are changed.
+    identity.epoch += 1;
+    identity.save(&*disk)?;
+    for own in judged.iter().filter(|own| !own.sealed) {
+        own.segment.backend().go_live().map_err(io_error("repairing a segment"))?;
+    }
+    opener.remove_leftovers(&judged)?;
+    let (epoch, rules) = (identity.epoch, identity.all_rules());
+    let ledger = assemble(Arc::clone(&disk), lock, identity, maker, options, room, judged, catalogue)?;
+    Ok(Opening { ledger, start, epoch, secrets, rules, current_rules })
+}
+
+fn check_jump(last_time: Timestamp, wall: Timestamp, options: &Builder) -> Result<()> {
+    let ahead = wall.since(last_time);
+    if last_time > Timestamp::default() && ahead > options.clock_jump_max && !options.accept_clock_jump {
+        return Err(ErrorKind::ClockJump { ahead, limit: options.clock_jump_max }.into());
+    }
+    Ok(())
+}
+
+fn is_leftover(name: &str) -> bool {
+    name == LOCK_NAME || identity::is_leftover(name)
+}
+
+/// Puts the judged segments together and tells the catalogue what they hold, oldest first.
+#[expect(clippy::too_many_arguments, reason = "called once, with all that an opening found")]
+fn assemble(
+    disk: Arc<dyn Disk>,
+    lock: Box<dyn fmt::Debug + Send + Sync>,
+    identity: Identity,
+    maker: Maker,
+    options: &Builder,
+    room: Arc<Room>,
+    judged: Vec<Judged>,
+    catalogue: &dyn Catalogue,
+) -> Result<Ledger> {
+    let blind = judged.iter().find(|own| own.blind).map_or(0, |own| own.segment.number);
+    let (mut segments, mut unsealed, mut found) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut since, mut time) = (Timestamp::default(), Timestamp::default());
+    for own in judged {
+        let segment = Arc::new(own.segment);
+        segments.push(Arc::clone(&segment));
+        (since, time) = (own.since, own.time.max(time));
+        found.extend_from_slice(&own.hints);
+        if !own.sealed {
+            unsealed.push((segment, own.hints));
+        }
+    }
+    let (active, hints) = unsealed.pop().expect("the newest segment is not sealed");
+    room.set_ready(active.backend().room());
+    let log = Log { active, hints, since, time, unsynced: false, commits: 0 };
+    let ledger = Ledger {
+        disk,
+        _lock: lock,
+        maker,
+        identity: Mutex::new(identity),
+        segment_bytes_max: options.segment_bytes_max,
+        segment_age_max: options.segment_age(),
+        segments: RwLock::new(segments),
+        unsealed: Mutex::new(unsealed),
+        log: Mutex::new(log),
+        room,
+        stopped: OnceLock::new(),
+        blind,
+        failed_rotations: AtomicU64::new(0),
+    };
+    for hint in &found {
+        if hint.forgotten {
+            catalogue.remove(hint.hash, hint.at, hint.weight);
+        } else {
+            adopt(&ledger, catalogue, hint)?;
+        }
+    }
+    Ok(ledger)
+}
+
+/// Enters a record; an older one of the same key goes, since the later sequence wins.
+fn adopt(ledger: &Ledger, catalogue: &dyn Catalogue, hint: &Hint) -> Result<()> {
+    for other in catalogue.find(hint.hash) {
+        let key_of = |record: Record<'_>| (record.key().to_vec(), record.weight(ledger.keys()));
+        // What reads as damaged stays, and answers so when it is asked for.
+        let (Ok(Some((older, weight))), Ok(Some((newer, _)))) =
+            (ledger.read(other, key_of), ledger.read(hint.at, key_of))
+        else {
+            continue;
+        };
+        if older == newer && other < hint.at {
+            catalogue.remove(hint.hash, other, weight);
+        }
+    }
+    catalogue.insert(hint.hash, hint.at, hint.weight);
+    Ok(())
+}
+
+/// Reads a store's files without changing one.
+struct Opener<'a> {
+    disk: &'a dyn Disk,
+    maker: Maker,
+}
+
+impl Opener<'_> {
+    fn numbers(&self) -> Result<Vec<u64>> {
+        let names = self.disk.list().map_err(io_error("listing the store"))?;
+        let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Makes the first segment of a new store, then says that the store is born.
+    fn bear(&self, identity: &mut Identity, wall: Timestamp) -> Result<()> {
+        identity.save(self.disk)?;
+        for number in self.numbers()? {
+            self.disk.remove(&segment_name(number)).map_err(io_error("removing a leftover"))?;
+        }
+        let first = self.maker.create(self.disk, 1, 1, wall, Vec::new())?;
+        first.close().map_err(|fault| fault.in_segment(1, "creating a segment"))?;
+        identity.born = true;
+        identity.save(self.disk)
+    }
+
+    /// Judges every segment that should be there, oldest first.
+    fn judge_all(&self) -> Result<Vec<Judged>> {
+        let numbers = self.numbers()?;
+        let newest = *numbers.last().ok_or(ErrorKind::SegmentMissing { segment: 1 })?;
+        let active = self.judge_unsealed(newest)?;
+        if active.sealed {
+            return Err(ErrorKind::SegmentMissing { segment: newest + 1 }.into());
+        }
+        let Some(Note::Manifest(mut listed)) = active.notes.first().cloned() else {
+            return Err(Fault::Damaged.at_opening(newest));
+        };
+        listed.retain(|(number, ..)| !active.notes.contains(&Note::Dropped(*number)));
+        let mut judged = Vec::with_capacity(listed.len() + 1);
+        for (number, first, last) in listed {
+            if !numbers.contains(&number) {
+                return Err(ErrorKind::SegmentMissing { segment: number }.into());
+            }
+            let own = self.judge_sealed(number).or_else(|_| self.judge_unsealed(number))?;
+            if own.segment.blocks() != (first..=last) {
+                return Err(Fault::Damaged.at_opening(number));
+            }
+            judged.push(own);
+        }
+        judged.push(active);
+        Ok(judged)
+    }
+
+    fn backend(&self, number: u64) -> Result<Backend> {
+        let file = self.disk.open(&segment_name(number)).map_err(|error| match error.kind() {
+            std::io::ErrorKind::InvalidInput => ErrorKind::NotAStore("a segment is not a plain file").into(),
+            _ => io_error("opening a segment")(error),
+        })?;
+        Backend::judge(file, self.maker.identity(number), Arc::clone(self.maker.written()))
+    }
+
+    /// Reads a sealed segment's hints; where a chunk is damaged, its records.
+    fn judge_sealed(&self, number: u64) -> Result<Judged> {
+        let opened = Segment::open_sealed(number, self.backend(number)?, *self.maker.keys());
+        let (segment, footer) = opened.map_err(|fault| fault.at_opening(number))?;
+        let chunks: Result<Vec<_>, Fault> = (0..footer.chunks).map(|chunk| segment.hints(chunk)).collect();
+        match chunks {
+            Ok(chunks) => {
+                let time = Timestamp::from_millis(footer.time);
+                let hints = chunks.concat();
+                Ok(Judged {
+                    segment,
+                    sealed: true,
+                    hints,
+                    time,
+                    since: time,
+                    notes: Vec::new(),
+                    blind: false,
+                })
+            }
+            Err(_) => self.scan(segment, true),
+        }
+    }
+
+    /// Takes up a segment that was being written, and reads it in full.
+    fn judge_unsealed(&self, number: u64) -> Result<Judged> {
+        let taken = Segment::take_up(number, self.backend(number)?, *self.maker.keys());
+        let (segment, footer) = taken.map_err(|fault| fault.at_opening(number))?;
+        self.scan(segment, footer.is_some())
+    }
+
+    fn scan(&self, segment: Segment, sealed: bool) -> Result<Judged> {
+        let number = segment.number;
+        let time = Timestamp::default();
+        let mut judged = Judged {
+            segment,
+            sealed,
+            hints: Vec::new(),
+            time,
+            since: Timestamp::MAX,
+            notes: Vec::new(),
+            blind: false,
+        };
+        for block in judged.segment.blocks() {
+            let bytes = judged.segment.with_block(block, |bytes| Ok(bytes.to_vec()));
+            let bytes = bytes.map_err(|fault| fault.at_opening(number))?;
+            self.scan_block(&mut judged, block, &bytes).map_err(|fault| fault.at_opening(number))?;
+        }
+        Ok(judged)
+    }
+
+    fn scan_block(&self, judged: &mut Judged, number: u64, bytes: &[u8]) -> Result<(), Fault> {
+        let block = Block::new(bytes, number, self.maker.keys());
+        let Some(table) = block.table() else {
+            judged.blind = true;
+            return Ok(());
+        };
+        judged.time = judged.time.max(table.head.time);
+        judged.since = judged.since.min(table.head.time);
+        judged.segment.stretch(table.head.expires);
+        for (slot, (hash, _)) in (0..).zip(table.entries()) {
+            let at = Location::new(number, slot);
+            match block.record(slot) {
+                Ok(record) => self.note(judged, hash, at, record)?,
+                Err(Unreadable::Newer) => return Err(Fault::Newer),
+                // It stays known by its fingerprint, so that its key answers *damaged* and never runs again.
+                Err(Unreadable::Damaged) => judged.hints.push(Hint {
+                    forgotten: false,
+                    hash,
+                    at,
+                    expires: table.head.expires,
+                    weight: Weight::default(),
+                }),
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&self, judged: &mut Judged, hash: u64, at: Location, record: Record<'_>) -> Result<(), Fault> {
+        match record.kind() {
+            Kind::Finished => judged.hints.push(Hint {
+                forgotten: false,
+                hash,
+                at,
+                expires: record.expires(),
+                weight: record.weight(self.maker.keys()),
+            }),
+            Kind::Forgotten => judged.hints.extend(record.forgotten().as_ref().map(Hint::of_forgotten)),
+            Kind::Control => {
+                let note = codec::decode::<Note, { Note::BYTES_MAX }>(record.control());
+                judged.notes.push(note.ok_or(Fault::Damaged)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what crashes left behind: dropped segments and temporary files.
+    fn remove_leftovers(&self, judged: &[Judged]) -> Result<()> {
+        let failed = io_error("removing a leftover");
+        let newest = judged.last().map_or(0, |own| own.segment.number);
+        for number in self.numbers()? {
+            if !judged.iter().any(|own| own.segment.number == number) {
+                self.disk.remove(&segment_name(number)).map_err(&failed)?;
+            }
+        }
+        remove_if_there(self.disk, &segment_name_new(newest + 1))?;
+        identity::remove_leftover(self.disk).map_err(failed)
+    }
+}

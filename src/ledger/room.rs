@@ -1,0 +1,59 @@
+//! Disk room for what was promised (contract 5.10).
+//!
+//! Law: `reserved` is what live reservations may still write, `ready` what lies written ahead in the active
+//! segment. A reservation is given only while `reserved` fits into `ready` with a margin for redb's own pages;
+//! so what was admitted can complete, and a full disk refuses the next operation before it runs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Kept free for redb's tree and bookkeeping pages, in bytes.
+pub(crate) const MARGIN_BYTES: u64 = 256 << 10;
+
+/// Room in the active segment.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    reserved: AtomicU64,
+    ready: AtomicU64,
+}
+
+impl Room {
+    /// What a completion of this many bytes may take: its record, rounded as redb rounds large values.
+    pub(crate) fn of_completion(outcome_bytes: u64) -> u64 {
+        (outcome_bytes + 1024).next_power_of_two()
+    }
+
+    /// Reserves; gives the new sum if it needs more than lies ready.
+    pub(crate) fn reserve(&self, bytes: u64) -> Result<(), u64> {
+        let reserved = self.reserved.fetch_add(bytes, Ordering::AcqRel) + bytes;
+        if reserved + MARGIN_BYTES <= self.ready.load(Ordering::Acquire) { Ok(()) } else { Err(reserved) }
+    }
+
+    /// Gives back.
+    pub(crate) fn give_back(&self, bytes: u64) {
+        self.reserved.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    pub(crate) fn reserved(&self) -> u64 {
+        self.reserved.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_ready(&self, ready: u64) {
+        self.ready.store(ready, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_given_only_while_it_lies_ready_5_10() {
+        let room = Room::default();
+        room.set_ready(MARGIN_BYTES + 100);
+        assert_eq!(room.reserve(60), Ok(()));
+        assert_eq!(room.reserve(60), Err(120));
+        room.give_back(60);
+        room.give_back(60);
+        assert_eq!((room.reserve(100), room.reserved()), (Ok(()), 100));
+    }
+}

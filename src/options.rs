@@ -1,0 +1,276 @@
+//! Limits and settings, and every check of them in one place.
+//!
+//! Law: each limit is a setting with a default and a bound (contract 8.1); a [`Builder`] takes anything and
+//! [`Builder::checked`] refuses what is out of bounds or contradictory, once, when the store opens. Nothing
+//! behind it checks settings again.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::digest::{DigestRules, Secret};
+use crate::error::{Error, ErrorKind, Result};
+use crate::outcome::{Class, Classifier, Outcome};
+use crate::time::{Clock, SystemClock};
+use crate::token::{SCOPE_BYTES_MAX, TOKEN_BYTES_DEFAULT, TOKEN_BYTES_MAX};
+
+/// Longest retention and lease: a thousand years, so that adding them to a time never saturates by accident.
+const DURATION_MAX: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
+/// Largest outcome that a store may be told to keep.
+const OUTCOME_BYTES_BOUND: u64 = 256 << 20;
+/// Smallest and largest segment file.
+const SEGMENT_BYTES: (u64, u64) = (1 << 20, 1 << 40);
+/// A day.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How a store is set up. Made by `Store::builder()`; every setting has a sound default.
+#[derive(Clone)]
+#[must_use = "a builder does nothing until `open` is called"]
+pub struct Builder {
+    pub(crate) token_bytes_max: usize,
+    pub(crate) scope_bytes_max: usize,
+    pub(crate) retention: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) outcome_bytes_max: u64,
+    pub(crate) declared_outcome_bytes: u64,
+    pub(crate) parameter_count_max: u64,
+    pub(crate) parameter_bytes_max: u64,
+    pub(crate) live_reservations_max: u64,
+    pub(crate) live_reservations_per_scope_max: Option<u64>,
+    pub(crate) waiters_per_key_max: u64,
+    pub(crate) kept_records_max: u64,
+    pub(crate) kept_bytes_max: u64,
+    pub(crate) kept_records_per_scope_max: Option<u64>,
+    pub(crate) kept_bytes_per_scope_max: Option<u64>,
+    pub(crate) relaxed: bool,
+    pub(crate) relaxed_lag: Duration,
+    pub(crate) two_phase: bool,
+    pub(crate) segment_bytes_max: u64,
+    pub(crate) segment_age_max: Option<Duration>,
+    pub(crate) stripes: usize,
+    pub(crate) secret: Option<Secret>,
+    pub(crate) old_secrets: Vec<Secret>,
+    pub(crate) rules: DigestRules,
+    pub(crate) classifier: Option<Classifier>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock_jump_max: Duration,
+    pub(crate) accept_clock_jump: bool,
+    pub(crate) background_sweep: bool,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            token_bytes_max: TOKEN_BYTES_DEFAULT,
+            scope_bytes_max: SCOPE_BYTES_MAX,
+            retention: DAY,
+            lease: Duration::from_secs(60),
+            outcome_bytes_max: 1 << 20,
+            declared_outcome_bytes: 4 << 10,
+            parameter_count_max: 1024,
+            parameter_bytes_max: 8 << 20,
+            live_reservations_max: 100_000,
+            live_reservations_per_scope_max: None,
+            waiters_per_key_max: 16_384,
+            kept_records_max: 100_000_000,
+            kept_bytes_max: 1 << 40,
+            kept_records_per_scope_max: None,
+            kept_bytes_per_scope_max: None,
+            relaxed: false,
+            relaxed_lag: Duration::from_millis(200),
+            two_phase: false,
+            segment_bytes_max: 64 << 20,
+            segment_age_max: None,
+            stripes: 256,
+            secret: None,
+            old_secrets: Vec::new(),
+            rules: DigestRules::none(),
+            classifier: None,
+            clock: Arc::new(SystemClock::new()),
+            clock_jump_max: 400 * DAY,
+            accept_clock_jump: false,
+            background_sweep: true,
+        }
+    }
+}
+
+/// Declares setters of plain fields: name, argument, documentation.
+macro_rules! settings {
+    ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {
+        $($(#[$doc])*
+        pub fn $name(mut self, $name: $type) -> Self {
+            self.$name = $name;
+            self
+        })*
+    };
+}
+
+impl Builder {
+    settings! {
+        /// Most characters of a token: 1 to 255, default 64 (contract 1.1).
+        token_bytes_max: usize;
+        /// Most bytes of a scope: 1 to 255, default 255 (contract 1.2).
+        scope_bytes_max: usize;
+        /// How long a record is kept from its completion on, by default 24 hours (contract 7.1).
+        retention: Duration;
+        /// How long a reservation holds without being renewed, by default 60 seconds (contract 4.4).
+        lease: Duration;
+        /// Most bytes of an outcome, body and metadata: up to 256 MiB, default 1 MiB (contract 4.5).
+        outcome_bytes_max: u64;
+        /// Disk room set aside for one completion, default 4 KiB (contract 5.10).
+        declared_outcome_bytes: u64;
+        /// Most parameters of one request, default 1024.
+        parameter_count_max: u64;
+        /// Most bytes of parameters of one request, default 8 MiB.
+        parameter_bytes_max: u64;
+        /// Most live reservations at once, default 100,000; beyond it `begin` says *overloaded*.
+        live_reservations_max: u64;
+        /// Most live reservations of one scope at once, default no limit.
+        live_reservations_per_scope_max: Option<u64>;
+        /// Most callers that wait for one key, default 16,384; beyond it waiting says *overloaded*.
+        waiters_per_key_max: u64;
+        /// Most kept records, default 100 million; beyond it `begin` of a new key says *full*.
+        kept_records_max: u64;
+        /// Most bytes of kept records (key, metadata, body), default 1 TiB.
+        kept_bytes_max: u64;
+        /// Most kept records of one scope, default no limit.
+        kept_records_per_scope_max: Option<u64>;
+        /// Most bytes of kept records of one scope, default no limit.
+        kept_bytes_per_scope_max: Option<u64>;
+        /// Whether every commit is synced twice, which also withstands pages shaped by an attacker who knows the
+        /// store's secrets; default no.
+        two_phase: bool;
+        /// How large a segment file may grow before a new one begins: 1 MiB to 1 TiB, default 64 MiB.
+        segment_bytes_max: u64;
+        /// How many locks share the keys: a power of two from 1 to 65,536, default 256.
+        stripes: usize;
+        /// Which names never enter a digest, default none (contract 2.2).
+        rules: DigestRules;
+        /// How far the wall clock may have gone while the store was closed, default 400 days (contract 7.2).
+        clock_jump_max: Duration;
+        /// Whether a thread of the store's own sweeps, default yes; else call `Store::sweep`.
+        background_sweep: bool;
+    }
+
+    /// Completions return before they are on disk, and are synced at most `lag` later (contract 5.2).
+    pub fn relaxed(mut self, lag: Duration) -> Self {
+        self.relaxed = true;
+        self.relaxed_lag = lag;
+        self
+    }
+
+    /// How old a segment file may grow before a new one begins, default a sixteenth of the retention.
+    pub fn segment_age_max(mut self, age: Duration) -> Self {
+        self.segment_age_max = Some(age);
+        self
+    }
+
+    /// The secret that digests are kept under (contract 2.5). By default the store makes one and keeps it beside
+    /// the records, which protects a copied segment and not a copied store.
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// A secret from before a rotation, still needed to compare the records of its time (contract 11).
+    pub fn old_secret(mut self, secret: Secret) -> Self {
+        self.old_secrets.push(secret);
+        self
+    }
+
+    /// Decides which outcomes are kept, in place of [`crate::classify`] (contract 4.2).
+    pub fn classifier(mut self, classifier: impl Fn(&Outcome) -> Class + Send + Sync + 'static) -> Self {
+        self.classifier = Some(Arc::new(classifier));
+        self
+    }
+
+    /// Where the store takes its time from, by default the computer's clocks (contract 7.3).
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Opens even if the wall clock went forward beyond [`Builder::clock_jump_max`] (contract 7.2).
+    pub fn accept_clock_jump(mut self) -> Self {
+        self.accept_clock_jump = true;
+        self
+    }
+
+    /// How old a segment may grow.
+    pub(crate) fn segment_age(&self) -> Duration {
+        self.segment_age_max.unwrap_or(self.retention / 16).max(Duration::from_secs(1))
+    }
+
+    /// Refuses what is out of its bounds (contract 8.1).
+    pub(crate) fn checked(self) -> Result<Self> {
+        let token = (1..=TOKEN_BYTES_MAX).contains(&self.token_bytes_max);
+        rule(token, "token_bytes_max", self.token_bytes_max as u64, "1 to 255")?;
+        let scope = (1..=SCOPE_BYTES_MAX).contains(&self.scope_bytes_max);
+        rule(scope, "scope_bytes_max", self.scope_bytes_max as u64, "1 to 255")?;
+        for (name, time) in
+            [("retention", self.retention), ("lease", self.lease), ("clock_jump_max", self.clock_jump_max)]
+        {
+            rule(time <= DURATION_MAX, name, time.as_secs(), "at most a thousand years")?;
+        }
+        rule(!self.lease.is_zero(), "lease", 0, "longer than nothing")?;
+        let outcome = self.outcome_bytes_max <= OUTCOME_BYTES_BOUND;
+        rule(outcome, "outcome_bytes_max", self.outcome_bytes_max, "at most 256 MiB")?;
+        let declared = self.declared_outcome_bytes <= self.outcome_bytes_max;
+        rule(declared, "declared_outcome_bytes", self.declared_outcome_bytes, "at most outcome_bytes_max")?;
+        let segment = (SEGMENT_BYTES.0..=SEGMENT_BYTES.1).contains(&self.segment_bytes_max);
+        rule(segment, "segment_bytes_max", self.segment_bytes_max, "1 MiB to 1 TiB")?;
+        let stripes = self.stripes.is_power_of_two() && self.stripes <= 65_536;
+        rule(stripes, "stripes", self.stripes as u64, "a power of two, at most 65,536")?;
+        for (name, limit) in [
+            ("live_reservations_max", self.live_reservations_max),
+            ("kept_records_max", self.kept_records_max),
+            ("parameter_bytes_max", self.parameter_bytes_max),
+        ] {
+            rule(limit > 0, name, limit, "at least 1")?;
+        }
+        Ok(self)
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("retention", &self.retention)
+            .field("lease", &self.lease)
+            .field("relaxed", &self.relaxed)
+            .field("stripes", &self.stripes)
+            .finish_non_exhaustive()
+    }
+}
+
+fn rule(holds: bool, setting: &'static str, measured: u64, rule: &'static str) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::from(ErrorKind::InvalidSetting { setting, measured, rule })) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_at_their_bounds_are_accepted_and_beyond_them_refused_8_1() {
+        assert!(Builder::default().checked().is_ok());
+        assert!(
+            Builder::default().token_bytes_max(255).stripes(1).segment_bytes_max(1 << 20).checked().is_ok()
+        );
+        let refused = [
+            Builder::default().token_bytes_max(256),
+            Builder::default().token_bytes_max(0),
+            Builder::default().stripes(3),
+            Builder::default().stripes(0),
+            Builder::default().lease(Duration::ZERO),
+            Builder::default().retention(Duration::MAX),
+            Builder::default().outcome_bytes_max(10).declared_outcome_bytes(11),
+            Builder::default().segment_bytes_max(1),
+            Builder::default().live_reservations_max(0),
+        ];
+        for builder in refused {
+            let error = builder.checked().unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::InvalidSetting { .. }), "{error}");
+        }
+    }
+}

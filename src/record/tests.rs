@@ -1,0 +1,113 @@
+//! Tests of the record's bytes.
+
+use super::*;
+use proptest::prelude::*;
+
+fn keys() -> HashKeys {
+    HashKeys::derive(&[7; 32])
+}
+
+fn sample(outcome: &Outcome, omitted: Option<Omitted>, at: Location) -> Vec<u8> {
+    let mut bytes = Finished {
+        key: b"\x05scope\x05token",
+        digest: &[9; 32],
+        digest_version: 1,
+        rules: 2,
+        secret: 3,
+        completed: Timestamp::from_millis(1000),
+        expires: Timestamp::from_millis(2000),
+        attempts: 4,
+        format: 5,
+        outcome,
+        omitted,
+    }
+    .encode();
+    seal(&mut bytes, at, &keys());
+    bytes
+}
+
+#[test]
+fn what_was_encoded_is_replayed_byte_for_byte_3_3() {
+    let at = Location::new(7, 3);
+    let outcome = Outcome::http(201, "made").with_metadata("Content-Type", "text/plain");
+    let bytes = sample(&outcome, None, at);
+    let record = Record::open(&bytes, at, &keys()).unwrap();
+    let replay = record.replay().unwrap();
+    assert_eq!(replay.outcome(), &outcome);
+    assert_eq!((replay.attempts(), replay.format()), (4, 5));
+    assert_eq!((record.key(), record.digest()), (&b"\x05scope\x05token"[..], [9; 32]));
+    assert_eq!((record.digest_version(), record.rules(), record.secret()), (1, 2, 3));
+    assert_eq!(record.weight(&keys()).bytes, 10 + 4 + 12 + 10);
+}
+
+#[test]
+fn an_omitted_body_leaves_its_length_and_digest_4_5() {
+    let at = Location::new(1, 0);
+    let omitted = Omitted { bytes: 9_000_000, digest: [1; 32] };
+    let bytes = sample(&Outcome::http(200, "dropped"), Some(omitted), at);
+    let replay = Record::open(&bytes, at, &keys()).unwrap().replay().unwrap();
+    assert_eq!((replay.omitted(), replay.outcome().body()), (Some(omitted), &b""[..]));
+}
+
+#[test]
+fn a_record_read_at_another_place_is_damage_5_9() {
+    let bytes = sample(&Outcome::new("x"), None, Location::new(1, 0));
+    assert_eq!(Record::open(&bytes, Location::new(1, 1), &keys()).err(), Some(Unreadable::Damaged));
+}
+
+#[test]
+fn a_kind_of_a_newer_library_is_told_apart_from_damage_5_6() {
+    let at = Location::new(1, 0);
+    let mut bytes = sample(&Outcome::new("x"), None, at);
+    bytes[KIND] = 3;
+    seal(&mut bytes, at, &keys());
+    assert_eq!(Record::open(&bytes, at, &keys()).err(), Some(Unreadable::Newer));
+}
+
+#[test]
+fn forgetting_and_control_come_back_as_they_were() {
+    let at = Location::new(2, 0);
+    let note = Forgotten {
+        time: Timestamp::from_millis(5),
+        target: Location::new(1, 2),
+        hash: 77,
+        weight: Weight { scope: 8, bytes: 9 },
+    };
+    let mut bytes = note.encode();
+    seal(&mut bytes, at, &keys());
+    assert_eq!(Record::open(&bytes, at, &keys()).unwrap().forgotten(), Some(note));
+    let mut bytes = control(b"hello");
+    seal(&mut bytes, at, &keys());
+    assert_eq!(Record::open(&bytes, at, &keys()).unwrap().control(), b"hello");
+}
+
+proptest! {
+    #[test]
+    fn any_changed_bit_is_damage_5_9(body in proptest::collection::vec(any::<u8>(), 0..80), at in 0usize..10_000) {
+        let place = Location::new(3, 1);
+        let mut bytes = sample(&Outcome::http(200, body).with_metadata("a", "b"), None, place);
+        let bit = at % (bytes.len() * 8);
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        prop_assert!(Record::open(&bytes, place, &keys()).is_err());
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_panic_10_4(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let place = Location::new(3, 1);
+        prop_assert!(Record::open(&bytes, place, &keys()).is_err());
+        let mut sealed = bytes;
+        if sealed.len() >= PREFIX_BYTES {
+            let length = length(&sealed).to_le_bytes();
+            put(&mut sealed, LENGTH, &length);
+            sealed[KIND] = [1, 2, 16][usize::from(sealed[KIND]) % 3];
+            sealed[FLAGS] &= FLAGS_KNOWN;
+            seal(&mut sealed, place, &keys());
+            if let Ok(record) = Record::open(&sealed, place, &keys()) {
+                if record.kind() == Kind::Finished {
+                    let _ = record.replay();
+                    let _ = record.weight(&keys());
+                }
+            }
+        }
+    }
+}

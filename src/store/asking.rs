@@ -1,0 +1,390 @@
+//! Asking: from a key and parameters to one answer (contract 3).
+//!
+//! A request's walk: stripe: in flight? → index: finished? → (disk: the record) → `verdict` → answer. A token never
+//! seen touches one stripe's lock and no disk. Whatever was read outside the lock is looked at again under it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::shared::{Comparer, Shared, count};
+use super::stripe::Stripe;
+use crate::digest::{DIGEST_VERSION, Digest, Fingerprinted, Parameters};
+use crate::error::{Error, ErrorKind, Incomparable, Limit, Result};
+use crate::inflight::{Gate, Phase, Slot};
+use crate::ledger::Room;
+use crate::outcome::Replay;
+use crate::record::{Location, Record, Weight};
+use crate::sync::EventListener;
+use crate::time::{Now, Timestamp};
+use crate::token::Key;
+use crate::verdict::{Comparison, State, Verdict, judge};
+
+/// What a request asks for beside its key and parameters.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) lease: Duration,
+    pub(super) retention: Duration,
+    pub(super) declared: u64,
+    pub(super) first_sent: Option<Timestamp>,
+    pub(super) format: u32,
+    pub(super) relaxed: bool,
+}
+
+/// One request, its digest made.
+pub(super) struct Ask<'a> {
+    pub(super) key: &'a Key,
+    pub(super) hash: u64,
+    pub(super) parameters: &'a Parameters<'a>,
+    pub(super) digest: Digest,
+    pub(super) terms: Terms,
+}
+
+/// The answer, as plain data and guards.
+pub(super) enum Asked {
+    Fresh { fence: u64, attempt: u32, since: Timestamp },
+    Replay(Replay),
+    InFlight(View, Option<Seat>),
+}
+
+/// What can be seen of a running reservation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View {
+    pub(super) since: Timestamp,
+    pub(super) attempt: u32,
+    pub(super) lease_left: Option<Duration>,
+    /// When the lease ends on the monotonic clock.
+    pub(super) lease_end: Option<Duration>,
+}
+
+impl View {
+    pub(super) fn of(slot: &Slot, now: Now) -> Self {
+        let lease_left = slot.lease_left(now);
+        let lease_end = lease_left.map(|_| slot.lease_end);
+        Self { since: slot.since, attempt: slot.attempt, lease_left, lease_end }
+    }
+}
+
+/// A place among those who wait for a key. Leaving it changes nothing (contract 3.7).
+pub(super) struct Seat {
+    shared: Arc<Shared>,
+    key: Key,
+    hash: u64,
+    pub(super) gate: Arc<Gate>,
+    pub(super) listener: EventListener,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut stripe = self.shared.stripes.lock(self.hash);
+        let Some(slot) = stripe.slots.find(self.hash, &self.key) else { return };
+        if slot.gate.as_ref().is_some_and(|gate| Arc::ptr_eq(gate, &self.gate)) {
+            slot.waiters -= 1;
+            if slot.phase == Phase::Vacant && slot.waiters == 0 {
+                let fence = slot.fence;
+                stripe.slots.remove(self.hash, fence);
+            }
+        }
+    }
+}
+
+/// What was set aside for a reservation that is not there yet; given back unless it is taken.
+struct Admission<'a> {
+    shared: &'a Shared,
+    key: &'a Key,
+    declared: u64,
+    room: u64,
+    taken: bool,
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        if self.taken {
+            return;
+        }
+        self.shared.stripes.quota.dismiss(|| self.shared.scope_hash(self.key), self.declared);
+        self.shared.room.give_back(self.room);
+    }
+}
+
+/// What one look under the stripe's lock came to.
+enum Look {
+    Answered(Asked),
+    /// Records may be there: read them, outside the lock.
+    Read(Vec<Location>),
+    /// More disk room is needed: this much in all.
+    Room(u64),
+}
+
+/// What reading came to.
+enum Found {
+    Kept(Replay),
+    Nothing(Stale),
+}
+
+/// Places that were read and hold nothing that is kept, and what of it belongs to the key.
+#[derive(Default)]
+struct Stale {
+    places: Vec<Location>,
+    replaces: Vec<(Location, Weight)>,
+}
+
+impl Shared {
+    /// Makes the digest: all that is refused without looking anything up is refused here (contract 3.1).
+    pub(super) fn prepare<'a>(
+        &self,
+        key: &'a Key,
+        parameters: &'a Parameters<'a>,
+        terms: Terms,
+    ) -> Result<Ask<'a>> {
+        if key.token().len() > self.options.token_bytes_max
+            || key.scope().len() > self.options.scope_bytes_max
+        {
+            let (scope_max, token_max) = (self.options.scope_bytes_max, self.options.token_bytes_max);
+            Key::within(key.scope(), key.token().as_bytes(), scope_max, token_max)?;
+        }
+        if terms.declared > self.options.outcome_bytes_max {
+            let (measured, limit) = (terms.declared, self.options.outcome_bytes_max);
+            return Err(ErrorKind::TooLarge { what: Limit::OutcomeBytes, measured, limit }.into());
+        }
+        match parameters.fingerprint(DIGEST_VERSION, &self.options.rules, &self.limits)? {
+            Fingerprinted::Digest(digest) => {
+                Ok(Ask { key, hash: self.keys.fingerprint(key.as_framed()), parameters, digest, terms })
+            }
+            Fingerprinted::Incomparable(why) => Err(ErrorKind::CannotCompare(why).into()),
+        }
+    }
+
+    /// Asks. With `seat`, one who is told *in flight* also gets a place among the waiters.
+    pub(super) fn ask(self: &Arc<Self>, ask: &Ask<'_>, seat: bool) -> Result<Asked> {
+        self.check_open()?;
+        let asked = self.ask_until_answered(ask, seat);
+        match &asked {
+            Ok(Asked::Fresh { .. }) => {}
+            Ok(Asked::Replay(_)) => count(&self.counters.replays),
+            Ok(Asked::InFlight(..)) => count(&self.counters.in_flight),
+            Err(error) if error.is_mismatch() => count(&self.counters.mismatches),
+            Err(_) => count(&self.counters.refused),
+        }
+        if asked.is_err() && seat {
+            self.pass_on(ask);
+        }
+        asked
+    }
+
+    fn ask_until_answered(self: &Arc<Self>, ask: &Ask<'_>, seat: bool) -> Result<Asked> {
+        let now = self.chronometer.now();
+        let mut stale = Stale::default();
+        let mut admission = None;
+        loop {
+            match self.look(ask, now, seat, &mut stale, &mut admission)? {
+                Look::Answered(asked) => return Ok(asked),
+                Look::Room(reserved) => self.with_engine(|engine| engine.ledger.make_room(reserved))?,
+                Look::Read(places) => match self.read(ask, places, now)? {
+                    Found::Kept(replay) => return Ok(Asked::Replay(replay)),
+                    Found::Nothing(replaces) => stale = replaces,
+                },
+            }
+        }
+    }
+
+    /// One look under the stripe's lock.
+    fn look<'a>(
+        self: &'a Arc<Self>,
+        ask: &Ask<'a>,
+        now: Now,
+        seat: bool,
+        stale: &mut Stale,
+        admission: &mut Option<Admission<'a>>,
+    ) -> Result<Look> {
+        let mut stripe = self.stripes.lock(ask.hash);
+        if self.reopening.load(Ordering::Acquire) {
+            return Err(ErrorKind::Stopped { operation: "reopening" }.into());
+        }
+        let slot = stripe.slots.find(ask.hash, ask.key);
+        if let Some(slot) = slot.filter(|slot| slot.phase != Phase::Vacant) {
+            return self.look_at_slot(slot, ask, now, seat).map(Look::Answered);
+        }
+        let places = || stripe.index.find(self.stripes.fingerprint(ask.hash));
+        if !places().eq(stale.places.iter().copied()) {
+            return Ok(Look::Read(places().collect()));
+        }
+        if admission.is_none() {
+            let (admitted, needed) = self.admit(ask, now)?;
+            *admission = Some(admitted);
+            if let Some(reserved) = needed {
+                return Ok(Look::Room(reserved));
+            }
+        }
+        let replaces = std::mem::take(&mut stale.replaces);
+        if let Some(admission) = admission {
+            admission.taken = true;
+        }
+        Ok(Look::Answered(self.reserve(&mut stripe, ask, now, replaces)))
+    }
+
+    /// The key is reserved, or its outcome unknown.
+    fn look_at_slot(self: &Arc<Self>, slot: &mut Slot, ask: &Ask<'_>, now: Now, seat: bool) -> Result<Asked> {
+        let state = match slot.phase {
+            Phase::Running => State::Running { lapsed: slot.is_lapsed(now) },
+            Phase::Completing => State::Completing,
+            Phase::Unknown => State::Unknown,
+            Phase::Vacant => State::Absent,
+        };
+        let compare = || if slot.digest == ask.digest { Comparison::Equal } else { Comparison::Different };
+        match judge(state, compare) {
+            Verdict::Refuse(kind) => Err(kind.into()),
+            Verdict::TakeOver => {
+                count(&self.counters.taken_over);
+                slot.fence = self.next_fence();
+                slot.attempt = slot.attempt.saturating_add(1);
+                slot.since = now.time;
+                slot.lease = ask.terms.lease;
+                slot.lease_end = now.tick.saturating_add(ask.terms.lease);
+                Ok(Asked::Fresh { fence: slot.fence, attempt: slot.attempt, since: slot.since })
+            }
+            Verdict::InFlight | Verdict::Replay | Verdict::Reserve => {
+                let seat = if seat { Some(self.seat(slot, ask)?) } else { None };
+                Ok(Asked::InFlight(View::of(slot, now), seat))
+            }
+        }
+    }
+
+    /// A place among the waiters, if there is one left (contract 8.1).
+    fn seat(self: &Arc<Self>, slot: &mut Slot, ask: &Ask<'_>) -> Result<Seat> {
+        let limit = self.options.waiters_per_key_max;
+        if slot.waiters >= limit {
+            let measured = slot.waiters + 1;
+            return Err(ErrorKind::Overloaded { what: Limit::WaitersPerKey, measured, limit }.into());
+        }
+        slot.waiters += 1;
+        let gate = Arc::clone(slot.gate());
+        let listener = gate.listen();
+        Ok(Seat { shared: Arc::clone(self), key: ask.key.clone(), hash: ask.hash, gate, listener })
+    }
+
+    /// Only a key that would run is asked whether its time, the load and the space allow it (contract 3.5, 3.8).
+    fn admit<'a>(&'a self, ask: &Ask<'a>, now: Now) -> Result<(Admission<'a>, Option<u64>)> {
+        let terms = &ask.terms;
+        if let Some(age) =
+            terms.first_sent.map(|sent| now.time.since(sent)).filter(|age| *age > terms.retention)
+        {
+            return Err(ErrorKind::Expired { age, retention: terms.retention }.into());
+        }
+        match self.blind.load(Ordering::Acquire) {
+            0 => self.stripes.quota.admit(|| self.scope_hash(ask.key), terms.declared)?,
+            segment => return Err(ErrorKind::Damaged { segment }.into()),
+        }
+        let room = Room::of_completion(terms.declared);
+        let needed = self.room.reserve(room).err();
+        Ok((Admission { shared: self, key: ask.key, declared: terms.declared, room, taken: false }, needed))
+    }
+
+    /// Gives the key to this caller.
+    fn reserve(
+        &self,
+        stripe: &mut Stripe,
+        ask: &Ask<'_>,
+        now: Now,
+        replaces: Vec<(Location, Weight)>,
+    ) -> Asked {
+        stripe.fresh += 1;
+        let vacant = stripe.slots.find(ask.hash, ask.key).map(|slot| (slot.fence, slot.waiters));
+        let vacant =
+            vacant.and_then(|(fence, waiters)| Some((stripe.slots.remove(ask.hash, fence)?, waiters)));
+        let (gate, waiters) = vacant.map_or((None, 0), |(slot, waiters)| (slot.gate, waiters));
+        let fence = self.next_fence();
+        stripe.slots.insert(Slot {
+            hash: ask.hash,
+            key: ask.key.clone(),
+            fence,
+            phase: Phase::Running,
+            digest: ask.digest,
+            attempt: 1,
+            since: now.time,
+            lease: ask.terms.lease,
+            lease_end: now.tick.saturating_add(ask.terms.lease),
+            declared: ask.terms.declared,
+            room: Room::of_completion(ask.terms.declared),
+            replaces,
+            waiters,
+            gate,
+        });
+        Asked::Fresh { fence, attempt: 1, since: now.time }
+    }
+
+    fn next_fence(&self) -> u64 {
+        self.fences.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A waiter that was woken to take the key and could not: the wake-up goes to the next one (contract 3.7).
+    fn pass_on(&self, ask: &Ask<'_>) {
+        let mut stripe = self.stripes.lock(ask.hash);
+        let slot = stripe.slots.find(ask.hash, ask.key).filter(|slot| slot.phase == Phase::Vacant);
+        if let Some(gate) = slot.and_then(|slot| slot.gate.as_ref()) {
+            gate.wake_one();
+        }
+    }
+
+    /// Reads what may be this key's record and judges it.
+    #[cold]
+    fn read(&self, ask: &Ask<'_>, places: Vec<Location>, now: Now) -> Result<Found> {
+        let newest = self.with_engine(|engine| {
+            let judged = |at, record: Record<'_>| self.judge_record(ask, at, &record, &engine.comparer, now);
+            engine.ledger.newest(&places, ask.key.as_framed(), judged)
+        })?;
+        let found = newest.transpose()?.unwrap_or(Found::Nothing(Stale::default()));
+        Ok(match found {
+            Found::Nothing(stale) => Found::Nothing(Stale { places, ..stale }),
+            kept => kept,
+        })
+    }
+
+    fn judge_record(
+        &self,
+        ask: &Ask<'_>,
+        at: Location,
+        record: &Record<'_>,
+        comparer: &Comparer,
+        now: Now,
+    ) -> Result<Found> {
+        let expired = record.expires() <= now.time;
+        let comparison = if expired { Comparison::Equal } else { self.compare(ask, record, comparer)? };
+        match judge(State::Finished { expired }, || comparison) {
+            Verdict::Refuse(kind) => Err(kind.into()),
+            Verdict::Replay => record.replay().map(Found::Kept).ok_or_else(|| self.undecodable(at)),
+            Verdict::Reserve | Verdict::TakeOver | Verdict::InFlight => {
+                let replaces = vec![(at, record.weight(&self.keys))];
+                Ok(Found::Nothing(Stale { places: Vec::new(), replaces }))
+            }
+        }
+    }
+
+    /// Compares as the record was digested: its version, its settings, its secret (contract 2.2, 2.4, 2.5).
+    fn compare(&self, ask: &Ask<'_>, record: &Record<'_>, comparer: &Comparer) -> Result<Comparison> {
+        let Some(rules) = comparer.rules.get(usize::from(record.rules())) else {
+            return Ok(Comparison::Incomparable(Incomparable::Rules));
+        };
+        let Some(secret) = comparer.secret(record.secret()) else {
+            return Ok(Comparison::Incomparable(Incomparable::Secret { number: record.secret() }));
+        };
+        let same = record.digest_version() == DIGEST_VERSION && record.rules() == comparer.current_rules;
+        let digest = if same {
+            ask.digest
+        } else {
+            match ask.parameters.fingerprint(record.digest_version(), rules, &self.limits)? {
+                Fingerprinted::Digest(digest) => digest,
+                Fingerprinted::Incomparable(why) => return Ok(Comparison::Incomparable(why)),
+            }
+        };
+        // `blake3::Hash` compares in constant time.
+        let equal = secret.bind(ask.key.as_framed(), &digest) == blake3::Hash::from_bytes(record.digest());
+        Ok(if equal { Comparison::Equal } else { Comparison::Different })
+    }
+
+    /// It passed its checksum and still can't be decoded: never taken for a key never seen.
+    fn undecodable(&self, at: Location) -> Error {
+        let segment = self.ledger().ok().and_then(|ledger| ledger.segment_number(at)).unwrap_or(0);
+        ErrorKind::Damaged { segment }.into()
+    }
+}

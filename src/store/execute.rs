@@ -1,0 +1,205 @@
+//! Running a closure or a future once, and giving back a typed value whether it ran or was replayed.
+//!
+//! Law: a value is written with bincode and read back *before* it is kept, so that a type which can be written and
+//! not read is an error at the first run and not at the replay. It carries the caller's format version; what can't
+//! be read any more is *unreadable outcome* with its bytes. A value over the outcome limit is kept without its
+//! body, so that the operation never runs twice for being large. The lease is renewed while the operation runs
+//! (contract 11). A completion that failed is an error, never a silent success.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::request::Request;
+use super::{Answer, Reservation};
+use crate::codec;
+use crate::error::{ErrorKind, Result};
+use crate::outcome::{Class, Outcome, Replay};
+
+/// An operation's own error, kept or released by what it says of itself.
+///
+/// ```
+/// use oncekey::{Class, OperationError};
+///
+/// #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+/// enum Charge {
+///     CardRefused,
+///     BankUnreachable,
+/// }
+///
+/// impl OperationError for Charge {
+///     fn class(&self) -> Class {
+///         match self {
+///             Charge::CardRefused => Class::Final,
+///             Charge::BankUnreachable => Class::Retryable,
+///         }
+///     }
+/// }
+/// ```
+pub trait OperationError: Serialize + DeserializeOwned {
+    /// Final: it would come again, so it is kept and replayed. Retryable: a retry runs afresh (contract 4.2).
+    fn class(&self) -> Class;
+}
+
+/// The error of operations that can't fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Never {}
+
+impl OperationError for Never {
+    fn class(&self) -> Class {
+        match *self {}
+    }
+}
+
+/// What `execute` gives back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Executed<T, E> {
+    /// What the operation returned, now or the first time.
+    pub result: Result<T, E>,
+    /// Whether it is the first answer, given again.
+    pub replayed: bool,
+    /// How many attempts it took, from 1.
+    pub attempts: u32,
+}
+
+/// The first byte of a kept value: which side of the result follows.
+const VALUE: u8 = 0;
+const ERROR: u8 = 1;
+
+pub(super) fn run<T, E>(
+    request: Request<'_>,
+    operation: impl FnOnce(&Reservation) -> Result<T, E>,
+) -> Result<Executed<T, E>>
+where
+    T: Serialize + DeserializeOwned,
+    E: OperationError,
+{
+    let format = request.terms.format;
+    let reservation = match request.begin()? {
+        Answer::Fresh(reservation) => reservation,
+        other => return already(other, format),
+    };
+    keep_renewed(&reservation);
+    let result = operation(&reservation);
+    let attempts = reservation.attempt();
+    match written(&result)? {
+        Some(outcome) if is_too_large(&reservation, &outcome) => {
+            reservation.complete_without_body(outcome)?;
+        }
+        Some(outcome) => {
+            reservation.complete(outcome)?;
+        }
+        None => drop(reservation),
+    }
+    Ok(Executed { result, replayed: false, attempts })
+}
+
+pub(super) async fn run_async<T, E>(
+    request: Request<'_>,
+    operation: impl Future<Output = Result<T, E>>,
+) -> Result<Executed<T, E>>
+where
+    T: Serialize + DeserializeOwned,
+    E: OperationError,
+{
+    let format = request.terms.format;
+    let reservation = match request.begin_async().await? {
+        Answer::Fresh(reservation) => reservation,
+        other => return already(other, format),
+    };
+    keep_renewed(&reservation);
+    let result = operation.await;
+    let attempts = reservation.attempt();
+    match written(&result)? {
+        Some(outcome) if is_too_large(&reservation, &outcome) => {
+            reservation.complete_without_body_async(outcome).await?;
+        }
+        Some(outcome) => {
+            reservation.complete_async(outcome).await?;
+        }
+        None => drop(reservation),
+    }
+    Ok(Executed { result, replayed: false, attempts })
+}
+
+/// Renews the lease at every third of it, for as long as the reservation is held.
+fn keep_renewed(reservation: &Reservation) {
+    let shared = reservation.store().shared();
+    let third = reservation.terms().lease / 3;
+    let (hash, fence) = reservation.fence();
+    let attempt = reservation.attempt();
+    let first = shared.chronometer.now().tick.saturating_add(third);
+    let weak = Arc::downgrade(shared);
+    shared.timer.run_at(first, move || {
+        let shared = weak.upgrade()?;
+        shared.renew(hash, fence, attempt).ok()?;
+        Some(shared.chronometer.now().tick.saturating_add(third))
+    });
+}
+
+/// What is kept of a result; `None` where it is retryable, so that dropping the reservation releases it.
+fn written<T, E>(result: &Result<T, E>) -> Result<Option<Outcome>>
+where
+    T: Serialize + DeserializeOwned,
+    E: OperationError,
+{
+    let (side, value) = match result {
+        Ok(value) => {
+            (VALUE, codec::write_value(value).filter(|bytes| codec::read_value::<T>(bytes).is_some()))
+        }
+        Err(error) if error.class() == Class::Retryable => return Ok(None),
+        Err(error) => {
+            (ERROR, codec::write_value(error).filter(|bytes| codec::read_value::<E>(bytes).is_some()))
+        }
+    };
+    let mut body = vec![side];
+    body.extend(value.ok_or(ErrorKind::NotReadableBack)?);
+    Ok(Some(Outcome::new(body).finally()))
+}
+
+fn is_too_large(reservation: &Reservation, outcome: &Outcome) -> bool {
+    outcome.size() > reservation.store().shared().options.outcome_bytes_max
+}
+
+/// Somebody else ran it, or still does.
+fn already<T, E>(answer: Answer, format: u32) -> Result<Executed<T, E>>
+where
+    T: DeserializeOwned,
+    E: OperationError,
+{
+    match answer {
+        Answer::Replay(replay) => read(replay, format),
+        Answer::InFlight(other) => {
+            let (attempt, lease_left) = (other.attempt(), other.lease_left());
+            Err(ErrorKind::InFlight { attempt, lease_left }.into())
+        }
+        // Not reached: a fresh answer is run by those who call this. Dropping it releases the key.
+        Answer::Fresh(held) => Err(ErrorKind::InFlight { attempt: held.attempt(), lease_left: None }.into()),
+    }
+}
+
+fn read<T, E>(replay: Replay, format: u32) -> Result<Executed<T, E>>
+where
+    T: DeserializeOwned,
+    E: OperationError,
+{
+    if let Some(omitted) = replay.omitted() {
+        return Err(ErrorKind::WithoutBody { bytes: omitted.bytes }.into());
+    }
+    let result = match replay.outcome().body().split_first() {
+        _ if replay.format() != format => None,
+        Some((&VALUE, value)) => codec::read_value(value).map(Ok),
+        Some((&ERROR, error)) => codec::read_value(error).map(Err),
+        _ => None,
+    };
+    let (attempts, kept) = (replay.attempts(), replay.format());
+    match result {
+        Some(result) => Ok(Executed { result, replayed: true, attempts }),
+        None => {
+            let bytes = replay.into_outcome().body.into();
+            Err(ErrorKind::UnreadableOutcome { format: kept, bytes }.into())
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Opening, reopening in place, sweeping in the background, closing.
+//!
+//! Law: what threads hold is either weak or ends with the store, so the last handle's drop ends them. Reopening
+//! shuts every stripe's door first (`reopening`, read under the stripe's lock), so that nobody takes an index that
+//! is being filled for one that knows nothing. `Drop` does what `close` does and reports nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::quota::Quota;
+use super::shared::{Comparer, Counters, Engine, Shared};
+use super::stripe::Stripes;
+use crate::digest::{ParameterLimits, Secret};
+use crate::error::{ErrorKind, Result};
+use crate::inflight::Timer;
+use crate::ledger::{self, Directory, Disk, Ledger, Memory, Opening, Room};
+use crate::options::Builder;
+use crate::sweep::{Sweep, Swept};
+use crate::sync::{
+    Event, JoinHandle, Mutex, Receiver, RwLock, Sender, block_on, spawn, unbounded, yield_now,
+};
+use crate::time::Chronometer;
+
+/// How often the background sweep looks.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Counters of one epoch's fences take these bits; the epoch stands above them.
+const FENCE_BITS: u32 = 40;
+
+/// What the last handle's drop ends.
+pub(super) struct Owner {
+    pub(super) shared: Arc<Shared>,
+    sweeper: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
+}
+
+impl Owner {
+    pub(super) fn open(options: Builder, home: Option<&Path>) -> Result<Self> {
+        let options = options.checked()?;
+        let disk: Arc<dyn Disk> = match home {
+            Some(path) => Arc::new(Directory::at(path).map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotADirectory => {
+                    ErrorKind::NotAStore("the path is not a directory").into()
+                }
+                _ => ledger::io_error("opening the directory")(error),
+            })?),
+            None => Arc::new(Memory::default()),
+        };
+        let shared = Shared::open(options, disk, home.is_none())?;
+        let sweeper =
+            Mutex::new(if shared.options.background_sweep { Some(sweeper(&shared)?) } else { None });
+        Ok(Self { shared, sweeper })
+    }
+
+    /// Ends the threads and closes the files; reports what closing says.
+    pub(super) fn shut(&self) -> Result<()> {
+        self.shared.closing.store(true, Ordering::Release);
+        self.shared.hurry.store(true, Ordering::Release);
+        if let Some((stop, thread)) = self.sweeper.lock().take() {
+            drop(stop);
+            let _ = thread.join();
+        }
+        self.shared.wake_all();
+        let _sweeping = self.shared.sweeping.lock();
+        let engine = self.shared.engine.write().take();
+        engine.map_or(Ok(()), |engine| Shared::stop(engine).close())
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // There is nobody left to tell.
+        drop(self.shut());
+    }
+}
+
+impl Shared {
+    fn open(options: Builder, disk: Arc<dyn Disk>, in_memory: bool) -> Result<Arc<Self>> {
+        let wall = options.clock.wall();
+        let room = Arc::<Room>::default();
+        let stripes = Arc::new(Stripes::new(options.stripes, Quota::new(&options)));
+        let opening = ledger::open(Arc::clone(&disk), &options, wall, Arc::clone(&room), &*stripes)?;
+        let chronometer = Chronometer::starting_at(opening.start, Arc::clone(&options.clock));
+        let shared = Arc::new(Self {
+            limits: ParameterLimits {
+                count_max: options.parameter_count_max,
+                bytes_max: options.parameter_bytes_max,
+            },
+            disk,
+            in_memory,
+            stripes,
+            room,
+            keys: *opening.ledger.keys(),
+            timer: Timer::new(Arc::clone(chronometer.clock())),
+            chronometer,
+            engine: RwLock::new(None),
+            closing: AtomicBool::new(false),
+            reopening: AtomicBool::new(false),
+            blind: AtomicU64::new(opening.ledger.blind()),
+            sweeping: Mutex::new(()),
+            hurry: AtomicBool::new(false),
+            left: Event::new(),
+            fences: AtomicU64::new(opening.epoch << FENCE_BITS),
+            counters: Counters::default(),
+            process: std::process::id(),
+            options,
+        });
+        *shared.engine.write() = Some(shared.start(opening)?);
+        Ok(shared)
+    }
+
+    /// Starts the writer of an opened ledger.
+    fn start(self: &Arc<Self>, opening: Opening) -> Result<Engine> {
+        let Opening { ledger, secrets, rules, current_rules, .. } = opening;
+        let ledger = Arc::new(ledger);
+        let (queue, jobs) = unbounded();
+        let (own, shared) = (Arc::clone(&ledger), Arc::downgrade(self));
+        let (chronometer, lag) = (self.chronometer.clone(), self.options.relaxed_lag);
+        let writer = spawn("oncekey-writer", move || {
+            let last = Mutex::new(crate::time::Timestamp::default());
+            let now = || {
+                let mut last = last.lock();
+                *last = crate::sync::shielded(|| chronometer.now().time).unwrap_or(*last);
+                *last
+            };
+            ledger::run_writer(&own, &jobs, lag, now, |tag, done| {
+                if let Some(shared) = shared.upgrade() {
+                    shared.settle(tag, done);
+                }
+            });
+        });
+        let writer = writer.map_err(|kind| ErrorKind::Io { operation: "starting the writer", kind })?;
+        let comparer = Arc::new(Comparer { secrets, rules, current_rules });
+        Ok(Engine { ledger, queue, writer: Some(writer), comparer })
+    }
+
+    /// Lets the writer finish what was handed over.
+    fn stop(engine: Engine) -> Arc<Ledger> {
+        let Engine { ledger, queue, writer, .. } = engine;
+        drop(queue);
+        if let Some(writer) = writer {
+            let _ = writer.join();
+        }
+        ledger
+    }
+
+    /// Opens again, in place (contract 5.5).
+    pub(super) fn reopen(self: &Arc<Self>) -> Result<()> {
+        self.check_open()?;
+        self.check_process()?;
+        let wall = self.options.clock.wall().max(self.chronometer.now().time);
+        self.hurry.store(true, Ordering::Release);
+        let _sweeping = self.sweeping.lock();
+        self.hurry.store(false, Ordering::Release);
+        self.reopening.store(true, Ordering::Release);
+        let mut engine = self.engine.write();
+        if let Some(engine) = engine.take() {
+            let ledger = Self::stop(engine);
+            // Where it stopped after an error, closing says so again, and the reading anew finds out.
+            drop(ledger.close());
+            wait_until_alone(ledger);
+        }
+        for mut stripe in self.stripes.each() {
+            stripe.index.clear();
+        }
+        self.stripes.quota.let_go_of_all();
+        let opening = self.open_again(wall)?;
+        self.fences.fetch_max(opening.epoch << FENCE_BITS, Ordering::AcqRel);
+        self.blind.store(opening.ledger.blind(), Ordering::Release);
+        *engine = Some(self.start(opening)?);
+        for mut stripe in self.stripes.each() {
+            stripe.slots.remove_unknown();
+        }
+        self.reopening.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    fn open_again(&self, wall: crate::time::Timestamp) -> Result<Opening> {
+        let options = self.options.clone().accept_clock_jump();
+        ledger::open(Arc::clone(&self.disk), &options, wall, Arc::clone(&self.room), &*self.stripes)
+    }
+
+    /// Sweeps all there is to sweep now.
+    pub(super) fn sweep(&self) -> Result<Swept> {
+        let _sweeping = self.sweeping.lock();
+        let now = self.chronometer.now().time;
+        let ledger = self.ledger()?;
+        let pause = || {
+            yield_now();
+            !self.hurry.load(Ordering::Acquire)
+        };
+        Sweep { ledger: &ledger, catalogue: &*self.stripes, now, pause: &pause }.run()
+    }
+
+    /// Wakes everybody who waits, to be told that the store is closed.
+    fn wake_all(&self) {
+        for stripe in self.stripes.each() {
+            stripe.slots.iter().filter_map(|slot| slot.gate.as_ref()).for_each(|gate| gate.wake_all());
+        }
+    }
+
+    /// Waits for live reservations, up to a limit.
+    pub(super) fn wait_for_holders(&self, limit: Duration) {
+        self.closing.store(true, Ordering::Release);
+        self.wake_all();
+        let until = self.chronometer.now().tick.saturating_add(limit);
+        block_on(async {
+            let mut timer = std::pin::pin!(self.timer.sleep_until(until));
+            loop {
+                let mut left = self.left.listen();
+                if self.stripes.quota.live() == 0 {
+                    return;
+                }
+                let woken = std::future::poll_fn(|context| {
+                    use std::future::Future;
+                    use std::task::Poll;
+                    match std::pin::pin!(&mut left).poll(context) {
+                        Poll::Ready(()) => Poll::Ready(true),
+                        Poll::Pending => timer.as_mut().poll(context).map(|()| false),
+                    }
+                });
+                if !woken.await {
+                    return;
+                }
+            }
+        });
+    }
+
+    pub(super) fn backup(&self, target: &Path) -> Result<()> {
+        self.check_open()?;
+        let _sweeping = self.sweeping.lock();
+        let target = Directory::at(target).map_err(ledger::io_error("opening the backup's directory"))?;
+        let ledger = self.ledger()?;
+        ledger.backup(&target, &*self.stripes, self.chronometer.now().time)
+    }
+
+    pub(super) fn rotate_secret(&self, secret: &Secret) -> Result<()> {
+        self.check_open()?;
+        let mut engine = self.engine.write();
+        let Some(engine) = engine.as_mut() else {
+            return Err(ErrorKind::Stopped { operation: "reopening" }.into());
+        };
+        engine.ledger.rotate_secret(secret)?;
+        let mut secrets = engine.comparer.secrets.clone();
+        secrets.push(Some(secret.clone()));
+        let (rules, current_rules) = (engine.comparer.rules.clone(), engine.comparer.current_rules);
+        engine.comparer = Arc::new(Comparer { secrets, rules, current_rules });
+        Ok(())
+    }
+}
+
+/// Waits until nobody else reads through this ledger, so that its lock is given back when it goes.
+fn wait_until_alone(mut ledger: Arc<Ledger>) {
+    while let Err(shared) = Arc::try_unwrap(ledger) {
+        ledger = shared;
+        yield_now();
+    }
+}
+
+/// Starts the thread that sweeps.
+fn sweeper(shared: &Arc<Shared>) -> Result<(Sender<()>, JoinHandle<()>)> {
+    let (stop, stopped): (Sender<()>, Receiver<()>) = unbounded();
+    let weak = Arc::downgrade(shared);
+    let thread = spawn("oncekey-sweeper", move || {
+        while matches!(stopped.recv_timeout(SWEEP_EVERY), Err(error) if error.is_timeout()) {
+            let Some(shared) = weak.upgrade() else { return };
+            // A sweep that fails has stopped the ledger, or leaves its segment for the next one. The clock, which is
+            // the caller's code, may panic.
+            drop(crate::sync::shielded(|| shared.sweep()));
+        }
+    });
+    Ok((stop, thread.map_err(|kind| ErrorKind::Io { operation: "starting the sweeper", kind })?))
+}

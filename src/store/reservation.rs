@@ -1,0 +1,338 @@
+//! The right to run an operation, and its end.
+//!
+//! Law: the guard is the interface. Completing consumes it; dropping it releases the key; and whichever comes
+//! first, the fence is compared, so that a holder whose lease lapsed and whose key was taken over changes nothing
+//! (contract 4.4). Once a completion was handed to the writer, nothing but its commit decides (4.1).
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::Store;
+use super::asking::Terms;
+use super::shared::{Shared, Tag, count};
+use crate::digest::{DIGEST_VERSION, Digest};
+use crate::error::{Error, ErrorKind, Limit, Result};
+use crate::inflight::{Ended, Ending, Gate, Phase};
+use crate::ledger::{Entry, Job, Meaning};
+use crate::outcome::{Class, Omitted, Outcome, Replay};
+use crate::record::{Finished, METADATA_BYTES_MAX, Weight};
+use crate::sync::{EventListener, block_on};
+use crate::time::Timestamp;
+use crate::token::Key;
+
+/// The right to run the operation of one key, held by one caller at a time (contract 3.6).
+///
+/// [Complete](Reservation::complete) it with what the operation returned. Dropping it, by an early return, `?` or
+/// a panic, releases the key without an outcome, and a retry runs afresh (contract 4.3).
+#[must_use = "dropping a reservation at once releases the key: run the operation, then `complete`"]
+pub struct Reservation {
+    store: Store,
+    key: Key,
+    hash: u64,
+    fence: u64,
+    attempt: u32,
+    since: Timestamp,
+    digest: Digest,
+    terms: Terms,
+    armed: bool,
+}
+
+/// What a completion came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Completed {
+    /// The outcome is kept, and replayed until it expires.
+    Kept {
+        /// When it was completed.
+        completed: Timestamp,
+        /// From when on the key counts as never seen.
+        expires: Timestamp,
+    },
+    /// The outcome was retryable (contract 4.2): not kept, and the key is free for the retry.
+    Released,
+}
+
+/// A completion that was refused. Where the reservation still stands, it is handed back (contract 4.5).
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub error: Error,
+    /// The reservation, still held; `None` where it was lost or its outcome is unknown.
+    pub reservation: Option<Reservation>,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        refused.error
+    }
+}
+
+/// A completion on its way to the disk.
+struct Pending {
+    gate: Arc<Gate>,
+    listener: EventListener,
+    completed: Timestamp,
+    expires: Timestamp,
+}
+
+impl Reservation {
+    pub(super) fn new(
+        store: Store,
+        key: Key,
+        hash: u64,
+        (fence, attempt, since): (u64, u32, Timestamp),
+        digest: Digest,
+        terms: Terms,
+    ) -> Self {
+        Self { store, key, hash, fence, attempt, since, digest, terms, armed: true }
+    }
+
+    /// Whose right it is.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Which attempt this is, from 1: one more than the one whose lapsed lease it took over (contract 4.4).
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Since when.
+    #[must_use]
+    pub fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    /// Keeps what the operation returned, and waits until it is on disk (contract 4.1). A retryable outcome is
+    /// not kept: the key is released (4.2).
+    ///
+    /// # Errors
+    /// Outcome too large: the reservation comes back, still held (4.5). *Reservation lost*: another caller took
+    /// over, nothing was changed (4.4). *Unknown outcome*: the commit failed (5.1). *Store stopped* and *closed*:
+    /// the reservation comes back.
+    pub fn complete(self, outcome: Outcome) -> Result<Completed, Refused> {
+        self.hand_over(outcome, false)?.map_or(Ok(Completed::Released), |pending| block_on(pending.wait()))
+    }
+
+    /// [`Reservation::complete`], for async callers. Once it was polled, dropping the future changes nothing.
+    ///
+    /// # Errors
+    /// As [`Reservation::complete`].
+    pub async fn complete_async(self, outcome: Outcome) -> Result<Completed, Refused> {
+        match self.hand_over(outcome, false)? {
+            Some(pending) => pending.wait().await,
+            None => Ok(Completed::Released),
+        }
+    }
+
+    /// Keeps status, metadata, length and digest of an outcome whose body is too large to keep: a replay says so
+    /// (contract 4.5), and the operation does not run again.
+    ///
+    /// # Errors
+    /// As [`Reservation::complete`]; too large if metadata alone exceed the limit.
+    pub fn complete_without_body(self, outcome: Outcome) -> Result<Completed, Refused> {
+        self.hand_over(outcome, true)?.map_or(Ok(Completed::Released), |pending| block_on(pending.wait()))
+    }
+
+    /// [`Reservation::complete_without_body`], for async callers.
+    ///
+    /// # Errors
+    /// As [`Reservation::complete_without_body`].
+    pub async fn complete_without_body_async(self, outcome: Outcome) -> Result<Completed, Refused> {
+        match self.hand_over(outcome, true)? {
+            Some(pending) => pending.wait().await,
+            None => Ok(Completed::Released),
+        }
+    }
+
+    /// Lets the lease begin anew (contract 4.4).
+    ///
+    /// # Errors
+    /// *Reservation lost*, if another caller took over.
+    pub fn renew(&self) -> Result<()> {
+        self.store.shared().renew(self.hash, self.fence, self.attempt)
+    }
+
+    /// Gives the key back without an outcome, as dropping does, and says whether it was still held.
+    ///
+    /// # Errors
+    /// *Reservation lost*, if another caller took over; nothing was changed.
+    pub fn release(mut self) -> Result<()> {
+        self.armed = false;
+        self.store.shared().release(self.hash, self.fence, self.attempt)
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    pub(super) fn fence(&self) -> (u64, u64) {
+        (self.hash, self.fence)
+    }
+
+    /// `None`: it was released, since the outcome is retryable.
+    fn hand_over(mut self, outcome: Outcome, without_body: bool) -> Result<Option<Pending>, Refused> {
+        let shared = Arc::clone(self.store.shared());
+        if outcome.class_by(shared.options.classifier.as_ref()) == Class::Retryable {
+            return self.release().map(|()| None).map_err(|error| Refused { error, reservation: None });
+        }
+        let omitted = without_body.then(|| Omitted {
+            bytes: outcome.body().len() as u64,
+            digest: *blake3::hash(outcome.body()).as_bytes(),
+        });
+        if let Err(error) = self.check(&shared, &outcome, without_body) {
+            return Err(Refused { error, reservation: Some(self) });
+        }
+        let completed = shared.chronometer.now().time;
+        match shared.pass_fence(self.hash, self.fence, self.attempt) {
+            Ok((gate, listener)) => {
+                let expires = completed.saturating_add(self.terms.retention);
+                let replay = Replay {
+                    outcome,
+                    omitted,
+                    completed,
+                    expires,
+                    attempts: self.attempt,
+                    format: self.terms.format,
+                };
+                if let Err(error) = self.enqueue(&shared, Arc::clone(&gate), replay) {
+                    shared.step_back(self.hash, self.fence);
+                    return Err(Refused { error, reservation: Some(self) });
+                }
+                self.armed = false;
+                Ok(Some(Pending { gate, listener, completed, expires }))
+            }
+            Err(error) => {
+                self.armed = false;
+                Err(Refused { error, reservation: None })
+            }
+        }
+    }
+
+    fn check(&self, shared: &Shared, outcome: &Outcome, without_body: bool) -> Result<()> {
+        shared.check_process()?;
+        let body = if without_body { outcome.body().len() as u64 } else { 0 };
+        let (measured, limit) = (outcome.size() - body, shared.options.outcome_bytes_max);
+        // Each pair costs two lengths of 8 bytes beside its own bytes.
+        let metadata = outcome.size() - outcome.body().len() as u64 + 16 * outcome.metadata().len() as u64;
+        let tail = METADATA_BYTES_MAX as u64 / 4;
+        if measured > limit || metadata > tail {
+            let (measured, limit) = if measured > limit { (measured, limit) } else { (metadata, tail) };
+            return Err(ErrorKind::TooLarge { what: Limit::OutcomeBytes, measured, limit }.into());
+        }
+        shared.with_engine(|engine| engine.ledger.check_running())
+    }
+
+    fn enqueue(&self, shared: &Shared, gate: Arc<Gate>, replay: Replay) -> Result<()> {
+        shared.with_engine(|engine| {
+            let (secret_number, secret) = engine.comparer.current_secret();
+            let bound = secret.bind(self.key.as_framed(), &self.digest);
+            let record = Finished {
+                key: self.key.as_framed(),
+                digest: bound.as_bytes(),
+                digest_version: DIGEST_VERSION,
+                rules: engine.comparer.current_rules,
+                secret: secret_number,
+                completed: replay.completed,
+                expires: replay.expires,
+                attempts: replay.attempts,
+                format: replay.format,
+                outcome: &replay.outcome,
+                omitted: replay.omitted,
+            };
+            let bytes = record.encode();
+            let weight = Weight { scope: shared.scope_hash(&self.key), bytes: record.weighs() };
+            let entry =
+                Entry { hash: self.hash, bytes, expires: replay.expires, meaning: Meaning::Finished(weight) };
+            let ended = Ended::new(self.digest, replay);
+            let tag = Tag { hash: self.hash, fence: self.fence, gate, weight, ended };
+            let sent = engine.queue.send(Job { entry, durable: !self.terms.relaxed, tag });
+            sent.map_err(|_| ErrorKind::Stopped { operation: "writing" }.into())
+        })
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if self.armed {
+            // Where it was lost meanwhile there is nothing to give back.
+            drop(self.store.shared().release(self.hash, self.fence, self.attempt));
+        }
+    }
+}
+
+impl fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation")
+            .field("key", &self.key)
+            .field("attempt", &self.attempt)
+            .field("since", &self.since)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pending {
+    async fn wait(self) -> Result<Completed, Refused> {
+        let mut listener = self.listener;
+        loop {
+            // The ending is looked at after each listener was made, so that no wake-up falls between.
+            match self.gate.ending() {
+                Some(Ending::Finished(_)) => {
+                    return Ok(Completed::Kept { completed: self.completed, expires: self.expires });
+                }
+                Some(Ending::Failed(error)) => {
+                    return Err(Refused { error: error.clone(), reservation: None });
+                }
+                None => listener.await,
+            }
+            listener = self.gate.listen();
+        }
+    }
+}
+
+impl Shared {
+    /// From here on the lease no longer runs and nobody takes over (contract 4.1).
+    fn pass_fence(&self, hash: u64, fence: u64, attempt: u32) -> Result<(Arc<Gate>, EventListener)> {
+        let mut stripe = self.stripes.lock(hash);
+        let running = stripe.slots.held(hash, fence).filter(|slot| slot.phase == Phase::Running);
+        let Some(slot) = running else {
+            count(&self.counters.lost);
+            return Err(ErrorKind::ReservationLost { attempt }.into());
+        };
+        slot.phase = Phase::Completing;
+        let gate = Arc::clone(slot.gate());
+        let listener = gate.listen();
+        Ok((gate, listener))
+    }
+
+    /// The completion was not handed over after all.
+    fn step_back(&self, hash: u64, fence: u64) {
+        if let Some(slot) = self.stripes.lock(hash).slots.held(hash, fence) {
+            slot.phase = Phase::Running;
+        }
+    }
+
+    pub(super) fn renew(&self, hash: u64, fence: u64, attempt: u32) -> Result<()> {
+        let now = self.chronometer.now();
+        let mut stripe = self.stripes.lock(hash);
+        let Some(slot) = stripe.slots.held(hash, fence).filter(|slot| slot.phase == Phase::Running) else {
+            return Err(ErrorKind::ReservationLost { attempt }.into());
+        };
+        slot.lease_end = now.tick.saturating_add(slot.lease);
+        Ok(())
+    }
+}

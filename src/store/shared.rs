@@ -1,0 +1,202 @@
+//! What all handles of one store share, and the walk of a completion through it.
+//!
+//! Law: the wings meet here. A stripe's lock is taken after the log's, if both are. What is published has been
+//! committed. Whoever leaves (finished, released, refused) gives back what was set aside for it, exactly once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::stripe::Stripes;
+use crate::digest::{DigestRules, ParameterLimits, Secret};
+use crate::error::{Error, ErrorKind, Result};
+use crate::inflight::{Ended, Ending, Gate, Phase, Slot, Timer};
+use crate::ledger::{Catalogue, Disk, Job, Ledger, Room};
+use crate::options::Builder;
+use crate::outcome::Replay;
+use crate::record::{HashKeys, Location, Weight};
+use crate::sync::{Event, JoinHandle, Mutex, RwLock, Sender};
+use crate::time::Chronometer;
+use crate::token::Key;
+
+/// What all handles share.
+pub(super) struct Shared {
+    pub(super) options: Builder,
+    pub(super) limits: ParameterLimits,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) in_memory: bool,
+    pub(super) stripes: Arc<Stripes>,
+    pub(super) room: Arc<Room>,
+    pub(super) keys: HashKeys,
+    pub(super) chronometer: Chronometer,
+    pub(super) timer: Timer,
+    /// The way to the disk; `None` while it is being reopened, or after that failed, or once closed.
+    pub(super) engine: RwLock<Option<Engine>>,
+    /// New requests are refused: the store is closing, or closed.
+    pub(super) closing: AtomicBool,
+    /// The index is not whole: the store is being reopened. Read under a stripe's lock.
+    pub(super) reopening: AtomicBool,
+    /// Number of a segment with fingerprints that do not read, or 0 (contract 5.9).
+    pub(super) blind: AtomicU64,
+    /// Held while a sweep or a backup runs, and by whoever wants none to.
+    pub(super) sweeping: Mutex<()>,
+    pub(super) hurry: AtomicBool,
+    /// Somebody left while the store was closing.
+    pub(super) left: Event,
+    pub(super) fences: AtomicU64,
+    pub(super) counters: Counters,
+    pub(super) process: u32,
+}
+
+/// One opening of the ledger, with its writer.
+pub(super) struct Engine {
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) queue: Sender<Job<Tag>>,
+    pub(super) writer: Option<JoinHandle<()>>,
+    pub(super) comparer: Arc<Comparer>,
+}
+
+/// What digests of records may have been made under.
+pub(super) struct Comparer {
+    /// By number, from 1.
+    pub(super) secrets: Vec<Option<Secret>>,
+    /// By number, from 0.
+    pub(super) rules: Vec<DigestRules>,
+    pub(super) current_rules: u16,
+}
+
+impl Comparer {
+    /// Number and value of the secret that new digests are bound under.
+    pub(super) fn current_secret(&self) -> (u16, &Secret) {
+        let number = u16::try_from(self.secrets.len()).expect("the identity counts secrets in 16 bits");
+        let secret = self.secrets.last().and_then(Option::as_ref);
+        (number, secret.expect("a store opens only with its current secret"))
+    }
+
+    pub(super) fn secret(&self, number: u16) -> Option<&Secret> {
+        self.secrets.get(usize::from(number).checked_sub(1)?)?.as_ref()
+    }
+}
+
+/// What belongs to a completion on its way through the writer.
+pub(super) struct Tag {
+    pub(super) hash: u64,
+    pub(super) fence: u64,
+    pub(super) gate: Arc<Gate>,
+    pub(super) weight: Weight,
+    pub(super) ended: Ended,
+}
+
+/// Counts since the store was opened.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) replays: AtomicU64,
+    pub(super) in_flight: AtomicU64,
+    pub(super) mismatches: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) taken_over: AtomicU64,
+    pub(super) lost: AtomicU64,
+    pub(super) completed: AtomicU64,
+    pub(super) released: AtomicU64,
+    pub(super) failed: AtomicU64,
+}
+
+pub(super) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Shared {
+    pub(super) fn check_open(&self) -> Result<()> {
+        if self.closing.load(Ordering::Acquire) { Err(ErrorKind::Closed.into()) } else { Ok(()) }
+    }
+
+    pub(super) fn check_process(&self) -> Result<()> {
+        if std::process::id() == self.process { Ok(()) } else { Err(ErrorKind::Forked.into()) }
+    }
+
+    /// Calls with the way to the disk.
+    pub(super) fn with_engine<T>(&self, call: impl FnOnce(&Engine) -> Result<T>) -> Result<T> {
+        self.engine.read().as_ref().map_or_else(|| Err(self.no_engine()), call)
+    }
+
+    pub(super) fn ledger(&self) -> Result<Arc<Ledger>> {
+        self.with_engine(|engine| Ok(Arc::clone(&engine.ledger)))
+    }
+
+    fn no_engine(&self) -> Error {
+        let closed = self.closing.load(Ordering::Acquire);
+        if closed { ErrorKind::Closed.into() } else { ErrorKind::Stopped { operation: "reopening" }.into() }
+    }
+
+    pub(super) fn scope_hash(&self, key: &Key) -> u64 {
+        self.keys.fingerprint(key.scope())
+    }
+
+    /// Gives back what was set aside for a reservation.
+    pub(super) fn dismiss(&self, slot: &Slot) {
+        self.stripes.quota.dismiss(|| self.scope_hash(&slot.key), slot.declared);
+        self.room.give_back(slot.room);
+        if self.closing.load(Ordering::Acquire) {
+            self.left.notify(usize::MAX);
+        }
+    }
+
+    /// Ends a reservation without an outcome. If others wait, exactly one of them is woken to take it.
+    pub(super) fn release(&self, hash: u64, fence: u64, attempt: u32) -> Result<()> {
+        let mut stripe = self.stripes.lock(hash);
+        let running = stripe.slots.held(hash, fence).filter(|slot| slot.phase == Phase::Running);
+        let Some(slot) = running else {
+            count(&self.counters.lost);
+            return Err(ErrorKind::ReservationLost { attempt }.into());
+        };
+        count(&self.counters.released);
+        if let (Some(gate), true) = (&slot.gate, slot.waiters > 0) {
+            slot.phase = Phase::Vacant;
+            slot.replaces.clear();
+            gate.wake_one();
+            self.dismiss(slot);
+        } else if let Some(slot) = stripe.slots.remove(hash, fence) {
+            drop(stripe);
+            self.dismiss(&slot);
+        }
+        Ok(())
+    }
+
+    /// Publishes one job of the writer and answers its caller: disk first, then tongue.
+    pub(super) fn settle(&self, tag: Tag, done: Result<Location>) {
+        match done {
+            Ok(at) => self.settle_finished(tag, at),
+            Err(_) => self.settle_failed(&tag),
+        }
+    }
+
+    fn settle_finished(&self, tag: Tag, at: Location) {
+        let mut stripe = self.stripes.lock(tag.hash);
+        stripe.index.insert(self.stripes.fingerprint(tag.hash), at);
+        let slot = stripe.slots.remove(tag.hash, tag.fence);
+        drop(stripe);
+        self.stripes.quota.keep(tag.weight);
+        if let Some(slot) = slot {
+            for (place, weight) in &slot.replaces {
+                self.stripes.remove(tag.hash, *place, *weight);
+            }
+            self.dismiss(&slot);
+        }
+        count(&self.counters.completed);
+        tag.gate.end(Ending::Finished(Arc::new(tag.ended)));
+    }
+
+    fn settle_failed(&self, tag: &Tag) {
+        if let Some(slot) = self.stripes.lock(tag.hash).slots.held(tag.hash, tag.fence) {
+            slot.phase = Phase::Unknown;
+            self.dismiss(slot);
+        }
+        count(&self.counters.failed);
+        tag.gate.end(Ending::Failed(ErrorKind::UnknownOutcome.into()));
+    }
+}
+
+impl Ended {
+    pub(super) fn new(digest: crate::digest::Digest, replay: Replay) -> Self {
+        Self { digest, replay }
+    }
+}

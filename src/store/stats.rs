@@ -1,0 +1,142 @@
+//! Numbers of a store, and what it promises.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::shared::Shared;
+
+/// A store's numbers at one moment. Counts of answers begin anew at each opening.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Reservations given.
+    pub fresh: u64,
+    /// Requests answered with a kept outcome.
+    pub replays: u64,
+    /// Requests told *in flight*.
+    pub in_flight: u64,
+    /// Requests refused as mismatch.
+    pub mismatches: u64,
+    /// Requests refused for any other reason.
+    pub refused: u64,
+    /// Reservations taken over after their lease had lapsed.
+    pub taken_over: u64,
+    /// Holders that were told *reservation lost*.
+    pub lost: u64,
+    /// Completions on disk.
+    pub completed: u64,
+    /// Reservations released without an outcome.
+    pub released: u64,
+    /// Completions whose commit failed.
+    pub failed: u64,
+    /// Live reservations.
+    pub live_reservations: u64,
+    /// Age of the oldest live reservation.
+    pub oldest_reservation: Duration,
+    /// Kept records, expired ones included until they are swept (contract 8.3).
+    pub kept_records: u64,
+    /// Their bytes: scopes, tokens, metadata and bodies.
+    pub kept_bytes: u64,
+    /// Memory of the index, in bytes.
+    pub index_bytes: u64,
+    /// Segment files.
+    pub segments: u64,
+    /// Their bytes on disk.
+    pub file_bytes: u64,
+    /// Bytes that redb wrote since the opening.
+    pub bytes_written: u64,
+    /// Zeros written ahead of it, to make room and to make syncs cheap.
+    pub zeros_written: u64,
+}
+
+/// Where a store's records live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Home {
+    /// A directory of a file system.
+    Directory,
+    /// Memory: nothing outlives the process.
+    Memory,
+}
+
+/// What a store promises, in its home and with its settings (contract 11).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Guarantees {
+    /// Where its records live.
+    pub home: Home,
+    /// An acknowledged completion survives that the process is killed (contract 5.1).
+    pub survives_kill: bool,
+    /// An acknowledged completion survives a power cut (contract 5.1); with `Relaxed`, not the last `lag` (5.2).
+    pub survives_power_cut: bool,
+    /// How long an acknowledged completion may be unsynced; zero in the default durability.
+    pub lag: Duration,
+    /// Two *completions* of one key can't overlap. Two *runs* can, after a lapsed lease (contract 4.4).
+    pub one_completion: bool,
+    /// A reservation that was live when the process died is gone: a retry runs afresh (contract 5.3).
+    pub reservations_survive_kill: bool,
+    /// Disk room is set aside before an operation runs (contract 5.10).
+    pub room_set_aside: bool,
+    /// Files are 0600 and never followed through symlinks (contract 10.1).
+    pub private_files: bool,
+    /// The secret of the digests is the caller's; else it lies beside the records, which protects a copied segment
+    /// and not a copied store (contract 2.5).
+    pub callers_secret: bool,
+    /// How long records are kept by default.
+    pub retention: Duration,
+}
+
+impl Shared {
+    pub(super) fn stats(&self) -> Stats {
+        let now = self.chronometer.now().time;
+        let (mut fresh, mut index_bytes, mut oldest) = (0, 0, Duration::ZERO);
+        for stripe in self.stripes.each() {
+            fresh += stripe.fresh;
+            index_bytes += stripe.index.bytes() as u64;
+            let ages = stripe.slots.live().map(|slot| now.since(slot.since));
+            oldest = ages.fold(oldest, Duration::max);
+        }
+        let counters = &self.counters;
+        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let mut stats = Stats {
+            fresh,
+            replays: load(&counters.replays),
+            in_flight: load(&counters.in_flight),
+            mismatches: load(&counters.mismatches),
+            refused: load(&counters.refused),
+            taken_over: load(&counters.taken_over),
+            lost: load(&counters.lost),
+            completed: load(&counters.completed),
+            released: load(&counters.released),
+            failed: load(&counters.failed),
+            live_reservations: self.stripes.quota.live(),
+            oldest_reservation: oldest,
+            kept_records: self.stripes.quota.kept_records(),
+            kept_bytes: self.stripes.quota.kept_bytes(),
+            index_bytes,
+            ..Stats::default()
+        };
+        if let Ok(ledger) = self.ledger() {
+            stats.segments = ledger.segments().len() as u64;
+            stats.file_bytes = ledger.file_bytes();
+            (stats.bytes_written, stats.zeros_written) = ledger.bytes_written();
+        }
+        stats
+    }
+
+    pub(super) fn guarantees(&self) -> Guarantees {
+        let options = &self.options;
+        Guarantees {
+            home: if self.in_memory { Home::Memory } else { Home::Directory },
+            survives_kill: !self.in_memory && !options.relaxed,
+            survives_power_cut: !self.in_memory && !options.relaxed,
+            lag: if options.relaxed { options.relaxed_lag } else { Duration::ZERO },
+            one_completion: true,
+            reservations_survive_kill: false,
+            room_set_aside: !self.in_memory,
+            private_files: !self.in_memory,
+            callers_secret: options.secret.is_some(),
+            retention: options.retention,
+        }
+    }
+}

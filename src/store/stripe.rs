@@ -1,0 +1,99 @@
+//! The stripes: one lock each over a share of the keys, both of what is in flight and of where records are.
+//!
+//! Law: a stripe's lock is held for a few memory accesses, never across a disk call or caller's code. Each
+//! stands on cache lines of its own. The stripe is chosen by the top bits of a key's keyed fingerprint, the next
+//! 32 bits are its fingerprint in the index.
+
+use crate::inflight::Slots;
+use crate::ledger::{Catalogue, Index};
+use crate::record::{Location, Weight};
+use crate::sync::{CachePadded, Mutex, MutexGuard};
+
+use super::quota::Quota;
+
+/// One lock and its share of the keys.
+#[derive(Default)]
+pub(super) struct Stripe {
+    pub(super) slots: Slots,
+    pub(super) index: Index,
+    /// Reservations given, counted here since the lock is held anyway.
+    pub(super) fresh: u64,
+}
+
+/// All stripes, and what they hold counted together.
+pub(super) struct Stripes {
+    stripes: Box<[CachePadded<Mutex<Stripe>>]>,
+    bits: u32,
+    pub(super) quota: Quota,
+}
+
+impl Stripes {
+    /// `count` stripes, a power of two.
+    pub(super) fn new(count: usize, quota: Quota) -> Self {
+        let stripes = (0..count).map(|_| CachePadded::default()).collect();
+        Self { stripes, bits: count.trailing_zeros(), quota }
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "at most 16 bits are left")]
+    pub(super) fn lock(&self, hash: u64) -> MutexGuard<'_, Stripe> {
+        let number = hash.checked_shr(64 - self.bits).unwrap_or(0);
+        self.stripes[number as usize].lock()
+    }
+
+    /// The 32 bits below those that chose the stripe.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "32 bits are left")]
+    pub(super) fn fingerprint(&self, hash: u64) -> u32 {
+        (hash << self.bits >> 32) as u32
+    }
+
+    /// Every stripe in turn.
+    pub(super) fn each(&self) -> impl Iterator<Item = MutexGuard<'_, Stripe>> {
+        self.stripes.iter().map(|stripe| stripe.lock())
+    }
+}
+
+impl Catalogue for Stripes {
+    fn find(&self, hash: u64) -> Vec<Location> {
+        self.lock(hash).index.find(self.fingerprint(hash)).collect()
+    }
+
+    fn insert(&self, hash: u64, at: Location, weight: Weight) {
+        self.lock(hash).index.insert(self.fingerprint(hash), at);
+        self.quota.keep(weight);
+    }
+
+    fn remove(&self, hash: u64, at: Location, weight: Weight) -> bool {
+        let removed = self.lock(hash).index.remove(self.fingerprint(hash), at);
+        if removed {
+            self.quota.let_go(weight);
+        }
+        removed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Builder;
+
+    #[test]
+    fn stripes_stand_on_cache_lines_of_their_own() {
+        assert!(align_of::<CachePadded<Mutex<Stripe>>>() >= 64);
+    }
+
+    #[test]
+    fn one_stripe_and_many_find_the_same() {
+        for count in [1, 2, 256, 65_536] {
+            let stripes = Stripes::new(count, Quota::new(&Builder::default()));
+            for hash in [0, 1, u64::MAX, 0x8000_0000_0000_0000, 0x1234_5678_9abc_def0] {
+                let at = Location::new(7, 7);
+                stripes.insert(hash, at, Weight::default());
+                assert_eq!(stripes.find(hash), [at]);
+                assert!(stripes.remove(hash, at, Weight::default()));
+                assert!(stripes.find(hash).is_empty());
+            }
+        }
+    }
+}

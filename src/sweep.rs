@@ -1,0 +1,203 @@
+//! Removing what has expired, and packing what is sparse (*TTL compaction*).
+//!
+//! Law: bounded steps. Between two steps no lock is held, so callers never wait for a sweep longer than for one
+//! small commit. A record leaves the index at its own expiry; its bytes go with its segment: unlinked when
+//! nothing in it is known any more, or when it has become sparse and the rest was carried forward. A note that
+//! forgets is carried as long as the segment that it speaks of is there. Nothing unexpired is ever dropped
+//! (contract 8.3).
+
+use crate::error::Result;
+use crate::ledger::{Catalogue, Entry, Hint, Ledger, Log, Meaning, Segment};
+use crate::record::{Forgotten, Location, Record};
+use crate::time::Timestamp;
+
+/// Hints looked at in one step.
+const STEP_HINTS: usize = 1500;
+/// Records carried forward in one step.
+const STEP_CARRIED: usize = 256;
+/// A segment whose known records fill less than this share of its file is sparse, in 1/100.
+const SPARSE_PERCENT: u64 = 25;
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Swept {
+    /// Expired records that left the index.
+    pub records: u64,
+    /// Records carried forward out of sparse segments.
+    pub carried: u64,
+    /// Segment files removed.
+    pub segments: u64,
+    /// Bytes of disk that they gave back.
+    pub bytes: u64,
+}
+
+/// One sweep, from step to step.
+pub(crate) struct Sweep<'a> {
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) catalogue: &'a dyn Catalogue,
+    pub(crate) now: Timestamp,
+    /// Called between two steps; `false` ends the sweep early.
+    pub(crate) pause: &'a dyn Fn() -> bool,
+}
+
+/// What is still known in a segment.
+#[derive(Default)]
+struct Known {
+    records: Vec<Hint>,
+    notes: Vec<Hint>,
+    bytes: u64,
+    first_expiry: Option<Timestamp>,
+}
+
+impl Sweep<'_> {
+    /// Does all there is to do now.
+    pub(crate) fn run(&self) -> Result<Swept> {
+        let mut swept = Swept::default();
+        self.sweep_active(&mut swept);
+        self.ledger.rotate_if_old(&mut self.ledger.log(), self.now);
+        while self.ledger.seal_one(self.catalogue, self.now)? {
+            if !(self.pause)() {
+                return Ok(swept);
+            }
+        }
+        let segments = self.ledger.segments();
+        for segment in segments.iter().filter(|segment| segment.is_sealed() && segment.is_due(self.now)) {
+            if !(self.pause)() || !self.sweep_sealed(segment, &mut swept)? {
+                break;
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Removes what has expired in the segment that is being written; begins a new one if nothing is left in it.
+    fn sweep_active(&self, swept: &mut Swept) {
+        let mut at = 0;
+        let mut known = 0;
+        loop {
+            let mut log = self.ledger.log();
+            let hints = log.hints_from(at, STEP_HINTS);
+            if hints.is_empty() {
+                if at > 0 && known == 0 {
+                    self.ledger.rotate_or_go_on(&mut log, self.now);
+                }
+                return;
+            }
+            at += hints.len();
+            drop(log);
+            for hint in hints.iter().filter(|hint| !hint.forgotten) {
+                known += u64::from(!self.expire(hint, swept) && self.is_known(hint));
+            }
+            if !(self.pause)() {
+                return;
+            }
+        }
+    }
+
+    /// Goes through a sealed segment; `false` if the sweep shall end.
+    fn sweep_sealed(&self, segment: &Segment, swept: &mut Swept) -> Result<bool> {
+        let mut known = Known::default();
+        for chunk in 0..segment.chunks() {
+            // A chunk that does not read: the segment stays until the operator restores it (contract 5.9).
+            let Ok(hints) = segment.hints(chunk) else { return Ok(true) };
+            for hint in hints {
+                self.look(hint, &mut known, swept);
+            }
+            if !(self.pause)() {
+                return Ok(false);
+            }
+        }
+        let sparse = known.bytes * 100 < segment.backend().file_bytes() * SPARSE_PERCENT;
+        if known.records.is_empty() || sparse {
+            let all = self.carry(&known.records, swept)? && self.carry_notes(&known.notes)?;
+            if all {
+                return self.drop_segment(segment, swept).map(|()| true);
+            }
+        }
+        segment.look_again_at(known.first_expiry.unwrap_or(Timestamp::MAX));
+        Ok(true)
+    }
+
+    fn look(&self, hint: Hint, known: &mut Known, swept: &mut Swept) {
+        if hint.forgotten {
+            if self.ledger.is_kept(hint.at) {
+                known.notes.push(hint);
+            }
+        } else if !self.expire(&hint, swept) && self.is_known(&hint) {
+            known.bytes += u64::from(hint.weight.bytes);
+            known.first_expiry =
+                Some(known.first_expiry.map_or(hint.expires, |first| first.min(hint.expires)));
+            known.records.push(hint);
+        }
+    }
+
+    /// Removes a record from the index if it has expired; whether it had.
+    fn expire(&self, hint: &Hint, swept: &mut Swept) -> bool {
+        let expired = hint.expires <= self.now;
+        if expired && self.catalogue.remove(hint.hash, hint.at, hint.weight) {
+            swept.records += 1;
+        }
+        expired
+    }
+
+    fn is_known(&self, hint: &Hint) -> bool {
+        self.catalogue.find(hint.hash).contains(&hint.at)
+    }
+
+    /// Appends records again, at the log's end; `false` if one does not read and so has to stay where it is.
+    fn carry(&self, hints: &[Hint], swept: &mut Swept) -> Result<bool> {
+        for group in hints.chunks(STEP_CARRIED) {
+            let mut log = self.ledger.log();
+            let mut entries = Vec::with_capacity(group.len());
+            let mut known = Vec::with_capacity(group.len());
+            for hint in group.iter().filter(|hint| self.is_known(hint)) {
+                let Ok(Some(bytes)) = self.ledger.read(hint.at, |record: Record<'_>| record.bytes().to_vec())
+                else {
+                    return Ok(false);
+                };
+                let meaning = Meaning::Finished(hint.weight);
+                entries.push(Entry { hash: hint.hash, bytes, expires: hint.expires, meaning });
+                known.push(hint);
+            }
+            let places = self.append(&mut log, &entries)?;
+            for (hint, place) in known.into_iter().zip(places) {
+                self.catalogue.insert(hint.hash, place, hint.weight);
+                self.catalogue.remove(hint.hash, hint.at, hint.weight);
+                swept.carried += 1;
+            }
+            drop(log);
+            if !(self.pause)() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn carry_notes(&self, hints: &[Hint]) -> Result<bool> {
+        for group in hints.chunks(STEP_CARRIED) {
+            let again = |hint: &Hint| {
+                Entry::forgotten(Forgotten {
+                    time: self.now,
+                    target: hint.at,
+                    hash: hint.hash,
+                    weight: hint.weight,
+                })
+            };
+            let entries: Vec<Entry> = group.iter().map(again).collect();
+            self.append(&mut self.ledger.log(), &entries)?;
+        }
+        Ok(true)
+    }
+
+    fn append(&self, log: &mut Log, entries: &[Entry]) -> Result<Vec<Location>> {
+        if entries.is_empty() { Ok(Vec::new()) } else { self.ledger.append(log, self.now, entries, true) }
+    }
+
+    fn drop_segment(&self, segment: &Segment, swept: &mut Swept) -> Result<()> {
+        let bytes = segment.backend().file_bytes();
+        self.ledger.drop_segment(&mut self.ledger.log(), self.now, segment)?;
+        swept.segments += 1;
+        swept.bytes += bytes;
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! The only door to threads, locks and wake-ups.
+//!
+//! Law: no other module names `std::thread`, `parking_lot`, `crossbeam` or `event_listener`, so that a schedule
+//! explorer can stand in for all of them here. Lock order of the whole crate, outermost first: the log, a
+//! stripe, then anything smaller (a scope count, the timer, a view); no lock is ever held across caller's code,
+//! and no stripe across a disk call.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+pub(crate) use crossbeam_channel::{Receiver, Sender, after, select, unbounded};
+pub(crate) use crossbeam_utils::CachePadded;
+pub(crate) use event_listener::{Event, EventListener};
+pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+pub(crate) use std::thread::JoinHandle;
+
+/// Rings once, after a time.
+pub(crate) type Alarm = Receiver<std::time::Instant>;
+
+/// Starts a thread of ours; the system's refusal comes back as its error kind.
+pub(crate) fn spawn(
+    name: &str,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, std::io::ErrorKind> {
+    thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|error| error.kind())
+}
+
+/// Lets other threads go first.
+pub(crate) fn yield_now() {
+    thread::yield_now();
+}
+
+/// Runs a future to its end on this thread, asleep in between.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// Calls code that is not ours and turns a panic of it into `None` (contract 5.9, 5.11).
+pub(crate) fn shielded<T>(call: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(call)).ok()
+}
+
+/// Waits on `condvar` for at most `time`.
+pub(crate) fn wait_for<T>(condvar: &Condvar, guard: &mut MutexGuard<'_, T>, time: Duration) {
+    condvar.wait_for(guard, time);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn block_on_sleeps_until_it_is_woken_from_another_thread() {
+        let event = Arc::new(Event::new());
+        let listener = event.listen();
+        let waker = Arc::clone(&event);
+        let other = thread::spawn(move || waker.notify(1));
+        block_on(listener);
+        assert_eq!(other.join().unwrap(), 1);
+    }
+
+    #[test]
+    fn a_shield_keeps_a_panic_from_spreading_5_11() {
+        assert_eq!(shielded(|| 7), Some(7));
+        assert_eq!(shielded(|| -> u8 { panic!("a planned panic") }), None);
+    }
+}
