@@ -1,5 +1,8 @@
 //! The embedded idempotency store: one token, one run, and every retry gets the first answer byte for byte.
 
+// The README's example is a test like any other.
+#![cfg_attr(doctest, doc = include_str!("../README.md"))]
+
 mod codec;
 mod digest;
 mod error;
