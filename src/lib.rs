@@ -1,4 +1,71 @@
 //! The embedded idempotency store: one token, one run, and every retry gets the first answer byte for byte.
+//!
+//! A client that got no answer sends its request again with the same token. The server asks this store first:
+//! the operation runs once, the retry gets the first answer, the same token with other parameters is a mismatch
+//! error, and all of it survives a kill, a power cut, a full disk and a thousand callers at once.
+//!
+//! # What it does not do
+//! After a lapsed lease two *runs* of one operation may overlap; two *completions* cannot. A process that dies
+//! between an operation's effect and its completion leaves a key that a retry runs again: make the effect itself
+//! find its earlier self, as the example `scaling_groups` does. One process owns a store. Keeping a secret beside
+//! the records protects a copied segment, not a copied store. Unix only.
+//!
+//! # Example
+//! ```
+//! use oncekey::{Class, Key, OperationError, Outcome, Parameters, Store, Answer};
+//!
+//! #[derive(Debug, serde::Serialize, serde::Deserialize)]
+//! enum Charge { CardRefused, BankUnreachable }
+//!
+//! impl OperationError for Charge {
+//!     fn class(&self) -> Class {
+//!         match self {
+//!             Charge::CardRefused => Class::Final,
+//!             Charge::BankUnreachable => Class::Retryable,
+//!         }
+//!     }
+//! }
+//!
+//! # let directory = tempfile::tempdir().expect("a directory");
+//! # let path = directory.path().join("store");
+//! let store = Store::open(&path)?;
+//! let key = store.key("account-1", "5f0e9a6c")?;
+//! let parameters = Parameters::query("Amount=7&Currency=EUR");
+//!
+//! // A closure, once, with a typed value:
+//! let receipt = store.execute(&key, &parameters, |_| Ok::<String, Charge>("receipt 77".to_owned()))?;
+//! assert_eq!(receipt.result.expect("charged"), "receipt 77");
+//!
+//! // Or step by step, with bytes:
+//! let key = store.key("account-1", "another")?;
+//! match store.begin(&key, &parameters)? {
+//!     Answer::Fresh(reservation) => drop(reservation.complete(Outcome::http(200, "done"))?),
+//!     Answer::Replay(replay) => println!("again: {} bytes", replay.outcome().body().len()),
+//!     Answer::InFlight(other) => println!("attempt {} runs", other.attempt()),
+//!     _ => {}
+//! }
+//! # Ok::<(), oncekey::Error>(())
+//! ```
+//!
+//! # The rooms
+//! Imports go down; `tests/tidy` checks the floors.
+//!
+//! | floor | room | what stands there |
+//! | --- | --- | --- |
+//! | roof | `store` | the only place where the wings meet: open, begin, reservation, execute |
+//! | | [`mod@reference`] | the contract as a small model, without disk or threads |
+//! | third | `sweep` | bounded steps that remove and pack |
+//! | second | `verdict` | the one judgement, pure |
+//! | | `inflight` | west wing, memory that forgets: slots, gates, deadlines |
+//! | | `ledger` | east wing, the disk that remembers; the only one that names redb |
+//! | first | `options`, `record` | settings and limits; a record and its bytes |
+//! | ground | `error`, `time`, `sync`, `codec`, `digest`, `outcome`, `token` | plain values and the doors to the outside |
+//!
+//! *A request's walk:* `begin` → stripe: in flight? index: finished? → `verdict` → answer. `complete` → ledger (durable) →
+//! index and slot published → waiters woken. Disk first, then tongue.
+
+// The README's example is a test like any other.
+#![cfg_attr(doctest, doc = include_str!("../README.md"))]
 
 mod codec;
 mod digest;
@@ -8,6 +75,7 @@ mod ledger;
 mod options;
 mod outcome;
 mod record;
+pub mod reference;
 mod store;
 mod sweep;
 mod sync;
@@ -25,8 +93,8 @@ pub use error::{
 pub use options::Builder;
 pub use outcome::{Class, Classifier, Omitted, Outcome, Replay, classify};
 pub use store::{
-    Answer, Completed, Executed, Guarantees, Home, InFlight, Known, Never, OperationError, Refused, Request,
-    Reservation, Stats, Store,
+    Answer, Archive, Completed, Executed, Guarantees, Home, InFlight, Known, Never, OperationError, Refused,
+    Request, Reservation, Stats, Store,
 };
 pub use sweep::Swept;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

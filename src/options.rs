@@ -25,6 +25,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// How a store is set up. Made by `Store::builder()`; every setting has a sound default.
 #[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "settings that are yes or no")]
 #[must_use = "a builder does nothing until `open` is called"]
 pub struct Builder {
     pub(crate) token_bytes_max: usize,

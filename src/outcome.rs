@@ -138,11 +138,14 @@ const SEARCHED_BYTES_MAX: usize = 4096;
 pub fn classify(outcome: &Outcome) -> Class {
     match outcome.status {
         0 | 200..=399 => Class::Final,
-        401 | 403 | 407 | 408 | 425 | 429 => Class::Retryable,
-        400..=499 if says_later(outcome) => Class::Retryable,
-        400..=499 => Class::Final,
+        400..=499 if !is_no_verdict(outcome.status) && !says_later(outcome) => Class::Final,
         _ => Class::Retryable,
     }
+}
+
+/// A 4xx that says nothing of the operation, or that says *later* by its status.
+const fn is_no_verdict(status: u16) -> bool {
+    matches!(status, 401 | 403 | 407 | 408 | 425 | 429)
 }
 
 fn says_later(outcome: &Outcome) -> bool {

@@ -70,22 +70,23 @@ impl Sweep<'_> {
         Ok(swept)
     }
 
-    /// Removes what has expired in the segment that is being written; begins a new one if nothing is left in it.
+    /// Removes what has expired in the segment that is being written; begins a new one if no record is left in it,
+    /// so that its file can go.
     fn sweep_active(&self, swept: &mut Swept) {
-        let mut at = 0;
-        let mut known = 0;
+        let (mut at, mut records, mut known) = (0, 0_u64, 0_u64);
         loop {
             let mut log = self.ledger.log();
             let hints = log.hints_from(at, STEP_HINTS);
             if hints.is_empty() {
-                if at > 0 && known == 0 {
+                if records > 0 && known == 0 {
                     self.ledger.rotate_or_go_on(&mut log, self.now);
                 }
                 return;
             }
-            at += hints.len();
             drop(log);
+            at += hints.len();
             for hint in hints.iter().filter(|hint| !hint.forgotten) {
+                records += 1;
                 known += u64::from(!self.expire(hint, swept) && self.is_known(hint));
             }
             if !(self.pause)() {

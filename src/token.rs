@@ -56,14 +56,19 @@ impl Key {
     /// Whose token it is.
     #[must_use]
     pub fn scope(&self) -> &[u8] {
-        split(&self.framed).expect("a key is framed when it is made").0
+        self.parts().0
     }
 
     /// What the client names the operation by.
     #[must_use]
     pub fn token(&self) -> &str {
-        let token = split(&self.framed).expect("a key is framed when it is made").1;
-        std::str::from_utf8(token).expect("a token is ASCII")
+        std::str::from_utf8(self.parts().1).unwrap_or_default()
+    }
+
+    /// Takes the framed bytes apart; their lengths were written when the key was made.
+    fn parts(&self) -> (&[u8], &[u8]) {
+        let scope_end = 1 + usize::from(self.framed[0]);
+        (&self.framed[1..scope_end], &self.framed[scope_end + 1..])
     }
 
     /// The framed bytes: length of the scope, scope, length of the token, token.
@@ -97,7 +102,7 @@ impl Token {
     pub fn random() -> Self {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).expect("the operating system gives randomness");
-        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(format!("{:032x}", u128::from_be_bytes(bytes)))
     }
 
     /// A token that a client sent, by the default rule (contract 1.1).
@@ -150,14 +155,6 @@ fn check_scope(scope: &[u8], limit: usize) -> Result<()> {
         return Ok(());
     };
     Err(Error::from(ErrorKind::InvalidScope(fault)))
-}
-
-/// Takes framed bytes apart; `None` where the lengths do not add up.
-fn split(framed: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (&scope_len, rest) = framed.split_first()?;
-    let (scope, rest) = rest.split_at_checked(usize::from(scope_len))?;
-    let (&token_len, token) = rest.split_first()?;
-    (token.len() == usize::from(token_len)).then_some((scope, token))
 }
 
 #[cfg(test)]

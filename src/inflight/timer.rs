@@ -122,7 +122,7 @@ impl Shared {
                         state.due.insert((at, id), Due::Run(task));
                     }
                 }
-                Some((at, _)) => wait_for(&self.changed, &mut state, (at - now).min(NAP_MAX)),
+                Some((at, _)) => wait_for(&self.changed, &mut state, at.saturating_sub(now).min(NAP_MAX)),
                 None => wait_for(&self.changed, &mut state, NAP_MAX),
             }
         }

@@ -100,7 +100,7 @@ impl Backend {
     ) -> io::Result<Self> {
         let state = State { logical: 0, ready: 0, used: 0, turn: 0, mode: Mode::Live };
         let backend = Self(Arc::new(Inner { file, identity, written, state: Mutex::new(state) }));
-        backend.0.file.write(0, &ZEROS[..PAGE_BYTES as usize])?;
+        backend.0.file.write(0, &ZEROS[..index(PAGE_BYTES)])?;
         backend.0.write_page(&mut backend.0.state.lock())?;
         Ok(backend)
     }
@@ -266,7 +266,9 @@ impl StorageBackend for Backend {
         let in_file = usize::try_from(file_end.saturating_sub(offset)).unwrap_or(usize::MAX).min(out.len());
         self.0.read_padded(offset, out, in_file)?;
         if let Mode::Judging(steps) = &state.mode {
-            steps.iter().for_each(|step| overlay(step, offset, out));
+            for step in steps {
+                overlay(step, offset, out);
+            }
         }
         Ok(())
     }
@@ -317,6 +319,11 @@ impl StorageBackend for Backend {
     }
 }
 
+/// A distance within a buffer.
+fn index(distance: u64) -> usize {
+    usize::try_from(distance).expect("it lies within a buffer in memory")
+}
+
 /// Lays one step over bytes that were read from `offset`.
 fn overlay(step: &Step, offset: u64, out: &mut [u8]) {
     let end = offset + out.len() as u64;
@@ -324,12 +331,12 @@ fn overlay(step: &Step, offset: u64, out: &mut [u8]) {
         Step::Write(at, data) => {
             let (from, to) = ((*at).max(offset), (at + data.len() as u64).min(end));
             if from < to {
-                let (target, source) = ((from - offset) as usize, (from - at) as usize);
-                let count = (to - from) as usize;
+                let (target, source) = (index(from - offset), index(from - at));
+                let count = index(to - from);
                 out[target..target + count].copy_from_slice(&data[source..source + count]);
             }
         }
-        Step::SetLen(len) if *len < end => out[(len.saturating_sub(offset)) as usize..].fill(0),
+        Step::SetLen(len) if *len < end => out[index(len.saturating_sub(offset))..].fill(0),
         Step::SetLen(_) | Step::Sync => {}
     }
 }

@@ -51,6 +51,7 @@ pub(crate) trait DiskFile: Debug + Send + Sync {
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
+    read_only: bool,
 }
 
 impl Directory {
@@ -66,7 +67,16 @@ impl Directory {
             }
             Err(error) => return Err(error),
         }
-        Ok(Self { path: path.to_owned() })
+        Ok(Self { path: path.to_owned(), read_only: false })
+    }
+
+    /// The directory at `path` as it is: nothing in it is made or changed.
+    pub(crate) fn to_read(path: &Path) -> io::Result<Self> {
+        let found = fs::symlink_metadata(path)?;
+        if !found.is_dir() {
+            return Err(IoKind::NotADirectory.into());
+        }
+        Ok(Self { path: path.to_owned(), read_only: true })
     }
 
     fn file(&self, name: &str, create: bool) -> io::Result<File> {
@@ -76,7 +86,7 @@ impl Directory {
         }
         let file = OpenOptions::new()
             .read(true)
-            .write(true)
+            .write(!self.read_only)
             .create_new(create)
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)

@@ -65,7 +65,7 @@ struct Judged {
 
 /// Opens the store on `disk`, or makes one there, and fills `catalogue`.
 pub(crate) fn open(
-    disk: Arc<dyn Disk>,
+    disk: &Arc<dyn Disk>,
     options: &Builder,
     wall: Timestamp,
     room: Arc<Room>,
@@ -79,14 +79,14 @@ pub(crate) fn open(
         std::io::ErrorKind::WouldBlock => ErrorKind::Locked.into(),
         _ => io_error("locking the store")(error),
     })?;
-    let mut identity = match Identity::load(&*disk)? {
+    let mut identity = match Identity::load(&**disk)? {
         Some(identity) => identity,
         None => Identity::new(options.secret.as_ref())?,
     };
     let secrets = identity.secrets(options.secret.as_ref(), &options.old_secrets)?;
     let current_rules = identity.number_of(&options.rules)?;
     let maker = Maker::new(identity.store, HashKeys::derive(&identity.seed), options.two_phase);
-    let opener = Opener { disk: &*disk, maker: maker.clone() };
+    let opener = Opener { disk: &**disk, maker: maker.clone() };
     if !identity.born {
         opener.bear(&mut identity, wall)?;
     }
@@ -97,13 +97,17 @@ pub(crate) fn open(
 
     // Everything is sound: from here on files are changed.
     identity.epoch += 1;
-    identity.save(&*disk)?;
-    for own in judged.iter().filter(|own| !own.sealed) {
+    identity.save(&**disk)?;
+    for own in judged.iter().filter(|own| !own.segment.is_sealed()) {
         own.segment.backend().go_live().map_err(io_error("repairing a segment"))?;
+        if own.sealed {
+            let finished = own.segment.finish_seal();
+            finished.map_err(|fault| fault.in_segment(own.segment.number, "sealing a segment"))?;
+        }
     }
     opener.remove_leftovers(&judged)?;
     let (epoch, rules) = (identity.epoch, identity.all_rules());
-    let ledger = assemble(Arc::clone(&disk), lock, identity, maker, options, room, judged, catalogue)?;
+    let ledger = assemble(Arc::clone(disk), lock, identity, maker, options, room, judged, catalogue);
     Ok(Opening { ledger, start, epoch, secrets, rules, current_rules })
 }
 
@@ -130,7 +134,7 @@ fn assemble(
     room: Arc<Room>,
     judged: Vec<Judged>,
     catalogue: &dyn Catalogue,
-) -> Result<Ledger> {
+) -> Ledger {
     let blind = judged.iter().find(|own| own.blind).map_or(0, |own| own.segment.number);
     let (mut segments, mut unsealed, mut found) = (Vec::new(), Vec::new(), Vec::new());
     let (mut since, mut time) = (Timestamp::default(), Timestamp::default());
@@ -165,14 +169,14 @@ fn assemble(
         if hint.forgotten {
             catalogue.remove(hint.hash, hint.at, hint.weight);
         } else {
-            adopt(&ledger, catalogue, hint)?;
+            adopt(&ledger, catalogue, hint);
         }
     }
-    Ok(ledger)
+    ledger
 }
 
 /// Enters a record; an older one of the same key goes, since the later sequence wins.
-fn adopt(ledger: &Ledger, catalogue: &dyn Catalogue, hint: &Hint) -> Result<()> {
+fn adopt(ledger: &Ledger, catalogue: &dyn Catalogue, hint: &Hint) {
     for other in catalogue.find(hint.hash) {
         let key_of = |record: Record<'_>| (record.key().to_vec(), record.weight(ledger.keys()));
         // What reads as damaged stays, and answers so when it is asked for.
@@ -186,7 +190,20 @@ fn adopt(ledger: &Ledger, catalogue: &dyn Catalogue, hint: &Hint) -> Result<()> 
         }
     }
     catalogue.insert(hint.hash, hint.at, hint.weight);
-    Ok(())
+}
+
+/// A sealed segment and its hints.
+pub(crate) type Sealed = (Segment, Vec<Hint>);
+
+/// The sealed segments of the store on `disk` with their hints, oldest first, and the keys to read them by. Takes no
+/// lock and changes nothing: what is sealed never changes, and may go while this is read.
+pub(crate) fn open_sealed(disk: &dyn Disk) -> Result<(Vec<Sealed>, HashKeys)> {
+    let none = || ErrorKind::NotAStore("it holds no identity of a store");
+    let identity = Identity::load(disk)?.ok_or_else(none)?;
+    let keys = HashKeys::derive(&identity.seed);
+    let opener = Opener { disk, maker: Maker::new(identity.store, keys, false) };
+    let sealed = opener.numbers()?.into_iter().filter_map(|number| opener.judge_sealed(number).ok());
+    Ok((sealed.map(|own| (own.segment, own.hints)).collect(), keys))
 }
 
 /// Reads a store's files without changing one.

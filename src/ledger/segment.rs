@@ -232,19 +232,29 @@ impl Segment {
         let mut handle = self.handle.write();
         let Handle::Writing { database, .. } = &*handle else { return Ok(()) };
         barrier(|| commit(database, true, false, rows.iter().map(|(row, bytes)| (*row, bytes.as_slice()))))?;
-        let Handle::Writing { database, view } = std::mem::replace(&mut *handle, Handle::Closed) else {
+        self.go_read_only(&mut handle)
+    }
+
+    /// Ends a sealing that was cut short after its footer was written.
+    pub(crate) fn finish_seal(&self) -> Result<(), Fault> {
+        self.go_read_only(&mut self.handle.write())
+    }
+
+    /// Closes redb cleanly and opens the file again to read.
+    fn go_read_only(&self, handle: &mut Handle) -> Result<(), Fault> {
+        let Handle::Writing { database, view } = std::mem::replace(handle, Handle::Closed) else {
             return Ok(());
         };
         drop(view);
         barrier(|| Ok(database.close()?))?;
         self.backend.seal()?;
-        let (reopened, table) = barrier(|| {
-            let reopened =
+        let (database, table) = barrier(|| {
+            let database =
                 builder(SEALED_CACHE_BYTES, false).open_read_only_with_backend(self.backend.clone())?;
-            let table = reopened.begin_read()?.open_table(TABLE)?;
-            Ok((reopened, table))
+            let table = database.begin_read()?.open_table(TABLE)?;
+            Ok((database, table))
         })?;
-        *handle = Handle::Sealed { table, _database: reopened };
+        *handle = Handle::Sealed { table, _database: database };
         Ok(())
     }
 

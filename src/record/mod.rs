@@ -286,7 +286,7 @@ impl<'a> Record<'a> {
 
     /// What it counts for, its scope fingerprinted under `keys`.
     pub(crate) fn weight(&self, keys: &HashKeys) -> Weight {
-        let scope = &self.key()[1..1 + usize::from(self.bytes[KEY])];
+        let scope = &self.key()[1..=usize::from(self.bytes[KEY])];
         Weight { scope: keys.fingerprint(scope), bytes: self.weighs() }
     }
 

@@ -102,12 +102,12 @@ proptest! {
             sealed[KIND] = [1, 2, 16][usize::from(sealed[KIND]) % 3];
             sealed[FLAGS] &= FLAGS_KNOWN;
             seal(&mut sealed, place, &keys());
-            if let Ok(record) = Record::open(&sealed, place, &keys()) {
-                if record.kind() == Kind::Finished {
+            if let Ok(record) = Record::open(&sealed, place, &keys())
+                && record.kind() == Kind::Finished
+            {
                     let _ = record.replay();
                     let _ = record.weight(&keys());
                 }
-            }
         }
     }
 }

@@ -166,7 +166,7 @@ impl Shared {
             Err(error) if error.is_mismatch() => count(&self.counters.mismatches),
             Err(_) => count(&self.counters.refused),
         }
-        if asked.is_err() && seat {
+        if asked.is_err() {
             self.pass_on(ask);
         }
         asked
@@ -201,9 +201,9 @@ impl Shared {
         if self.reopening.load(Ordering::Acquire) {
             return Err(ErrorKind::Stopped { operation: "reopening" }.into());
         }
-        let slot = stripe.slots.find(ask.hash, ask.key);
-        if let Some(slot) = slot.filter(|slot| slot.phase != Phase::Vacant) {
-            return self.look_at_slot(slot, ask, now, seat).map(Look::Answered);
+        let Stripe { slots, fence, .. } = &mut *stripe;
+        if let Some(slot) = slots.find(ask.hash, ask.key).filter(|slot| slot.phase != Phase::Vacant) {
+            return self.look_at_slot(slot, fence, ask, now, seat).map(Look::Answered);
         }
         let places = || stripe.index.find(self.stripes.fingerprint(ask.hash));
         if !places().eq(stale.places.iter().copied()) {
@@ -220,11 +220,18 @@ impl Shared {
         if let Some(admission) = admission {
             admission.taken = true;
         }
-        Ok(Look::Answered(self.reserve(&mut stripe, ask, now, replaces)))
+        Ok(Look::Answered(reserve(&mut stripe, ask, now, replaces)))
     }
 
     /// The key is reserved, or its outcome unknown.
-    fn look_at_slot(self: &Arc<Self>, slot: &mut Slot, ask: &Ask<'_>, now: Now, seat: bool) -> Result<Asked> {
+    fn look_at_slot(
+        self: &Arc<Self>,
+        slot: &mut Slot,
+        fence: &mut u64,
+        ask: &Ask<'_>,
+        now: Now,
+        seat: bool,
+    ) -> Result<Asked> {
         let state = match slot.phase {
             Phase::Running => State::Running { lapsed: slot.is_lapsed(now) },
             Phase::Completing => State::Completing,
@@ -236,7 +243,8 @@ impl Shared {
             Verdict::Refuse(kind) => Err(kind.into()),
             Verdict::TakeOver => {
                 count(&self.counters.taken_over);
-                slot.fence = self.next_fence();
+                *fence += 1;
+                slot.fence = *fence;
                 slot.attempt = slot.attempt.saturating_add(1);
                 slot.since = now.time;
                 slot.lease = ask.terms.lease;
@@ -280,48 +288,13 @@ impl Shared {
         Ok((Admission { shared: self, key: ask.key, declared: terms.declared, room, taken: false }, needed))
     }
 
-    /// Gives the key to this caller.
-    fn reserve(
-        &self,
-        stripe: &mut Stripe,
-        ask: &Ask<'_>,
-        now: Now,
-        replaces: Vec<(Location, Weight)>,
-    ) -> Asked {
-        stripe.fresh += 1;
-        let vacant = stripe.slots.find(ask.hash, ask.key).map(|slot| (slot.fence, slot.waiters));
-        let vacant =
-            vacant.and_then(|(fence, waiters)| Some((stripe.slots.remove(ask.hash, fence)?, waiters)));
-        let (gate, waiters) = vacant.map_or((None, 0), |(slot, waiters)| (slot.gate, waiters));
-        let fence = self.next_fence();
-        stripe.slots.insert(Slot {
-            hash: ask.hash,
-            key: ask.key.clone(),
-            fence,
-            phase: Phase::Running,
-            digest: ask.digest,
-            attempt: 1,
-            since: now.time,
-            lease: ask.terms.lease,
-            lease_end: now.tick.saturating_add(ask.terms.lease),
-            declared: ask.terms.declared,
-            room: Room::of_completion(ask.terms.declared),
-            replaces,
-            waiters,
-            gate,
-        });
-        Asked::Fresh { fence, attempt: 1, since: now.time }
-    }
-
-    fn next_fence(&self) -> u64 {
-        self.fences.fetch_add(1, Ordering::Relaxed)
-    }
-
     /// A waiter that was woken to take the key and could not: the wake-up goes to the next one (contract 3.7).
     fn pass_on(&self, ask: &Ask<'_>) {
         let mut stripe = self.stripes.lock(ask.hash);
         let slot = stripe.slots.find(ask.hash, ask.key).filter(|slot| slot.phase == Phase::Vacant);
-        if let Some(gate) = slot.and_then(|slot| slot.gate.as_ref()) {
+        let gate = slot.and_then(|slot| slot.gate.clone());
+        drop(stripe);
+        if let Some(gate) = gate {
             gate.wake_one();
         }
     }
@@ -336,7 +309,7 @@ impl Shared {
         let found = newest.transpose()?.unwrap_or(Found::Nothing(Stale::default()));
         Ok(match found {
             Found::Nothing(stale) => Found::Nothing(Stale { places, ..stale }),
-            kept => kept,
+            Found::Kept(replay) => Found::Kept(replay),
         })
     }
 
@@ -387,4 +360,30 @@ impl Shared {
         let segment = self.ledger().ok().and_then(|ledger| ledger.segment_number(at)).unwrap_or(0);
         ErrorKind::Damaged { segment }.into()
     }
+}
+
+/// Gives the key to this caller.
+fn reserve(stripe: &mut Stripe, ask: &Ask<'_>, now: Now, replaces: Vec<(Location, Weight)>) -> Asked {
+    stripe.fresh += 1;
+    let vacant = stripe.slots.find(ask.hash, ask.key).map(|slot| (slot.fence, slot.waiters));
+    let vacant = vacant.and_then(|(fence, waiters)| Some((stripe.slots.remove(ask.hash, fence)?, waiters)));
+    let (gate, waiters) = vacant.map_or((None, 0), |(slot, waiters)| (slot.gate, waiters));
+    let fence = stripe.next_fence();
+    stripe.slots.insert(Slot {
+        hash: ask.hash,
+        key: ask.key.clone(),
+        fence,
+        phase: Phase::Running,
+        digest: ask.digest,
+        attempt: 1,
+        since: now.time,
+        lease: ask.terms.lease,
+        lease_end: now.tick.saturating_add(ask.terms.lease),
+        declared: ask.terms.declared,
+        room: Room::of_completion(ask.terms.declared),
+        replaces,
+        waiters,
+        gate,
+    });
+    Asked::Fresh { fence, attempt: 1, since: now.time }
 }

@@ -195,11 +195,8 @@ where
         _ => None,
     };
     let (attempts, kept) = (replay.attempts(), replay.format());
-    match result {
-        Some(result) => Ok(Executed { result, replayed: true, attempts }),
-        None => {
-            let bytes = replay.into_outcome().body.into();
-            Err(ErrorKind::UnreadableOutcome { format: kept, bytes }.into())
-        }
-    }
+    result.map(|result| Executed { result, replayed: true, attempts }).ok_or_else(|| {
+        let bytes = replay.into_outcome().body.into();
+        ErrorKind::UnreadableOutcome { format: kept, bytes }.into()
+    })
 }

@@ -9,7 +9,9 @@
 //! | `stripe`, `quota` | locks over shares of the keys; counts against limits |
 //! | `shared`, `lifecycle` | what all handles share; opening, reopening, closing |
 //! | `stats` | numbers and guarantees |
+//! | `archive` | sealed records, read only |
 
+mod archive;
 mod asking;
 mod execute;
 mod lifecycle;
@@ -31,6 +33,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use archive::Archive;
 pub use execute::{Executed, Never, OperationError};
 pub use request::Request;
 pub use reservation::{Completed, Refused, Reservation};
@@ -292,7 +295,6 @@ impl Store {
     ///
     /// # Errors
     /// What syncing and closing the files says.
-    #[expect(clippy::needless_pass_by_value, reason = "a closed store is of no use to its caller")]
     pub fn close(self, limit: Duration) -> Result<()> {
         self.shared().wait_for_holders(limit);
         self.owner.shut()

@@ -211,13 +211,9 @@ fn change(scopes: &mut HashMap<u64, Use, foldless::State>, scope: u64, with: imp
 mod tests {
     use super::*;
 
-    fn quota(builder: Builder) -> Quota {
-        Quota::new(&builder)
-    }
-
     #[test]
     fn live_reservations_count_against_the_kept_ones_8_1() {
-        let quota = quota(Builder::default().kept_records_max(2));
+        let quota = Quota::new(&Builder::default().kept_records_max(2));
         quota.keep(Weight { scope: 1, bytes: 10 });
         assert_eq!(quota.admit(|| 1, 5), Ok(()));
         let full = ErrorKind::Full { what: Limit::KeptRecords, measured: 3, limit: 2 };
@@ -229,7 +225,7 @@ mod tests {
 
     #[test]
     fn one_scope_at_its_limit_leaves_the_others_alone_8_1() {
-        let quota = quota(Builder::default().live_reservations_per_scope_max(Some(1)));
+        let quota = Quota::new(&Builder::default().live_reservations_per_scope_max(Some(1)));
         assert_eq!(quota.admit(|| 1, 0), Ok(()));
         let overloaded =
             ErrorKind::Overloaded { what: Limit::LiveReservationsPerScope, measured: 2, limit: 1 };
@@ -241,7 +237,7 @@ mod tests {
 
     #[test]
     fn bytes_count_with_what_is_declared_8_1() {
-        let quota = quota(Builder::default().kept_bytes_max(100));
+        let quota = Quota::new(&Builder::default().kept_bytes_max(100));
         quota.keep(Weight { scope: 1, bytes: 40 });
         assert_eq!(quota.admit(|| 1, 60), Ok(()));
         let full = ErrorKind::Full { what: Limit::KeptBytes, measured: 101, limit: 100 };

@@ -4,6 +4,8 @@
 //! first, the fence is compared, so that a holder whose lease lapsed and whose key was taken over changes nothing
 //! (contract 4.4). Once a completion was handed to the writer, nothing but its commit decides (4.1).
 
+#![expect(clippy::result_large_err, reason = "a refusal hands the reservation back by value, and is rare")]
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -194,7 +196,7 @@ impl Reservation {
             bytes: outcome.body().len() as u64,
             digest: *blake3::hash(outcome.body()).as_bytes(),
         });
-        if let Err(error) = self.check(&shared, &outcome, without_body) {
+        if let Err(error) = shared.check_outcome(&outcome, without_body) {
             return Err(Refused { error, reservation: Some(self) });
         }
         let completed = shared.chronometer.now().time;
@@ -221,20 +223,6 @@ impl Reservation {
                 Err(Refused { error, reservation: None })
             }
         }
-    }
-
-    fn check(&self, shared: &Shared, outcome: &Outcome, without_body: bool) -> Result<()> {
-        shared.check_process()?;
-        let body = if without_body { outcome.body().len() as u64 } else { 0 };
-        let (measured, limit) = (outcome.size() - body, shared.options.outcome_bytes_max);
-        // Each pair costs two lengths of 8 bytes beside its own bytes.
-        let metadata = outcome.size() - outcome.body().len() as u64 + 16 * outcome.metadata().len() as u64;
-        let tail = METADATA_BYTES_MAX as u64 / 4;
-        if measured > limit || metadata > tail {
-            let (measured, limit) = if measured > limit { (measured, limit) } else { (metadata, tail) };
-            return Err(ErrorKind::TooLarge { what: Limit::OutcomeBytes, measured, limit }.into());
-        }
-        shared.with_engine(|engine| engine.ledger.check_running())
     }
 
     fn enqueue(&self, shared: &Shared, gate: Arc<Gate>, replay: Replay) -> Result<()> {
@@ -305,6 +293,21 @@ impl Pending {
 }
 
 impl Shared {
+    /// Whether an outcome can be kept and the store takes completions.
+    fn check_outcome(&self, outcome: &Outcome, without_body: bool) -> Result<()> {
+        self.check_process()?;
+        let body = if without_body { outcome.body().len() as u64 } else { 0 };
+        let (measured, limit) = (outcome.size() - body, self.options.outcome_bytes_max);
+        // Each pair costs two lengths of 8 bytes beside its own bytes.
+        let metadata = outcome.size() - outcome.body().len() as u64 + 16 * outcome.metadata().len() as u64;
+        let tail = METADATA_BYTES_MAX as u64 / 4;
+        if measured > limit || metadata > tail {
+            let (measured, limit) = if measured > limit { (measured, limit) } else { (metadata, tail) };
+            return Err(ErrorKind::TooLarge { what: Limit::OutcomeBytes, measured, limit }.into());
+        }
+        self.with_engine(|engine| engine.ledger.check_running())
+    }
+
     /// From here on the lease no longer runs and nobody takes over (contract 4.1).
     fn pass_fence(&self, hash: u64, fence: u64, attempt: u32) -> Result<(Arc<Gate>, EventListener)> {
         let mut stripe = self.stripes.lock(hash);

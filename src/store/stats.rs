@@ -61,6 +61,7 @@ pub enum Home {
 
 /// What a store promises, in its home and with its settings (contract 11).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "promises that are given or not")]
 #[non_exhaustive]
 pub struct Guarantees {
     /// Where its records live.

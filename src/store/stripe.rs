@@ -16,13 +16,22 @@ use super::quota::Quota;
 pub(super) struct Stripe {
     pub(super) slots: Slots,
     pub(super) index: Index,
+    /// The last fence given: the epoch, and a counter within it. Never used twice for a key (contract 4.4).
+    pub(super) fence: u64,
     /// Reservations given, counted here since the lock is held anyway.
     pub(super) fresh: u64,
 }
 
+impl Stripe {
+    pub(super) fn next_fence(&mut self) -> u64 {
+        self.fence += 1;
+        self.fence
+    }
+}
+
 /// All stripes, and what they hold counted together.
 pub(super) struct Stripes {
-    stripes: Box<[CachePadded<Mutex<Stripe>>]>,
+    all: Box<[CachePadded<Mutex<Stripe>>]>,
     bits: u32,
     pub(super) quota: Quota,
 }
@@ -30,27 +39,26 @@ pub(super) struct Stripes {
 impl Stripes {
     /// `count` stripes, a power of two.
     pub(super) fn new(count: usize, quota: Quota) -> Self {
-        let stripes = (0..count).map(|_| CachePadded::default()).collect();
-        Self { stripes, bits: count.trailing_zeros(), quota }
+        let all = (0..count).map(|_| CachePadded::default()).collect();
+        Self { all, bits: count.trailing_zeros(), quota }
     }
 
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "at most 16 bits are left")]
     pub(super) fn lock(&self, hash: u64) -> MutexGuard<'_, Stripe> {
         let number = hash.checked_shr(64 - self.bits).unwrap_or(0);
-        self.stripes[number as usize].lock()
+        self.all[number as usize].lock()
     }
 
     /// The 32 bits below those that chose the stripe.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "32 bits are left")]
     pub(super) fn fingerprint(&self, hash: u64) -> u32 {
         (hash << self.bits >> 32) as u32
     }
 
     /// Every stripe in turn.
     pub(super) fn each(&self) -> impl Iterator<Item = MutexGuard<'_, Stripe>> {
-        self.stripes.iter().map(|stripe| stripe.lock())
+        self.all.iter().map(|stripe| stripe.lock())
     }
 }
 

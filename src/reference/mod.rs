@@ -1,0 +1,328 @@
+//! The contract as a small model: one thread, no disk, no locks, no clock of its own. Test your own store
+//! against it: do the same to both, and compare the answers.
+//!
+//! Law: [`Model::begin`] is the table of contract 3, row by row; everything else only changes which row a key
+//! stands in. A key stands in exactly one:
+//!
+//! | state | `slots` | `records` | asked again, same parameters | other parameters |
+//! | --- | --- | --- | --- | --- |
+//! | free | - | none, or expired | reservation, if the limits allow (3.5) | reservation |
+//! | running, lease left | running | none, or expired | in flight (3.2) | mismatch |
+//! | running, lease lapsed | running | none, or expired | taken over, attempt + 1 (4.4) | mismatch |
+//! | in doubt | doubt | none, or expired | unknown outcome (3.9) | mismatch |
+//! | finished | - | not expired | replay (3.3) | mismatch |
+//!
+//! *Waiting* is no state of its own: a waiter asks again whenever anything happened, in order of arrival,
+//! until the answer is another than *in flight* or its patience ends (3.7). What a real environment chooses is
+//! an argument: whether a failed commit reached the disk, how many relaxed completions a crash left, which
+//! waiter is first.
+//!
+//! Deliberately absent: durable reservations, interruptions, checkpoints and `resolve` (3.4, 4.6, 5.4, 6.3);
+//! damage (3.10, 5.9); room on the disk (5.10); and how a digest is made (2): parameters come as a
+//! [`Fingerprint`].
+//!
+//! ```
+//! use std::time::Duration;
+//! use oncekey::Outcome;
+//! use oncekey::reference::{Answer, Fingerprint, Model, Refusal, Settings, Waited};
+//!
+//! let mut model = Model::new(Settings::default());
+//! let key = model.key("account-1", "5f0e9a").unwrap();
+//! let large = Fingerprint::of("large disk");
+//!
+//! let Ok(Answer::Fresh(reservation)) = model.begin(&key, large) else { panic!("first asked") };
+//! let Ok(Waited::Waiting(waiter)) = model.wait(&key, large, Duration::from_secs(5)) else { panic!("it runs") };
+//! assert_eq!(model.begin(&key, Fingerprint::of("small disk")), Err(Refusal::Mismatch));
+//!
+//! model.complete(&reservation, Outcome::http(201, "d-1")).unwrap();
+//! let woken = model.woken();
+//! assert_eq!(woken[0].waiter, waiter);
+//! assert!(matches!(&woken[0].answer, Ok(Answer::Replay(replay)) if replay.outcome().body() == b"d-1"));
+//! model.validate();
+//! ```
+
+mod audit;
+mod epochs;
+mod finishing;
+mod waiting;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub use words::{
+    Answer, Asking, Completed, Fence, Fingerprint, Known, OnDisk, Refusal, Reservation, Running, Settings,
+    Usage, Waited, WaiterId, Woken,
+};
+
+use crate::error::{Limit, ScopeFault, TokenFault};
+use crate::outcome::Replay;
+use crate::time::Timestamp;
+use crate::token::{Key, SCOPE_BYTES_MAX, TOKEN_BYTES_MAX};
+
+/// A store without disk and threads. See the [module](self).
+#[derive(Clone, Debug)]
+pub struct Model {
+    settings: Settings,
+    condition: Condition,
+    time: Time,
+    last_fence: Fence,
+    /// Memory that forgets: a crash empties it, but for doubts, which the disk will settle.
+    slots: BTreeMap<Key, Slot>,
+    /// What is kept, as memory knows it.
+    records: BTreeMap<Key, Record>,
+    /// What a crash leaves of `records` at least, and what may be left besides, in order (5.2, 5.8).
+    disk: BTreeMap<Key, Record>,
+    unsynced: Vec<(Key, Record)>,
+    waiters: BTreeMap<WaiterId, Waiter>,
+    waiters_ever: u64,
+    preferred: Option<WaiterId>,
+    woken: Vec<Woken>,
+    settings_replaced: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Condition {
+    Open,
+    /// A commit failed: replays go on, nothing new is taken on (5.5).
+    Stopped,
+    /// Closed or crashed: everybody is answered *closed* (11).
+    Shut,
+}
+
+/// The store's time goes with the monotonic clock from `start`, whatever the wall clock does (7.2).
+#[derive(Clone, Debug)]
+struct Time {
+    wall: Timestamp,
+    monotonic: Duration,
+    start: Timestamp,
+    start_monotonic: Duration,
+    last_on_disk: Timestamp,
+}
+
+#[derive(Clone, Debug)]
+enum Slot {
+    Running(Live),
+    /// A completion whose commit failed, and whether the disk has it, which nobody knows before it is reopened.
+    Doubt(Record, OnDisk),
+}
+
+#[derive(Clone, Debug)]
+struct Live {
+    fence: Fence,
+    attempt: u32,
+    since: Timestamp,
+    fingerprint: Fingerprint,
+    lease: Duration,
+    /// On the monotonic clock (4.4).
+    lease_end: Duration,
+    retention: Duration,
+    declared: u64,
+    relaxed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Record {
+    fingerprint: Fingerprint,
+    replay: Replay,
+}
+
+#[derive(Clone, Debug)]
+struct Waiter {
+    key: Key,
+    asking: Asking,
+    /// On the monotonic clock.
+    deadline: Duration,
+}
+
+impl Model {
+    /// An empty store, open, in its first epoch.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let wall = settings.wall;
+        let zero = Duration::ZERO;
+        Self {
+            condition: Condition::Open,
+            time: Time { wall, monotonic: zero, start: wall, start_monotonic: zero, last_on_disk: wall },
+            last_fence: Fence { epoch: 1, counter: 0 },
+            slots: BTreeMap::new(),
+            records: BTreeMap::new(),
+            disk: BTreeMap::new(),
+            unsynced: Vec::new(),
+            waiters: BTreeMap::new(),
+            waiters_ever: 0,
+            preferred: None,
+            woken: Vec::new(),
+            settings_replaced: false,
+            settings,
+        }
+    }
+
+    /// The key of a token under a scope (1.1, 1.2). Scope before token, in each: empty, too long, not ASCII.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidScope`], [`Refusal::InvalidToken`].
+    pub fn key(&self, scope: impl AsRef<[u8]>, token: impl AsRef<[u8]>) -> Result<Key, Refusal> {
+        let (scope, token) = (scope.as_ref(), token.as_ref());
+        let scope_max = self.settings.scope_bytes_max.min(SCOPE_BYTES_MAX);
+        let token_max = self.settings.token_bytes_max.min(TOKEN_BYTES_MAX);
+        if scope.is_empty() {
+            return Err(Refusal::InvalidScope(ScopeFault::Empty));
+        }
+        if scope.len() > scope_max {
+            return Err(Refusal::InvalidScope(ScopeFault::TooLong {
+                measured: scope.len(),
+                limit: scope_max,
+            }));
+        }
+        if token.is_empty() {
+            return Err(Refusal::InvalidToken(TokenFault::Empty));
+        }
+        if token.len() > token_max {
+            return Err(Refusal::InvalidToken(TokenFault::TooLong {
+                measured: token.len(),
+                limit: token_max,
+            }));
+        }
+        if let Some(position) = token.iter().position(|byte| *byte >= 0x80) {
+            return Err(Refusal::InvalidToken(TokenFault::NotAscii { position }));
+        }
+        Ok(checked_key(scope, token))
+    }
+
+    /// Asks, without waiting: the table of contract 3, in its order.
+    ///
+    /// # Errors
+    /// The errors of that table, and [`Refusal::Closed`].
+    pub fn begin(&mut self, key: &Key, asking: impl Into<Asking>) -> Result<Answer, Refusal> {
+        self.answer(key, &asking.into())
+    }
+
+    fn answer(&mut self, key: &Key, asking: &Asking) -> Result<Answer, Refusal> {
+        let now = self.now();
+        self.open()?; // 11
+        match self.slots.get(key) {
+            Some(Slot::Running(live)) if live.fingerprint != asking.fingerprint => {
+                return Err(Refusal::Mismatch);
+            } // 3.2
+            Some(Slot::Doubt(record, _)) if record.fingerprint != asking.fingerprint => {
+                return Err(Refusal::Mismatch); // 3.9
+            }
+            Some(Slot::Doubt(..)) => return Err(Refusal::UnknownOutcome), // 3.9
+            Some(Slot::Running(live)) if self.lease_left(live).is_zero() => {
+                // 4.4: time left 0 has lapsed. It replaces a live one, so that no limit is asked, and no more room is
+                // set aside than was.
+                let (attempt, declared) = (live.attempt.saturating_add(1), live.declared);
+                self.going()?; // 5.5
+                return Ok(Answer::Fresh(self.reserve(key, asking, attempt, declared)));
+            }
+            Some(Slot::Running(live)) => return Ok(Answer::InFlight(self.running(live))), // 3.2
+            None => {}
+        }
+        match self.records.get(key) {
+            Some(record) if record.has_expired(now) => {} // 7.1: as one never seen, swept or not
+            Some(record) if record.fingerprint != asking.fingerprint => return Err(Refusal::Mismatch), // 3.3
+            Some(record) => return Ok(Answer::Replay(record.replay.clone())), // 3.3, also of a full store (3.5)
+            None => {}
+        }
+        let declared = asking.declared.unwrap_or(self.settings.declared_outcome_bytes);
+        self.admit(key, asking, declared)?;
+        Ok(Answer::Fresh(self.reserve(key, asking, 1, declared))) // 3.5
+    }
+
+    /// What is asked of a key that is free, and of no other (3.5), in this order.
+    fn admit(&self, key: &Key, asking: &Asking, declared: u64) -> Result<(), Refusal> {
+        let settings = &self.settings;
+        let retention = asking.retention.unwrap_or(settings.retention);
+        let age = asking.first_sent.map_or(Duration::ZERO, |first_sent| self.now().since(first_sent));
+        if age > retention {
+            return Err(Refusal::Expired { age, retention }); // 3.8
+        }
+        self.going()?; // 5.5
+
+        let (all, scope) = (self.usage(), self.usage_of_scope(key.scope()));
+        let live = |usage: Usage| usage.live_reservations + 1;
+        let records = |usage: Usage| usage.kept_records + usage.live_reservations + 1;
+        let bytes =
+            |usage: Usage| usage.kept_bytes.saturating_add(usage.declared_bytes).saturating_add(declared);
+        let overloaded = |what, measured, limit| match limit {
+            Some(limit) if measured > limit => Err(Refusal::Overloaded { what, measured, limit }),
+            _ => Ok(()),
+        };
+        let full = |what, measured, limit| match limit {
+            Some(limit) if measured > limit => Err(Refusal::Full { what, measured, limit }),
+            _ => Ok(()),
+        };
+        // 8.1: nothing is evicted.
+        overloaded(Limit::LiveReservations, live(all), Some(settings.live_reservations_max))?;
+        overloaded(Limit::LiveReservationsPerScope, live(scope), settings.live_reservations_per_scope_max)?;
+        full(Limit::KeptRecords, records(all), settings.kept_records_max)?;
+        full(Limit::KeptBytes, bytes(all), settings.kept_bytes_max)?;
+        full(Limit::KeptRecordsPerScope, records(scope), settings.kept_records_per_scope_max)?;
+        full(Limit::KeptBytesPerScope, bytes(scope), settings.kept_bytes_per_scope_max)
+    }
+
+    fn reserve(&mut self, key: &Key, asking: &Asking, attempt: u32, declared: u64) -> Reservation {
+        self.last_fence.counter += 1; // 4.4: never used twice
+        let (fence, since) = (self.last_fence, self.now());
+        let lease = asking.lease.unwrap_or(self.settings.lease);
+        let live = Live {
+            fence,
+            attempt,
+            since,
+            fingerprint: asking.fingerprint,
+            lease,
+            lease_end: self.time.monotonic.saturating_add(lease),
+            retention: asking.retention.unwrap_or(self.settings.retention),
+            declared,
+            relaxed: asking.relaxed.unwrap_or(self.settings.relaxed),
+        };
+        self.slots.insert(key.clone(), Slot::Running(live)); // 3.6: one slot for each key
+        Reservation { key: key.clone(), fence, attempt, since }
+    }
+
+    /// What is known of a key, without claiming it (11).
+    ///
+    /// # Errors
+    /// [`Refusal::Closed`].
+    pub fn get(&self, key: &Key) -> Result<Known, Refusal> {
+        self.open()?;
+        Ok(match (self.slots.get(key), self.records.get(key)) {
+            (Some(Slot::Running(live)), _) => Known::InFlight(self.running(live)),
+            (Some(Slot::Doubt(..)), _) => Known::Unknown,
+            (None, Some(record)) if !record.has_expired(self.now()) => Known::Finished(record.replay.clone()),
+            (None, _) => Known::Absent,
+        })
+    }
+
+    fn open(&self) -> Result<(), Refusal> {
+        if self.condition == Condition::Shut { Err(Refusal::Closed) } else { Ok(()) }
+    }
+
+    fn going(&self) -> Result<(), Refusal> {
+        if self.condition == Condition::Stopped { Err(Refusal::Stopped) } else { Ok(()) }
+    }
+
+    fn running(&self, live: &Live) -> Running {
+        Running { since: live.since, attempt: live.attempt, lease_left: self.lease_left(live) }
+    }
+
+    fn lease_left(&self, live: &Live) -> Duration {
+        live.lease_end.saturating_sub(self.time.monotonic)
+    }
+}
+
+impl Record {
+    /// 7.1
+    fn has_expired(&self, now: Timestamp) -> bool {
+        now >= self.replay.expires
+    }
+}
+
+/// A key of which everything was asked that can be asked.
+fn checked_key(scope: &[u8], token: &[u8]) -> Key {
+    Key::within(scope, token, SCOPE_BYTES_MAX, TOKEN_BYTES_MAX).expect("scope and token were checked")
+}

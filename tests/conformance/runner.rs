@@ -1,0 +1,204 @@
+//! Runs a scenario against a subject and tells the first difference.
+//!
+//! Law: what is expected is a part of what is seen: each member that a vector names has to be there and be
+//! equal, members that it does not name may be anything. Who is woken is exact: nobody may be woken whom the
+//! step does not name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use oncekey::{Outcome, Timestamp};
+use serde_json::{Map, Value};
+
+use crate::subject::{self, Subject};
+use crate::vector::{Bytes, Do, Scenario, Step, WokenRule};
+
+/// Runs all steps. `Err` tells which one went otherwise, and how.
+pub(crate) fn run(scenario: &Scenario, subject: &mut dyn Subject) -> Result<(), String> {
+    let mut run = Run { subject, holders: BTreeMap::new(), waiting: BTreeSet::new(), unnamed: 0 };
+    for (number, step) in scenario.steps.iter().enumerate() {
+        run.step(step).map_err(|difference| {
+            format!("{:?}, step {} ({:?}): {difference}", scenario.name, number + 1, step.action)
+        })?;
+    }
+    Ok(())
+}
+
+struct Run<'a> {
+    subject: &'a mut dyn Subject,
+    /// Under which waiter's name the reservation is that a vector calls otherwise.
+    holders: BTreeMap<String, String>,
+    waiting: BTreeSet<String>,
+    unnamed: usize,
+}
+
+impl Run<'_> {
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        let seen = self.act(step)?;
+        let alternatives: Vec<Value> = match (&step.expect, &step.expect_any[..]) {
+            (Some(expected), []) => vec![expected.clone()],
+            (None, []) => vec![subject::done()],
+            (None, any) => any.to_vec(),
+            (Some(_), _) => return Err("a step has expect or expect_any, not both".into()),
+        };
+        if !alternatives.iter().any(|expected| is_part_of(&normal(expected), &seen)) {
+            return Err(format!("expected {}, saw {seen}", Value::from(alternatives)));
+        }
+        self.check_woken(step)
+    }
+
+    fn act(&mut self, step: &Step) -> Result<Value, String> {
+        let name = self.name_for(step);
+        Ok(match step.action {
+            Do::Begin => self.subject.begin(step, &name),
+            Do::Wait => {
+                let seen = self.subject.wait(step, &name);
+                if seen == subject::waiting() {
+                    self.waiting.insert(name);
+                }
+                seen
+            }
+            Do::GiveUp => {
+                let waiter = given(step.waiter.as_ref(), "waiter")?;
+                self.waiting.remove(waiter);
+                self.subject.give_up(waiter)
+            }
+            Do::Complete => self.subject.complete(&self.holder(step)?, outcome(step)?),
+            Do::CompleteWithoutBody => {
+                self.subject.complete_without_body(&self.holder(step)?, outcome(step)?)
+            }
+            Do::FailCommit => {
+                let on_disk = given(step.on_disk.as_ref(), "on_disk")?;
+                self.subject.fail_commit(&self.holder(step)?, outcome(step)?, *on_disk)
+            }
+            Do::Renew => self.subject.renew(&self.holder(step)?),
+            Do::Release => self.subject.release(&self.holder(step)?),
+            Do::Drop => {
+                self.subject.drop_reservation(&self.holder(step)?);
+                subject::done()
+            }
+            Do::Get => on_key(step, |scope, token| self.subject.get(scope, token))?,
+            Do::Forget => on_key(step, |scope, token| self.subject.forget(scope, token))?,
+            Do::Sweep => self.subject.sweep(),
+            Do::Flush => self.subject.flush(),
+            Do::Usage => self.subject.usage(),
+            Do::Advance => {
+                self.subject.advance(Duration::from_millis(*given(step.ms.as_ref(), "ms")?));
+                subject::done()
+            }
+            Do::SetWall => {
+                self.set_wall(*given(step.wall.as_ref(), "wall")?);
+                subject::done()
+            }
+            Do::Close => self.subject.close(),
+            Do::Crash => {
+                self.waiting.clear();
+                self.subject.crash(step.survivors);
+                subject::done()
+            }
+            Do::Reopen => {
+                if let Some(wall) = step.wall {
+                    self.set_wall(wall);
+                }
+                self.subject.reopen(step.settings.as_ref())
+            }
+        })
+    }
+
+    fn set_wall(&mut self, wall: u64) {
+        self.subject.set_wall(Timestamp::from_millis(wall));
+    }
+
+    fn name_for(&mut self, step: &Step) -> String {
+        self.unnamed += 1;
+        step.name.clone().unwrap_or_else(|| format!("unnamed {}", self.unnamed))
+    }
+
+    fn holder(&self, step: &Step) -> Result<String, String> {
+        let name = given(step.reservation.as_ref(), "reservation")?;
+        Ok(self.holders.get(name).unwrap_or(name).clone())
+    }
+
+    fn check_woken(&mut self, step: &Step) -> Result<(), String> {
+        let at_least = step.woken.iter().map(|rule| self.names_of(rule).0).sum();
+        let mut woken = self.subject.woken(at_least);
+        for rule in &step.woken {
+            let (count, names) = self.names_of(rule);
+            let expected = normal(&rule.expect);
+            let (hit, rest): (Vec<_>, Vec<_>) = woken
+                .into_iter()
+                .partition(|(name, seen)| names.contains(name) && is_part_of(&expected, seen));
+            woken = rest;
+            if hit.len() != count {
+                return Err(format!(
+                    "of {names:?} {count} should be woken with {expected}: {hit:?} were, and {woken:?}"
+                ));
+            }
+            for (waiter, _) in hit {
+                self.waiting.remove(&waiter);
+                if let Some(name) = &rule.name {
+                    self.holders.insert(name.clone(), waiter);
+                }
+            }
+        }
+        if woken.is_empty() { Ok(()) } else { Err(format!("woken, and should not be: {woken:?}")) }
+    }
+
+    /// How many of which waiters a rule names.
+    fn names_of(&self, rule: &WokenRule) -> (usize, Vec<String>) {
+        if !rule.one_of.is_empty() {
+            return (1, rule.one_of.clone());
+        }
+        if !rule.all_of.is_empty() {
+            return (rule.all_of.len(), rule.all_of.clone());
+        }
+        let rest: Vec<String> =
+            rule.rest_of.iter().filter(|name| self.waiting.contains(*name)).cloned().collect();
+        (rest.len(), rest)
+    }
+}
+
+fn given<'a, T>(member: Option<&'a T>, name: &str) -> Result<&'a T, String> {
+    member.ok_or_else(|| format!("the step needs the member {name:?}"))
+}
+
+fn outcome(step: &Step) -> Result<Outcome, String> {
+    Ok(given(step.outcome.as_ref(), "outcome")?.to_outcome())
+}
+
+fn on_key(step: &Step, ask: impl FnOnce(&[u8], &[u8]) -> Value) -> Result<Value, String> {
+    let (scope, token) = given(step.key.as_ref(), "key")?;
+    Ok(ask(&scope.to_vec(), &token.to_vec()))
+}
+
+/// An expectation with all bytes written as subjects write them.
+fn normal(expected: &Value) -> Value {
+    match expected {
+        _ if is_bytes(expected) => {
+            let bytes: Bytes =
+                serde_json::from_value(expected.clone()).expect("bytes as README.md writes them");
+            subject::bytes(&bytes.to_vec())
+        }
+        Value::Object(members) => Value::Object(
+            members.iter().map(|(name, value)| (name.clone(), normal(value))).collect::<Map<_, _>>(),
+        ),
+        Value::Array(items) => items.iter().map(normal).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Whether this is one of the forms of bytes that are not plain text.
+pub(crate) fn is_bytes(value: &Value) -> bool {
+    let bytes =
+        |members: &Map<_, _>| ["hex", "repeat", "concat"].iter().any(|word| members.contains_key(*word));
+    value.as_object().is_some_and(|members| members.len() == 1 && bytes(members))
+}
+
+fn is_part_of(expected: &Value, seen: &Value) -> bool {
+    match (expected, seen) {
+        (Value::Object(expected), Value::Object(seen)) => {
+            expected.iter().all(|(name, value)| seen.get(name).is_some_and(|seen| is_part_of(value, seen)))
+        }
+        _ => expected == seen,
+    }
+}
