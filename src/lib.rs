@@ -81,14 +81,17 @@ mod token;
 mod verdict;
 
 pub use digest::{
-    DIGEST_VERSION, Digest, DigestRules, PARAMETER_BYTES_MAX, PARAMETER_COUNT_MAX, ParameterValue, Parameters, Secret,
+    DIGEST_VERSION, Digest, DigestRules, PARAMETER_BYTES_MAX, PARAMETER_COUNT_MAX, ParameterValue,
+    Parameters, Secret,
 };
-pub use error::{Error, ErrorKind, Incomparable, Limit, Opaque, ParameterFault, Result, ScopeFault, TokenFault};
+pub use error::{
+    Error, ErrorKind, Incomparable, Limit, Opaque, ParameterFault, Result, ScopeFault, TokenFault,
+};
 pub use options::Builder;
 pub use outcome::{Class, Classifier, Omitted, Outcome, Replay, classify};
 pub use store::{
-    Answer, Archive, Completed, Executed, Guarantees, Home, InFlight, Known, Never, OperationError, Refused, Request,
-    Reservation, Stats, Store,
+    Answer, Archive, Completed, Executed, Guarantees, Home, InFlight, Known, Never, OperationError, Refused,
+    Request, Reservation, Stats, Store,
 };
 pub use sweep::Swept;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
