@@ -88,7 +88,7 @@ fn execute_async_runs_once_and_a_dropped_one_releases_11() {
         let store = home.open(plain());
         let (own, parameters) = (key(0), asked());
         let mut abandoned =
-            Box::pin(store.execute_async::<u8, Never, _>(&own, &parameters, std::future::pending()));
+            Box::pin(store.execute_async::<u8, Never>(&own, &parameters, std::future::pending()));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(abandoned.as_mut().poll(&mut context).is_pending());
         in_flight(store.begin(&own, &parameters));

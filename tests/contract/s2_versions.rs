@@ -129,8 +129,8 @@ fn no_plain_digest_of_known_parameters_stands_in_any_file_2_5() {
     let digest = given.digest_under(&DigestRules::none()).expect("digested").to_bytes();
     let plain_hash = &digest[10..];
     for (name, bytes) in read_all(&home.path()) {
-        assert_eq!(find_all(&bytes, plain_hash), [], "{name} holds a plain digest");
-        assert_eq!(find_all(&bytes, &plain_hash[..12]), [], "{name} holds a part of a plain digest");
+        assert!(find_all(&bytes, plain_hash).is_empty(), "{name} holds a plain digest");
+        assert!(find_all(&bytes, &plain_hash[..12]).is_empty(), "{name} holds a part of a plain digest");
     }
 }
 

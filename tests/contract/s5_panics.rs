@@ -35,7 +35,7 @@ fn an_operation_that_panics_releases_its_reservation_5_11() {
         }));
         assert_free(&store, &key(0));
         let operation = async { panic!("planned") };
-        assert!(panics(|| block_on(store.execute_async::<u8, Never, _>(&key(0), &asked(), operation))));
+        assert!(panics(|| block_on(store.execute_async::<u8, Never>(&key(0), &asked(), operation))));
         assert!(panics(|| {
             let _held = fresh(store.begin(&key(0), &asked()));
             panic!("planned");

@@ -10,29 +10,29 @@ const VARIABLE: &str = "ONCEKEY_CONTRACT_CHILD";
 const MARK: &str = "child: ";
 
 /// What a child told, and how it ended.
-pub struct Told {
-    pub lines: Vec<String>,
-    pub status: ExitStatus,
-    pub all: String,
+pub(crate) struct Told {
+    pub(crate) lines: Vec<String>,
+    pub(crate) status: ExitStatus,
+    pub(crate) all: String,
 }
 
 /// In the child: the path it was given.
-pub fn part() -> Option<PathBuf> {
+pub(crate) fn part() -> Option<PathBuf> {
     std::env::var_os(VARIABLE).map(PathBuf::from)
 }
 
 /// In the child: tells the parent.
-pub fn tell(line: &str) {
+pub(crate) fn tell(line: &str) {
     println!("\n{MARK}{line}");
 }
 
 /// Starts this binary for the test `name` alone, which gets `path`.
-pub fn start(name: &str, path: &Path) -> Told {
+pub(crate) fn start(name: &str, path: &Path) -> Told {
     finish(Command::new(own()), name, path)
 }
 
 /// [`start`], where no file may grow beyond `kibibytes`: writing there fails with EFBIG.
-pub fn start_limited(name: &str, path: &Path, kibibytes: u64) -> Told {
+pub(crate) fn start_limited(name: &str, path: &Path, kibibytes: u64) -> Told {
     let mut shell = Command::new("sh");
     // POSIX counts `ulimit -f` in units of 512 bytes.
     shell.arg("-c").arg(format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", kibibytes * 2)).arg(own());

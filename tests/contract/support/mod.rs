@@ -3,9 +3,9 @@
 //! Goal: a test says what it means in few words. Method: asking helpers that end the test with a sentence when
 //! the answer is another, both homes behind one closure, futures polled by hand.
 
-pub mod child;
-pub mod files;
-pub mod tasks;
+pub(crate) mod child;
+pub(crate) mod files;
+pub(crate) mod tasks;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,34 +17,34 @@ use oncekey::{
 use tempfile::TempDir;
 
 /// Where a store under test lives.
-pub struct Home {
+pub(crate) struct Home {
     dir: Option<TempDir>,
 }
 
 impl Home {
-    pub fn directory() -> Self {
+    pub(crate) fn directory() -> Self {
         Self { dir: Some(tempfile::tempdir().expect("a temporary directory")) }
     }
 
-    pub fn memory() -> Self {
+    pub(crate) fn memory() -> Self {
         Self { dir: None }
     }
 
-    pub fn is_memory(&self) -> bool {
+    pub(crate) fn is_memory(&self) -> bool {
         self.dir.is_none()
     }
 
     /// The store's own directory.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.dir.as_ref().expect("a store in a directory").path().join("store")
     }
 
     /// A path beside the store.
-    pub fn beside(&self, name: &str) -> PathBuf {
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
         self.dir.as_ref().expect("a store in a directory").path().join(name)
     }
 
-    pub fn open(&self, builder: Builder) -> Store {
+    pub(crate) fn open(&self, builder: Builder) -> Store {
         match &self.dir {
             Some(_) => builder.open(self.path()).expect("the store opens"),
             None => builder.open_in_memory().expect("the store opens"),
@@ -53,7 +53,7 @@ impl Home {
 }
 
 /// Runs a test in a directory and in memory.
-pub fn in_both_homes(test: impl Fn(&Home)) {
+pub(crate) fn in_both_homes(test: impl Fn(&Home)) {
     for home in [Home::directory(), Home::memory()] {
         println!("in memory: {}", home.is_memory());
         test(&home);
@@ -61,41 +61,41 @@ pub fn in_both_homes(test: impl Fn(&Home)) {
 }
 
 /// Sound defaults without a sweep of its own, so that only the test sweeps.
-pub fn plain() -> Builder {
+pub(crate) fn plain() -> Builder {
     Store::builder().background_sweep(false)
 }
 
 /// [`plain`] and a clock that stands still.
-pub fn with_clock() -> (Builder, ManualClock) {
+pub(crate) fn with_clock() -> (Builder, ManualClock) {
     let clock = ManualClock::at(Timestamp::from_millis(1_800_000_000_000));
     (plain().clock(clock.clone()), clock)
 }
 
-pub fn key(number: usize) -> Key {
+pub(crate) fn key(number: usize) -> Key {
     Key::new("account-1", format!("token-{number}")).expect("a sound key")
 }
 
-pub fn asked() -> Parameters<'static> {
+pub(crate) fn asked() -> Parameters<'static> {
     Parameters::pairs([("Action", "CreateGroup"), ("MinSize", "1")])
 }
 
-pub fn asked_otherwise() -> Parameters<'static> {
+pub(crate) fn asked_otherwise() -> Parameters<'static> {
     Parameters::pairs([("Action", "CreateGroup"), ("MinSize", "2")])
 }
 
-pub fn millis(count: u64) -> Duration {
+pub(crate) fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
-pub fn secs(count: u64) -> Duration {
+pub(crate) fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
 /// A limit that only a hanging test meets.
-pub const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 #[track_caller]
-pub fn fresh(answer: oncekey::Result<Answer>) -> Reservation {
+pub(crate) fn fresh(answer: oncekey::Result<Answer>) -> Reservation {
     match answer.expect("an answer") {
         Answer::Fresh(reservation) => reservation,
         other => panic!("expected a reservation, got {other:?}"),
@@ -103,7 +103,7 @@ pub fn fresh(answer: oncekey::Result<Answer>) -> Reservation {
 }
 
 #[track_caller]
-pub fn replay(answer: oncekey::Result<Answer>) -> Replay {
+pub(crate) fn replay(answer: oncekey::Result<Answer>) -> Replay {
     match answer.expect("an answer") {
         Answer::Replay(replay) => replay,
         other => panic!("expected a replay, got {other:?}"),
@@ -111,7 +111,7 @@ pub fn replay(answer: oncekey::Result<Answer>) -> Replay {
 }
 
 #[track_caller]
-pub fn in_flight(answer: oncekey::Result<Answer>) -> InFlight {
+pub(crate) fn in_flight(answer: oncekey::Result<Answer>) -> InFlight {
     match answer.expect("an answer") {
         Answer::InFlight(other) => other,
         other => panic!("expected in flight, got {other:?}"),
@@ -119,7 +119,7 @@ pub fn in_flight(answer: oncekey::Result<Answer>) -> InFlight {
 }
 
 #[track_caller]
-pub fn refused(answer: oncekey::Result<Answer>) -> Error {
+pub(crate) fn refused(answer: oncekey::Result<Answer>) -> Error {
     match answer {
         Err(error) => error,
         Ok(other) => panic!("expected an error, got {other:?}"),
@@ -128,14 +128,14 @@ pub fn refused(answer: oncekey::Result<Answer>) -> Error {
 
 /// Runs the operation of `key` to its end with `body` as its outcome.
 #[track_caller]
-pub fn run(store: &Store, key: &Key, body: &str) {
+pub(crate) fn run(store: &Store, key: &Key, body: &str) {
     let reservation = fresh(store.begin(key, &asked()));
     kept(reservation.complete(Outcome::new(body)));
 }
 
 /// When it was completed, and when it expires.
 #[track_caller]
-pub fn kept(completed: Result<Completed, oncekey::Refused>) -> (Timestamp, Timestamp) {
+pub(crate) fn kept(completed: Result<Completed, oncekey::Refused>) -> (Timestamp, Timestamp) {
     match completed.expect("a completion") {
         Completed::Kept { completed, expires } => (completed, expires),
         other => panic!("expected it to be kept, got {other:?}"),
@@ -143,21 +143,21 @@ pub fn kept(completed: Result<Completed, oncekey::Refused>) -> (Timestamp, Times
 }
 
 #[track_caller]
-pub fn assert_replays(store: &Store, key: &Key, body: &str) {
+pub(crate) fn assert_replays(store: &Store, key: &Key, body: &str) {
     assert_eq!(replay(store.begin(key, &asked())).outcome().body(), body.as_bytes());
 }
 
 #[track_caller]
-pub fn assert_free(store: &Store, key: &Key) {
+pub(crate) fn assert_free(store: &Store, key: &Key) {
     assert_eq!(store.get(key).expect("known"), Known::Absent);
 }
 
-pub fn close(store: Store) {
+pub(crate) fn close(store: Store) {
     store.close(LONG).expect("the store closes");
 }
 
 /// The error of opening `path`.
 #[track_caller]
-pub fn refusal(builder: Builder, path: &Path) -> Error {
+pub(crate) fn refusal(builder: Builder, path: &Path) -> Error {
     builder.open(path).expect_err("the store is refused")
 }

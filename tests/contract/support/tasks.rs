@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// Counts how often it was woken.
 #[derive(Default)]
-pub struct Woken(AtomicUsize);
+pub(crate) struct Woken(AtomicUsize);
 
 impl Wake for Woken {
     fn wake(self: Arc<Self>) {
@@ -23,28 +23,28 @@ impl Wake for Woken {
 }
 
 /// A future that the test polls.
-pub struct Task<'a, T> {
+pub(crate) struct Task<'a, T> {
     future: Pin<Box<dyn Future<Output = T> + 'a>>,
     woken: Arc<Woken>,
 }
 
 impl<'a, T> Task<'a, T> {
-    pub fn new(future: impl Future<Output = T> + 'a) -> Self {
+    pub(crate) fn new(future: impl Future<Output = T> + 'a) -> Self {
         Self { future: Box::pin(future), woken: Arc::default() }
     }
 
-    pub fn poll(&mut self) -> Poll<T> {
+    pub(crate) fn poll(&mut self) -> Poll<T> {
         let waker = Waker::from(Arc::clone(&self.woken));
         self.future.as_mut().poll(&mut Context::from_waker(&waker))
     }
 
-    pub fn times_woken(&self) -> usize {
+    pub(crate) fn times_woken(&self) -> usize {
         self.woken.0.load(Ordering::SeqCst)
     }
 
     /// Polls until it is ready, asleep in between; ends the test after a minute.
     #[track_caller]
-    pub fn finish(mut self) -> T {
+    pub(crate) fn finish(mut self) -> T {
         let end = Instant::now() + Duration::from_secs(60);
         loop {
             if let Poll::Ready(value) = self.poll() {
@@ -58,7 +58,7 @@ impl<'a, T> Task<'a, T> {
 
 /// Polls only when it is woken, so that a lost wake-up hangs, and is told after a minute.
 #[track_caller]
-pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -80,7 +80,7 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// Waits until something holds; ends the test after a minute.
 #[track_caller]
-pub fn until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
     while !holds() {
         assert!(Instant::now() < end, "{what}");
@@ -89,6 +89,6 @@ pub fn until(what: &str, holds: impl Fn() -> bool) {
 }
 
 /// Whether the call panicked.
-pub fn panics<T>(call: impl FnOnce() -> T) -> bool {
+pub(crate) fn panics<T>(call: impl FnOnce() -> T) -> bool {
     catch_unwind(AssertUnwindSafe(call)).is_err()
 }
