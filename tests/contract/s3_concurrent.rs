@@ -142,7 +142,7 @@ fn a_release_hands_the_key_to_exactly_one_waiter_and_the_rest_wait_on_3_7() {
             last.store(true, Ordering::SeqCst);
             let rest: Vec<_> = (0..8).map(|_| told.recv_timeout(LONG).expect("everybody ends")).collect();
             let runs = rest.iter().flatten().count();
-            assert!((1..=2).contains(&runs), "one more runs, or two where the last had begun: {rest:?}");
+            assert!(runs <= 1, "the eighth completes, or one more that it had handed on to: {rest:?}");
         });
         assert_eq!(most.into_inner(), 1, "never two at once");
         assert_replays(&store, &key(0), "done");

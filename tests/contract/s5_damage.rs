@@ -116,13 +116,23 @@ fn positions(bytes: &[u8], most: usize) -> Vec<usize> {
     all
 }
 
+fn flip(bytes: &[u8], at: usize, bit: usize) -> Vec<u8> {
+    let mut damaged = bytes.to_vec();
+    damaged[at] ^= 1 << bit;
+    damaged
+}
+
 fn flips(bytes: &[u8], most: usize) -> Vec<Vec<u8>> {
-    let flip = |at: usize| {
-        let mut damaged = bytes.to_vec();
-        damaged[at] ^= 1 << (at % 8);
-        damaged
-    };
-    positions(bytes, most).into_iter().map(flip).collect()
+    positions(bytes, most).into_iter().map(|at| flip(bytes, at, at % 8)).collect()
+}
+
+/// redb's header: behind our page of 4096 bytes, a magic of 9, then flags, sizes, and two slots of 128 bytes.
+fn header_flips(bytes: &[u8]) -> Vec<Vec<u8>> {
+    if bytes.len() < 8192 {
+        return Vec::new();
+    }
+    let flags = (0..8).map(|bit| flip(bytes, 4096 + 9, bit));
+    flags.chain((4096..4096 + 320).map(|at| flip(bytes, at, at % 7))).collect()
 }
 
 fn cuts(bytes: &[u8]) -> Vec<Vec<u8>> {
@@ -149,6 +159,14 @@ fn cuts(bytes: &[u8]) -> Vec<Vec<u8>> {
 fn a_flipped_bit_in_any_file_of_a_fresh_store_is_never_a_wrong_answer_5_9() {
     let (home, files) = closed_store(false);
     assert_none(&damage_everywhere(&home, &files, |_, bytes| flips(bytes, 160)));
+}
+
+#[test]
+fn a_flipped_bit_in_the_header_of_redb_never_leads_back_to_an_older_state_5_9() {
+    for sealed in [false, true] {
+        let (home, files) = closed_store(sealed);
+        assert_none(&damage_everywhere(&home, &files, |_, bytes| header_flips(bytes)));
+    }
 }
 
 #[test]

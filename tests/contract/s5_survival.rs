@@ -154,11 +154,11 @@ fn opening_after_a_kill_at_any_moment_finds_a_prefix_without_a_manual_step_5_7_5
     if let Some(path) = part() {
         let (path, after) = (path.join("store"), path.join("after"));
         let after: u64 = std::fs::read_to_string(after).expect("told").parse().expect("a number");
+        tell("begun");
         std::thread::spawn(move || {
             std::thread::sleep(Duration::from_micros(after));
             std::process::abort();
         });
-        tell("begun");
         let store = plain().segment_bytes_max(1 << 20).open(path).expect("opens");
         for number in 0.. {
             run(&store, &key(number), &"x".repeat(20_000));
