@@ -64,6 +64,9 @@
 //! *A request's walk:* `begin` → stripe: in flight? index: finished? → `verdict` → answer. `complete` → ledger (durable) →
 //! index and slot published → waiters woken. Disk first, then tongue.
 
+// The README's example is a test like any other.
+#![cfg_attr(doctest, doc = include_str!("../README.md"))]
+
 mod codec;
 mod digest;
 mod error;
