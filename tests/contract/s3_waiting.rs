@@ -200,15 +200,17 @@ fn a_waiter_takes_over_when_the_lease_lapses_3_7() {
 #[test]
 fn after_a_wait_other_parameters_are_a_mismatch_3_7() {
     in_both_homes(|home| {
-        let (builder, _clock) = with_clock();
+        let (builder, clock) = with_clock();
         let store = home.open(builder);
         let (own, parameters) = (key(0), asked());
         let held = fresh(store.begin(&own, &parameters));
         let mut tasks: Vec<_> =
             (0..2).map(|_| Task::new(store.request(&own, &parameters).wait(LONG).begin_async())).collect();
         tasks.iter_mut().for_each(pending);
-        // Nobody has claimed the key yet when somebody with other parameters comes first.
+        // The key is promised to those who wait, until the lease of the one who released has lapsed unclaimed.
         drop(held);
+        assert!(refused(store.begin(&own, &asked_otherwise())).is_mismatch());
+        clock.advance(secs(60));
         let other = fresh(store.begin(&own, &asked_otherwise()));
         let woken = tasks.iter().position(|task| task.times_woken() > 0).expect("one was woken");
         assert!(refused(tasks.remove(woken).finish()).is_mismatch(), "running");
