@@ -133,12 +133,15 @@ impl Shared {
     pub(super) fn ask(self: &Arc<Self>, ask: &Ask<'_>, patience: Patience) -> Result<Asked> {
         self.check_open()?;
         let mut patience = patience;
+        let sat = patience.seat.is_some();
         let asked = self.ask_until_answered(ask, &mut patience);
         // A place that is not kept is left, outside the stripe's lock.
         drop(patience);
         match &asked {
             Ok(Asked::Fresh { .. }) => {}
             Ok(Asked::Replay(_)) => count(&self.counters.replays),
+            // One who waits is counted when he sits down, and not each time that he wakes up and looks.
+            Ok(Asked::InFlight(..)) if sat => {}
             Ok(Asked::InFlight(..)) => count(&self.counters.in_flight),
             Err(error) => {
                 let mismatch = error.is_mismatch();

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::asking::{Ask, Asked, Terms, View};
 use super::seat::{Patience, Seat};
+use super::shared::count;
 use super::{Answer, Store};
 use crate::digest::{Fingerprinted, Parameters};
 use crate::error::Result;
@@ -102,6 +103,7 @@ impl Store {
             let wake_up = view.lease_end.map_or(until, |lease_end| lease_end.min(until));
             self.sleep(&mut seat, wake_up).await;
             if let Some(replay) = seat.gate.ending().and_then(|ending| self.ended(ask, ending)) {
+                count(&shared.counters.replays);
                 return Ok(Answer::Replay(replay));
             }
             let wait = shared.chronometer.now().tick < until;
