@@ -64,6 +64,9 @@
 //! *A request's walk:* `begin` → stripe: in flight? index: finished? → `verdict` → answer. `complete` → ledger (durable) →
 //! index and slot published → waiters woken. Disk first, then tongue.
 
+// The README's example is a test like any other.
+#![cfg_attr(doctest, doc = include_str!("../README.md"))]
+
 mod codec;
 mod digest;
 mod error;
@@ -81,14 +84,17 @@ mod token;
 mod verdict;
 
 pub use digest::{
-    DIGEST_VERSION, Digest, DigestRules, PARAMETER_BYTES_MAX, PARAMETER_COUNT_MAX, ParameterValue, Parameters, Secret,
+    DIGEST_VERSION, Digest, DigestRules, PARAMETER_BYTES_MAX, PARAMETER_COUNT_MAX, ParameterValue,
+    Parameters, Secret,
 };
-pub use error::{Error, ErrorKind, Incomparable, Limit, Opaque, ParameterFault, Result, ScopeFault, TokenFault};
+pub use error::{
+    Error, ErrorKind, Incomparable, Limit, Opaque, ParameterFault, Result, ScopeFault, TokenFault,
+};
 pub use options::Builder;
 pub use outcome::{Class, Classifier, Omitted, Outcome, Replay, classify};
 pub use store::{
-    Answer, Archive, Completed, Executed, Guarantees, Home, InFlight, Known, Never, OperationError, Refused, Request,
-    Reservation, Stats, Store,
+    Answer, Archive, Completed, Executed, Guarantees, Home, InFlight, Known, Never, OperationError, Refused,
+    Request, Reservation, Stats, Store,
 };
 pub use sweep::Swept;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

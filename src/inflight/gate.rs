@@ -2,14 +2,15 @@
 //!
 //! Law: a listener is made under the stripe's lock and awaited outside it, so no wake-up falls between. The end of
 //! an operation is written once and wakes everybody; a release wakes exactly one, and if that one gives up
-//! first, its wake-up passes on to the next (contract 3.7).
+//! first, its wake-up passes on to the next (contract 3.7). Waking runs wakers, which are the caller's code: never under
+//! a lock of ours, and a panic of one harms nobody else (contract 5.11).
 
 use std::sync::{Arc, OnceLock};
 
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::outcome::Replay;
-use crate::sync::{Event, EventListener};
+use crate::sync::{Event, EventListener, shielded};
 
 /// One key's waiting room.
 #[derive(Default)]
@@ -46,16 +47,16 @@ impl Gate {
     /// Says how it ended and wakes everybody.
     pub(crate) fn end(&self, ending: Ending) {
         let _ = self.ending.set(ending);
-        self.event.notify(usize::MAX);
+        self.wake_all();
     }
 
     /// Wakes everybody, to ask again.
     pub(crate) fn wake_all(&self) {
-        self.event.notify(usize::MAX);
+        let _ = shielded(|| self.event.notify(usize::MAX));
     }
 
     /// Wakes one more, to take the key over.
     pub(crate) fn wake_one(&self) {
-        self.event.notify_additional(1);
+        let _ = shielded(|| self.event.notify_additional(1));
     }
 }

@@ -46,7 +46,7 @@ pub(crate) use log::{Entry, Log, Meaning};
 pub(crate) use recovery::{Opening, open, open_sealed};
 pub(crate) use room::Room;
 pub(crate) use segment::Segment;
-pub(crate) use writer::{Job, run as run_writer};
+pub(crate) use writer::{Job, Settle, run as run_writer};
 
 use crate::digest::Secret;
 use crate::error::{ErrorKind, Limit, Result};
@@ -145,6 +145,17 @@ impl Ledger {
             let limit = log.active.backend().room().saturating_sub(room::MARGIN_BYTES);
             ErrorKind::Full { what: Limit::DiskRoom, measured: reserved, limit }.into()
         })
+    }
+
+    /// Makes room ahead for what is reserved, as far as the disk has it.
+    fn keep_room(&self) {
+        let log = self.log.lock();
+        let wanted = self.room.reserved() + room::MARGIN_BYTES;
+        if log.active.backend().room() < wanted && self.check_running().is_ok() {
+            // A full disk is told to whoever begins next.
+            drop(log.active.backend().extend_room(wanted));
+            self.room.set_ready(log.active.backend().room());
+        }
     }
 
     /// All segments, oldest first; the last one is being written.

@@ -1,9 +1,9 @@
 //! The writer: one thread that commits for everybody.
 //!
 //! Law: whatever queued while the last commit synced goes into the next one; there is no other delay. A group
-//! is appended, published and answered while the log is held, in that order: disk first, then tongue. If its
-//! commit fails, every job of the group is told so, and none is tried again. Caller's code (the clock) is asked
-//! outside the log. The queue ends when all its senders are gone: what was handed over is still written.
+//! is appended and published while the log is held, then answered, in that order: disk first, then tongue. If its
+//! commit fails, every job of the group is told so, and none is tried again. Caller's code (the clock, wakers) runs
+//! outside the log. Room for what is reserved is made ahead after the answers, so that `begin` need not. The queue ends when all its senders are gone: what was handed over is still written.
 
 use std::time::Duration;
 
@@ -24,27 +24,40 @@ pub(crate) struct Job<T> {
     pub(crate) tag: T,
 }
 
-/// Runs until the queue ends. `settle` publishes one job and answers its caller; without a place, its commit failed.
-pub(crate) fn run<T>(
-    ledger: &Ledger,
-    queue: &Receiver<Job<T>>,
-    lag: Duration,
-    now: impl Fn() -> Timestamp,
-    settle: impl Fn(T, Option<Location>),
-) {
+/// What becomes of a job.
+pub(crate) trait Settle<T> {
+    /// What its callers are told with.
+    type Answer;
+    /// The store's time.
+    fn now(&self) -> Timestamp;
+    /// Publishes a job, under the log; without a place, its commit failed.
+    fn publish(&self, tag: T, at: Option<Location>) -> Self::Answer;
+    /// Tells those who wait for it.
+    fn answer(&self, answer: Self::Answer);
+}
+
+/// Runs until the queue ends.
+pub(crate) fn run<T>(ledger: &Ledger, queue: &Receiver<Job<T>>, lag: Duration, store: &impl Settle<T>) {
     // Rings when something relaxed has waited long enough for its sync (contract 5.2).
     let mut alarm: Option<Alarm> = None;
     while let Some(first) = next(ledger, queue, &mut alarm) {
         let (entries, tags, durable) = gather(first, queue);
-        let now = now();
+        let now = store.now();
         let mut log = ledger.log();
         let done = ledger.append(&mut log, now, &entries, durable);
         alarm = if log.is_unsynced() { alarm.or_else(|| Some(after(lag))) } else { None };
-        match done {
-            Ok(places) => tags.into_iter().zip(places).for_each(|(tag, at)| settle(tag, Some(at))),
+        let answers: Vec<_> = match done {
+            Ok(places) => {
+                tags.into_iter().zip(places).map(|(tag, at)| store.publish(tag, Some(at))).collect()
+            }
             // Every later call is told *stopped*; these are told that their outcome is unknown.
-            Err(_stopped) => tags.into_iter().for_each(|tag| settle(tag, None)),
+            Err(_stopped) => tags.into_iter().map(|tag| store.publish(tag, None)).collect(),
+        };
+        drop(log);
+        for answer in answers {
+            store.answer(answer);
         }
+        ledger.keep_room();
     }
 }
 

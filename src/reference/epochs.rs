@@ -94,14 +94,9 @@ impl Model {
     /// # Errors
     /// [`Refusal::ClockJump`], and nothing is changed (7.2).
     pub fn reopen(&mut self) -> Result<(), Refusal> {
-        let in_place = self.condition != Condition::Shut;
-        let last = if in_place { self.now() } else { self.time.last_on_disk };
-        let (ahead, limit) = (self.time.wall.since(last), self.settings.clock_jump_max);
-        if ahead > limit && !self.settings.accept_clock_jump {
-            return Err(Refusal::ClockJump { ahead, limit });
+        if self.condition == Condition::Shut {
+            self.start_time()?;
         }
-        self.time.start = self.time.wall.max(last); // 7.2
-        self.time.start_monotonic = self.time.monotonic;
         self.last_fence = Fence { epoch: self.last_fence.epoch + 1, counter: 0 }; // 4.4
         self.condition = Condition::Open;
         for (key, slot) in std::mem::take(&mut self.slots) {
@@ -113,6 +108,19 @@ impl Model {
         }
         self.sync();
         self.settle();
+        Ok(())
+    }
+
+    /// Where the wall clock stands, but no earlier than the last time on disk, and no further from it than the
+    /// limit unless that is accepted (7.2). Opened in place, the store's time just goes on.
+    fn start_time(&mut self) -> Result<(), Refusal> {
+        let last = self.time.last_on_disk;
+        let (ahead, limit) = (self.time.wall.since(last), self.settings.clock_jump_max);
+        if ahead > limit && !self.settings.accept_clock_jump {
+            return Err(Refusal::ClockJump { ahead, limit });
+        }
+        self.time.start = self.time.wall.max(last);
+        self.time.start_monotonic = self.time.monotonic;
         Ok(())
     }
 

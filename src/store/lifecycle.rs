@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::quota::Quota;
-use super::shared::{Comparer, Counters, Engine, Shared};
+use super::shared::{Comparer, Counters, Engine, Publisher, Shared};
 use super::stripe::Stripes;
 use crate::digest::{ParameterLimits, Secret};
 use crate::error::{ErrorKind, Result};
@@ -100,13 +100,20 @@ impl Shared {
             sweeping: Mutex::new(()),
             hurry: AtomicBool::new(false),
             left: Event::new(),
-            fences: AtomicU64::new(opening.epoch << FENCE_BITS),
             counters: Counters::default(),
             process: std::process::id(),
             options,
         });
+        shared.begin_epoch(opening.epoch);
         *shared.engine.write() = Some(shared.start(opening)?);
         Ok(shared)
+    }
+
+    /// From here on every stripe counts its fences within this epoch.
+    fn begin_epoch(&self, epoch: u64) {
+        for mut stripe in self.stripes.each() {
+            stripe.fence = epoch << FENCE_BITS;
+        }
     }
 
     /// Starts the writer of an opened ledger.
@@ -114,21 +121,11 @@ impl Shared {
         let Opening { ledger, secrets, rules, current_rules, .. } = opening;
         let ledger = Arc::new(ledger);
         let (queue, jobs) = unbounded();
-        let (own, shared) = (Arc::clone(&ledger), Arc::downgrade(self));
-        let (chronometer, lag) = (self.chronometer.clone(), self.options.relaxed_lag);
-        let writer = spawn("oncekey-writer", move || {
-            let last = Mutex::new(crate::time::Timestamp::default());
-            let now = || {
-                let mut last = last.lock();
-                *last = crate::sync::shielded(|| chronometer.now().time).unwrap_or(*last);
-                *last
-            };
-            ledger::run_writer(&own, &jobs, lag, now, |tag, done| {
-                if let Some(shared) = shared.upgrade() {
-                    shared.settle(tag, done);
-                }
-            });
-        });
+        let (own, lag) = (Arc::clone(&ledger), self.options.relaxed_lag);
+        let last = Mutex::new(self.chronometer.now().time);
+        let publisher =
+            Publisher { shared: Arc::downgrade(self), chronometer: self.chronometer.clone(), last };
+        let writer = spawn("oncekey-writer", move || ledger::run_writer(&own, &jobs, lag, &publisher));
         let writer = writer.map_err(|kind| ErrorKind::Io { operation: "starting the writer", kind })?;
         let comparer = Arc::new(Comparer { secrets, rules, current_rules });
         Ok(Engine { ledger, queue, writer: Some(writer), comparer })
@@ -165,7 +162,7 @@ impl Shared {
         }
         self.stripes.quota.let_go_of_all();
         let opening = self.open_again(wall)?;
-        self.fences.fetch_max(opening.epoch << FENCE_BITS, Ordering::AcqRel);
+        self.begin_epoch(opening.epoch);
         self.blind.store(opening.ledger.blind(), Ordering::Release);
         *engine = Some(self.start(opening)?);
         for mut stripe in self.stripes.each() {
@@ -195,7 +192,11 @@ impl Shared {
     /// Wakes everybody who waits, to be told that the store is closed.
     fn wake_all(&self) {
         for stripe in self.stripes.each() {
-            stripe.slots.iter().filter_map(|slot| slot.gate.as_ref()).for_each(|gate| gate.wake_all());
+            let gates: Vec<_> = stripe.slots.iter().filter_map(|slot| slot.gate.clone()).collect();
+            drop(stripe);
+            for gate in gates {
+                gate.wake_all();
+            }
         }
     }
 

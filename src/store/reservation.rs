@@ -197,7 +197,13 @@ impl Reservation {
             digest: *blake3::hash(outcome.body()).as_bytes(),
         });
         if let Err(error) = shared.check_outcome(&outcome, without_body) {
-            return Err(Refused { error, reservation: Some(self) });
+            return Err(match shared.check_held(self.hash, self.fence, self.attempt) {
+                Ok(()) => Refused { error, reservation: Some(self) },
+                Err(lost) => {
+                    self.armed = false;
+                    Refused { error: lost, reservation: None }
+                }
+            });
         }
         let completed = shared.chronometer.now().time;
         match shared.pass_fence(self.hash, self.fence, self.attempt) {
@@ -306,6 +312,12 @@ impl Shared {
             return Err(ErrorKind::TooLarge { what: Limit::OutcomeBytes, measured, limit }.into());
         }
         self.with_engine(|engine| engine.ledger.check_running())
+    }
+
+    /// Whether this holder still is the key's (contract 4.4).
+    fn check_held(&self, hash: u64, fence: u64, attempt: u32) -> Result<()> {
+        let held = self.stripes.lock(hash).slots.held(hash, fence).is_some();
+        if held { Ok(()) } else { Err(ErrorKind::ReservationLost { attempt }.into()) }
     }
 
     /// From here on the lease no longer runs and nobody takes over (contract 4.1).

@@ -3,19 +3,19 @@
 //! Law: the wings meet here. A stripe's lock is taken after the log's, if both are. What is published has been
 //! committed. Whoever leaves (finished, released, refused) gives back what was set aside for it, exactly once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use super::stripe::Stripes;
 use crate::digest::{DigestRules, ParameterLimits, Secret};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inflight::{Ended, Ending, Gate, Phase, Slot, Timer};
-use crate::ledger::{Catalogue, Disk, Job, Ledger, Room};
+use crate::ledger::{Catalogue, Disk, Job, Ledger, Room, Settle};
 use crate::options::Builder;
 use crate::outcome::Replay;
 use crate::record::{HashKeys, Location, Weight};
-use crate::sync::{Event, JoinHandle, Mutex, RwLock, Sender};
-use crate::time::Chronometer;
+use crate::sync::{Event, JoinHandle, Mutex, RwLock, Sender, shielded};
+use crate::time::{Chronometer, Timestamp};
 use crate::token::Key;
 
 /// What all handles share.
@@ -42,7 +42,6 @@ pub(super) struct Shared {
     pub(super) hurry: AtomicBool,
     /// Somebody left while the store was closing.
     pub(super) left: Event,
-    pub(super) fences: AtomicU64,
     pub(super) counters: Counters,
     pub(super) process: u32,
 }
@@ -150,10 +149,12 @@ impl Shared {
         };
         count(&self.counters.released);
         if let (Some(gate), true) = (&slot.gate, slot.waiters > 0) {
+            let gate = Arc::clone(gate);
             slot.phase = Phase::Vacant;
             slot.replaces.clear();
-            gate.wake_one();
             self.dismiss(slot);
+            drop(stripe);
+            gate.wake_one();
         } else if let Some(slot) = stripe.slots.remove(hash, fence) {
             drop(stripe);
             self.dismiss(&slot);
@@ -161,15 +162,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Publishes one job of the writer and answers its caller: disk first, then tongue.
-    pub(super) fn settle(&self, tag: Tag, done: Option<Location>) {
-        match done {
-            Some(at) => self.settle_finished(tag, at),
-            None => self.settle_failed(&tag),
-        }
-    }
-
-    fn settle_finished(&self, tag: Tag, at: Location) {
+    fn publish_finished(&self, tag: Tag, at: Location) -> (Arc<Gate>, Ending) {
         let mut stripe = self.stripes.lock(tag.hash);
         stripe.index.insert(self.stripes.fingerprint(tag.hash), at);
         let slot = stripe.slots.remove(tag.hash, tag.fence);
@@ -182,16 +175,49 @@ impl Shared {
             self.dismiss(&slot);
         }
         count(&self.counters.completed);
-        tag.gate.end(Ending::Finished(Arc::new(tag.ended)));
+        (tag.gate, Ending::Finished(Arc::new(tag.ended)))
     }
 
-    fn settle_failed(&self, tag: &Tag) {
+    fn publish_failed(&self, tag: Tag) -> (Arc<Gate>, Ending) {
         if let Some(slot) = self.stripes.lock(tag.hash).slots.held(tag.hash, tag.fence) {
             slot.phase = Phase::Unknown;
             self.dismiss(slot);
         }
         count(&self.counters.failed);
-        tag.gate.end(Ending::Failed(ErrorKind::UnknownOutcome.into()));
+        (tag.gate, Ending::Failed(ErrorKind::UnknownOutcome.into()))
+    }
+}
+
+/// The store, as the writer sees it. It holds the store weakly, so that the last handle's drop ends both.
+pub(super) struct Publisher {
+    pub(super) shared: Weak<Shared>,
+    pub(super) chronometer: Chronometer,
+    pub(super) last: Mutex<Timestamp>,
+}
+
+impl Settle<Tag> for Publisher {
+    type Answer = Option<(Arc<Gate>, Ending)>;
+
+    fn now(&self) -> Timestamp {
+        // A clock that panics harms nobody's completion (contract 5.11).
+        let now = shielded(|| self.chronometer.now().time);
+        let mut last = self.last.lock();
+        *last = now.unwrap_or(*last);
+        *last
+    }
+
+    fn publish(&self, tag: Tag, at: Option<Location>) -> Self::Answer {
+        let shared = self.shared.upgrade()?;
+        Some(match at {
+            Some(at) => shared.publish_finished(tag, at),
+            None => shared.publish_failed(tag),
+        })
+    }
+
+    fn answer(&self, answer: Self::Answer) {
+        if let Some((gate, ending)) = answer {
+            gate.end(ending);
+        }
     }
 }
 

@@ -16,8 +16,17 @@ use super::quota::Quota;
 pub(super) struct Stripe {
     pub(super) slots: Slots,
     pub(super) index: Index,
+    /// The last fence given: the epoch, and a counter within it. Never used twice for a key (contract 4.4).
+    pub(super) fence: u64,
     /// Reservations given, counted here since the lock is held anyway.
     pub(super) fresh: u64,
+}
+
+impl Stripe {
+    pub(super) fn next_fence(&mut self) -> u64 {
+        self.fence += 1;
+        self.fence
+    }
 }
 
 /// All stripes, and what they hold counted together.

@@ -8,6 +8,7 @@
 
 mod reference;
 mod runner;
+mod store;
 mod subject;
 mod vector;
 
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use reference::ReferenceSubject;
 use serde_json::{Value, json};
+use store::StoreSubject;
 use subject::Subject;
 use vector::{SCHEMA, Scenario, Settings};
 
@@ -71,6 +73,16 @@ fn run_all(subject_name: &str, make: impl Fn(&Settings) -> Box<dyn Subject>) {
 #[test]
 fn the_reference_conforms() {
     run_all("the reference", |settings| Box::new(ReferenceSubject::new(settings)));
+}
+
+#[test]
+fn the_store_on_a_directory_conforms() {
+    run_all("the store on a directory", |settings| Box::new(StoreSubject::on_a_directory(settings)));
+}
+
+#[test]
+fn the_store_in_memory_conforms() {
+    run_all("the store in memory", |settings| Box::new(StoreSubject::in_memory(settings)));
 }
 
 #[test]

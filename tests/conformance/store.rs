@@ -9,7 +9,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use oncekey::{Answer, Builder, Completed, InFlight, Known, ManualClock, Outcome, Refused, Reservation, Result, Store, Timestamp};
+use oncekey::{
+    Answer, Builder, Completed, InFlight, Known, ManualClock, Outcome, Refused, Reservation, Result, Store,
+    Timestamp,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -43,7 +46,10 @@ struct Process {
 enum Home {
     Memory,
     /// The parent of all copies, and how many there were.
-    Directory { parent: TempDir, copies: u32 },
+    Directory {
+        parent: TempDir,
+        copies: u32,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +131,9 @@ impl StoreSubject {
     fn completed(&mut self, name: &str, answer: Result<Completed, Refused>) -> Value {
         use oncekey::reference::Completed as Seen;
         match answer {
-            Ok(Completed::Kept { completed, expires }) => subject::completed(Seen::Kept { completed, expires }),
+            Ok(Completed::Kept { completed, expires }) => {
+                subject::completed(Seen::Kept { completed, expires })
+            }
             Ok(Completed::Released) => subject::completed(Seen::Released),
             Ok(other) => json!({"unexpected": format!("{other:?}")}),
             Err(Refused { error, reservation }) => {
@@ -236,7 +244,9 @@ impl Subject for StoreSubject {
         match store.key(scope, token).and_then(|key| store.get(&key)) {
             Ok(Known::Absent) => json!({"absent": {}}),
             Ok(Known::Unknown) => json!({"unknown": {}}),
-            Ok(Known::InFlight { since, attempt, lease_left }) => subject::in_flight(since, attempt, lease_left),
+            Ok(Known::InFlight { since, attempt, lease_left }) => {
+                subject::in_flight(since, attempt, lease_left)
+            }
             Ok(Known::Finished(replay)) => subject::replay("finished", &replay),
             Ok(other) => json!({"unexpected": format!("{other:?}")}),
             Err(error) => subject::error(&error),
