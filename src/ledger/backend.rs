@@ -115,6 +115,11 @@ impl Backend {
         Ok(Self(Arc::new(Inner { file, identity, written, state: Mutex::new(state) })))
     }
 
+    /// Takes up the same file anew, to judge it.
+    pub(crate) fn judge_again(&self) -> Result<Self> {
+        Self::judge(Arc::clone(&self.0.file), self.0.identity, Arc::clone(&self.0.written))
+    }
+
     /// Plays what judging wrote into the file, in its order, and writes through from now on.
     pub(crate) fn go_live(&self) -> io::Result<()> {
         let mut state = self.0.state.lock();
