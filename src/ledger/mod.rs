@@ -18,11 +18,14 @@
 //! | `recovery` | opening after anything |
 //! | `room` | disk room for what was promised |
 //! | `writer` | the thread that commits for everybody |
+//! | `faulty` | for tests: a disk that fails and can be cut |
 
 mod backend;
 mod block;
 mod disk;
 mod fault;
+#[cfg(test)]
+mod faulty;
 mod files;
 mod hint;
 mod identity;
@@ -40,6 +43,8 @@ use std::time::Duration;
 
 pub(crate) use disk::{Directory, Disk, Memory};
 pub(crate) use fault::io_error;
+#[cfg(test)]
+pub(crate) use faulty::{Chance, Cut, Failure, Faulty, Platter};
 pub(crate) use hint::Hint;
 pub(crate) use index::Index;
 pub(crate) use log::{Entry, Log, Meaning};
@@ -56,6 +61,8 @@ use crate::time::Timestamp;
 
 /// The index, as the ledger sees it: the store keeps it in its stripes and counts what it weighs.
 pub(crate) trait Catalogue: Send + Sync {
+    /// Fingerprints of one group are kept near each other: whoever brings many goes group by group.
+    fn group(&self, hash: u64) -> u64;
     /// Where records with this fingerprint are.
     fn find(&self, hash: u64) -> Vec<Location>;
     /// A record now stands there.

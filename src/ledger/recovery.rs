@@ -142,8 +142,10 @@ fn assemble(
         let segment = Arc::new(own.segment);
         segments.push(Arc::clone(&segment));
         (since, time) = (own.since, own.time.max(time));
-        found.extend_from_slice(&own.hints);
-        if !own.sealed {
+        if own.sealed {
+            found.push(own.hints);
+        } else {
+            found.push(own.hints.clone());
             unsealed.push((segment, own.hints));
         }
     }
@@ -165,11 +167,15 @@ fn assemble(
         blind,
         failed_rotations: AtomicU64::new(0),
     };
-    for hint in &found {
-        if hint.forgotten {
-            catalogue.remove(hint.hash, hint.at, hint.weight);
-        } else {
-            adopt(&ledger, catalogue, hint);
+    for mut hints in found {
+        // Stable: what is said of one fingerprint keeps its order. In arrival order each would be a cache miss.
+        hints.sort_by_key(|hint| catalogue.group(hint.hash));
+        for hint in &hints {
+            if hint.forgotten {
+                catalogue.remove(hint.hash, hint.at, hint.weight);
+            } else {
+                adopt(&ledger, catalogue, hint);
+            }
         }
     }
     ledger

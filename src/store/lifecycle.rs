@@ -46,7 +46,17 @@ impl Owner {
             })?),
             None => Arc::new(Memory::default()),
         };
-        let shared = Shared::open(options, disk, home.is_none())?;
+        Self::over(options, disk, home.is_none())
+    }
+
+    /// Opens the store on a disk of a test's own.
+    #[cfg(test)]
+    pub(super) fn on(options: Builder, disk: Arc<dyn Disk>) -> Result<Self> {
+        Self::over(options.checked()?, disk, false)
+    }
+
+    fn over(options: Builder, disk: Arc<dyn Disk>, in_memory: bool) -> Result<Self> {
+        let shared = Shared::open(options, disk, in_memory)?;
         let sweeper =
             Mutex::new(if shared.options.background_sweep { Some(sweeper(&shared)?) } else { None });
         Ok(Self { shared, sweeper })

@@ -22,6 +22,8 @@ mod seat;
 mod shared;
 mod stats;
 mod stripe;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 use std::fmt;
@@ -321,6 +323,12 @@ impl Builder {
     /// As [`Store::in_memory`], and *invalid setting*.
     pub fn open_in_memory(self) -> Result<Store> {
         Ok(Store { owner: Arc::new(Owner::open(self, None)?) })
+    }
+
+    /// Opens the store on a disk of a test's own.
+    #[cfg(test)]
+    pub(crate) fn open_on(self, disk: Arc<dyn crate::ledger::Disk>) -> Result<Store> {
+        Ok(Store { owner: Arc::new(Owner::on(self, disk)?) })
     }
 }
 

@@ -46,8 +46,7 @@ impl Stripes {
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "at most 16 bits are left")]
     pub(super) fn lock(&self, hash: u64) -> MutexGuard<'_, Stripe> {
-        let number = hash.checked_shr(64 - self.bits).unwrap_or(0);
-        self.all[number as usize].lock()
+        self.all[self.group(hash) as usize].lock()
     }
 
     /// The 32 bits below those that chose the stripe.
@@ -63,6 +62,11 @@ impl Stripes {
 }
 
 impl Catalogue for Stripes {
+    #[inline]
+    fn group(&self, hash: u64) -> u64 {
+        hash.checked_shr(64 - self.bits).unwrap_or(0)
+    }
+
     fn find(&self, hash: u64) -> Vec<Location> {
         self.lock(hash).index.find(self.fingerprint(hash)).collect()
     }
