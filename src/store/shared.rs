@@ -43,6 +43,8 @@ pub(super) struct Shared {
     /// Somebody left while the store was closing.
     pub(super) left: Event,
     pub(super) counters: Counters,
+    /// Secrets that it was rotated to since it was opened, the current one last.
+    pub(super) rotated: Mutex<Vec<Secret>>,
     pub(super) process: u32,
 }
 

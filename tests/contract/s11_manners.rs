@@ -91,7 +91,7 @@ fn execute_async_runs_once_and_a_dropped_one_releases_11() {
             Box::pin(store.execute_async::<u8, Never>(&own, &parameters, std::future::pending()));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(abandoned.as_mut().poll(&mut context).is_pending());
-        in_flight(store.begin(&own, &parameters));
+        drop(in_flight(store.begin(&own, &parameters)));
         drop(abandoned);
         assert_free(&store, &own);
         for replayed in [false, true] {
@@ -132,7 +132,7 @@ fn inside_execute_the_lease_is_renewed_11() {
                     Known::InFlight { attempt: 1, lease_left: Some(left), .. } => left == secs(9),
                     other => panic!("expected in flight, got {other:?}"),
                 });
-                in_flight(store.begin(held.key(), &asked()));
+                drop(in_flight(store.begin(held.key(), &asked())));
             }
             Ok::<u8, Never>(1)
         };

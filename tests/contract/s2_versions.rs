@@ -58,7 +58,7 @@ fn a_ready_made_digest_of_the_stores_own_settings_is_as_good_as_parameters_2_4()
         given.digest_under(&DigestRules::none()).expect("digested").to_bytes(),
     ));
     let held = fresh(store.begin(&key(0), &ready));
-    in_flight(store.begin(&key(0), &given));
+    drop(in_flight(store.begin(&key(0), &given)));
     held.complete(Outcome::new("done")).expect("kept");
     for parameters in [&ready, &given, &carried] {
         replay(store.begin(&key(0), parameters));

@@ -191,7 +191,7 @@ fn full_expired_and_overloaded_are_asked_of_new_keys_alone_3_5() {
         let held = fresh(store.begin(&key(1), &asked()));
         let ancient = Timestamp::from_millis(1);
         assert!(refused(store.begin(&key(2), &asked())).is_overloaded());
-        in_flight(store.request(&key(1), &asked()).first_sent(ancient).begin());
+        drop(in_flight(store.request(&key(1), &asked()).first_sent(ancient).begin()));
         assert!(refused(store.begin(&key(1), &asked_otherwise())).is_mismatch());
         complete(held, "done");
         assert!(refused(store.begin(&key(2), &asked())).is_full());

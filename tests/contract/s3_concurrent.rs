@@ -222,7 +222,7 @@ fn keys_do_not_stand_in_each_others_way_3_6() {
                 });
             }
         });
-        in_flight(store.begin(&key(1000), &asked()));
+        drop(in_flight(store.begin(&key(1000), &asked())));
         assert_eq!(store.stats().completed, 200);
         drop(blocked);
     });

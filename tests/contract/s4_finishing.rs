@@ -132,7 +132,7 @@ fn an_outcome_at_the_limit_is_kept_and_one_beyond_hands_the_reservation_back_4_5
         let expected = ErrorKind::TooLarge { what: Limit::OutcomeBytes, measured: 101, limit: 100 };
         assert_eq!(refusal.error.kind(), &expected);
         let held = refusal.reservation.expect("it is handed back, still held");
-        in_flight(store.begin(&key(0), &asked()));
+        drop(in_flight(store.begin(&key(0), &asked())));
         kept(held.complete(with(90)));
         assert_eq!(replay(store.begin(&key(0), &asked())).outcome(), &with(90));
     });

@@ -163,7 +163,7 @@ fn a_failed_commit_is_unknown_the_store_stops_and_replays_go_on_5_1_5_5() {
         let stopped = held.complete(Outcome::new("admitted")).expect_err("completions are refused");
         assert!(matches!(stopped.error.kind(), ErrorKind::Stopped { .. }), "{}", stopped.error);
         let held = stopped.reservation.expect("it is handed back");
-        in_flight(store.begin(&key(400), &asked()));
+        drop(in_flight(store.begin(&key(400), &asked())));
 
         assert!(refused(store.begin(&key(500), &asked())).is_unknown_outcome(), "3.9");
         assert!(refused(store.begin(&key(500), &asked_otherwise())).is_mismatch(), "3.9");

@@ -127,7 +127,7 @@ fn a_clock_that_panics_harms_the_call_that_asked_it_and_nobody_else_5_11() {
         clock.panics(|| drop(held.renew()));
         clock.panics(|| drop(store.get(&key(0))));
         clock.panics(|| drop(store.forget(&key(1))));
-        in_flight(store.begin(&key(0), &asked()));
+        drop(in_flight(store.begin(&key(0), &asked())));
         clock.panics(move || drop(held.complete(Outcome::new("never"))));
         assert_free(&store, &key(0));
         clock.panics(|| drop(store.sweep()));

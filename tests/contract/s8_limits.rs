@@ -85,7 +85,7 @@ fn live_reservations_in_all_8_1() {
         let error = refused(store.begin(&key(2), &asked()));
         assert_eq!(error.kind(), &overloaded(Limit::LiveReservations, 3, 2));
         assert!(error.is_overloaded() && error.is_retryable());
-        in_flight(store.begin(&key(0), &asked()));
+        drop(in_flight(store.begin(&key(0), &asked())));
         drop(first);
         let third = fresh(store.begin(&key(2), &asked()));
         kept(second.complete(Outcome::new("done")));
@@ -126,7 +126,7 @@ fn waiters_of_one_key_8_1() {
     in_both_homes(|home| {
         let store = home.open(plain().waiters_per_key_max(0));
         let held = fresh(store.begin(&key(0), &asked()));
-        in_flight(store.begin(&key(0), &asked()));
+        drop(in_flight(store.begin(&key(0), &asked())));
         let error = refused(store.request(&key(0), &asked()).wait(secs(60)).begin());
         assert_eq!(error.kind(), &overloaded(Limit::WaitersPerKey, 1, 0));
         drop(held);
