@@ -352,12 +352,12 @@ impl Shared {
         let places: Vec<_> = stripe.index.find(self.stripes.fingerprint(hash)).collect();
         drop(stripe);
         if places.is_empty() {
-            return Ok(Known::Absent);
+            return self.absent();
         }
         self.with_engine(|engine| {
             let kept = |_, record: Record<'_>| (record.expires() > now.time).then(|| record.replay());
             match engine.ledger.newest(&places, key.as_framed(), kept)? {
-                None | Some(None) => Ok(Known::Absent),
+                None | Some(None) => self.absent(),
                 Some(Some(Some(replay))) => Ok(Known::Finished(replay)),
                 Some(Some(None)) => {
                     let segment = places.iter().find_map(|at| engine.ledger.segment_number(*at)).unwrap_or(0);
@@ -365,6 +365,14 @@ impl Shared {
                 }
             }
         })
+    }
+
+    /// Nothing is known of a key; where fingerprints do not read, that says nothing (contract 5.9).
+    fn absent(&self) -> Result<Known> {
+        match self.blind.load(Ordering::Acquire) {
+            0 => Ok(Known::Absent),
+            segment => Err(ErrorKind::Damaged { segment }.into()),
+        }
     }
 
     fn forget(&self, key: &Key) -> Result<bool> {
@@ -381,6 +389,7 @@ impl Shared {
                 if unknown { ErrorKind::UnknownOutcome } else { ErrorKind::InFlight { attempt, lease_left } };
             return Err(kind.into());
         }
+        ledger.check_running()?;
         let (mut notes, mut kept) = (Vec::new(), false);
         for target in self.stripes.find(hash) {
             let own = |record: Record<'_>| {

@@ -18,7 +18,7 @@ use crate::inflight::{Ended, Ending, Gate, Phase};
 use crate::ledger::{Entry, Job, Meaning};
 use crate::outcome::{Class, Omitted, Outcome, Replay};
 use crate::record::{Finished, METADATA_BYTES_MAX, Weight};
-use crate::sync::{EventListener, block_on};
+use crate::sync::{EventListener, block_on, listen};
 use crate::time::Timestamp;
 use crate::token::Key;
 
@@ -293,7 +293,7 @@ impl Pending {
                 Some(Ending::Failed(error)) => {
                     return Err(Refused { error: error.clone(), reservation: None });
                 }
-                None => listener.await,
+                None => listen(listener).await,
             }
             listener = self.gate.listen();
         }
