@@ -138,6 +138,16 @@ impl Backend {
         self.0.file.sync()
     }
 
+    /// Refuses writes from now on, whatever the file holds.
+    pub(crate) fn refuse_writes(&self) {
+        self.0.state.lock().mode = Mode::Sealed;
+    }
+
+    /// The same file, judged anew: as if this process had died.
+    pub(crate) fn again(&self) -> Result<Self> {
+        Self::judge(Arc::clone(&self.0.file), self.0.identity, Arc::clone(&self.0.written))
+    }
+
     /// Bytes ready beyond what redb has written.
     pub(crate) fn room(&self) -> u64 {
         let state = self.0.state.lock();

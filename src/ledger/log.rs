@@ -110,6 +110,7 @@ impl Ledger {
         let first = log.active.last() + 1;
         let (blocks, places, expires) = pack(first, now, entries, self.maker.keys());
         if let Err(_fault) = log.active.append(&blocks, durable, self.maker.two_phase()) {
+            log.active.fall_back();
             return Err(self.stop("commit"));
         }
         log.time = now;
@@ -132,6 +133,7 @@ impl Ledger {
         self.check_running()?;
         if log.unsynced {
             if let Err(_fault) = log.active.append(&[], true, self.maker.two_phase()) {
+                log.active.fall_back();
                 return Err(self.stop("sync"));
             }
             log.unsynced = false;
