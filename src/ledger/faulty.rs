@@ -366,7 +366,9 @@ impl Platter {
                         torn = true;
                         put(&mut bytes, change, Some(&mut chance));
                     }
-                    Cut::Some(..) if keep && chance.below(4) == 0 => put(&mut bytes, change, Some(&mut chance)),
+                    Cut::Some(..) if keep && chance.below(4) == 0 => {
+                        put(&mut bytes, change, Some(&mut chance))
+                    }
                     _ if keep => put(&mut bytes, change, None),
                     _ => {}
                 }

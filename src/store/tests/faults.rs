@@ -48,8 +48,7 @@ impl Trial {
         disk.fail(Some(failure));
         let context = format!("seed {seed}, {failure:?}");
         let known = BTreeMap::new();
-        let mut trial =
-            Self { context, failure, store: None, clock, disk, known, runs: 0, cut_off: false };
+        let mut trial = Self { context, failure, store: None, clock, disk, known, runs: 0, cut_off: false };
         trial.open();
         trial
     }
@@ -154,7 +153,7 @@ impl Trial {
         let held = match request.begin() {
             Ok(Answer::Fresh(held)) => held,
             Ok(Answer::Replay(replay)) => {
-            let Some(Status::Kept(body, _) | Status::PerhapsForgotten(body, _)) = self.known.get(&number)
+                let Some(Status::Kept(body, _) | Status::PerhapsForgotten(body, _)) = self.known.get(&number)
                 else {
                     panic!("{context}: a replay of nothing: {replay:?}")
                 };
@@ -180,7 +179,10 @@ impl Trial {
             Ok(_) => drop(self.known.insert(number, Status::Kept(body, expires))),
             Err(refused) => {
                 assert!(self.failed(), "{context}: {refused}");
-                assert!(!matches!(self.failure, Failure::Full(_)), "{context}: room was set aside: {refused}");
+                assert!(
+                    !matches!(self.failure, Failure::Full(_)),
+                    "{context}: room was set aside: {refused}"
+                );
                 if let Some(held) = refused.reservation {
                     assert!(self.may_refuse(&refused.error), "{context}: {}", refused.error);
                     drop(held);
@@ -212,7 +214,9 @@ impl Trial {
                 (Ok(Known::Absent), None) if self.kept(number).is_none() => {}
                 (Ok(Known::Absent), Some(Status::Kept(..))) if self.kept(number).is_none() => {}
                 (Ok(Known::Unknown), Some(Status::Unknown(..))) => {}
-                (_, known) => panic!("{context}: key {number} is {known:?}, found {answer:?}", known = brief(known)),
+                (_, known) => {
+                    panic!("{context}: key {number} is {known:?}, found {answer:?}", known = brief(known))
+                }
             }
         }
     }

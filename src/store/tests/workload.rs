@@ -19,9 +19,18 @@ pub(super) const START: Timestamp = Timestamp::from_millis(1_000_000);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
-    Complete { key: u8, bytes: usize, retention: Duration, relaxed: bool },
+    Complete {
+        key: u8,
+        bytes: usize,
+        retention: Duration,
+        relaxed: bool,
+    },
     /// So many keys from this one on are completed at once.
-    Batch { key: u8, count: u8, relaxed: bool },
+    Batch {
+        key: u8,
+        count: u8,
+        relaxed: bool,
+    },
     Release(u8),
     Forget(u8),
     Advance(Duration),
