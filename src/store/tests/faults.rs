@@ -94,12 +94,12 @@ impl Trial {
     fn run(&mut self, step: Step) {
         let context = format!("{}, {step:?}", self.context);
         match step {
-            Step::Complete { key, bytes, retention, relaxed } => {
-                self.complete(key, bytes, retention, relaxed, &context);
+            Step::Complete { key, bytes, retention, .. } => {
+                self.complete(key, bytes, retention, &context);
             }
-            Step::Batch { key, count, relaxed } => {
+            Step::Batch { key, count, .. } => {
                 for key in key..key + count {
-                    self.complete(key, 100, Duration::from_secs(20), relaxed, &context);
+                    self.complete(key, 100, Duration::from_secs(20), &context);
                 }
             }
             Step::Release(_) => {}
@@ -145,11 +145,11 @@ impl Trial {
         self.check(&context);
     }
 
-    fn complete(&mut self, number: u8, bytes: usize, retention: Duration, relaxed: bool, context: &str) {
+    fn complete(&mut self, number: u8, bytes: usize, retention: Duration, context: &str) {
         let store = self.store().clone();
         let (key, parameters) = (key(number), parameters(number));
-        let request = store.request(&key, &parameters).retention(retention).declare(bytes as u64 + 8);
-        let request = if relaxed { request.relaxed() } else { request.durable() };
+        let request =
+            store.request(&key, &parameters).retention(retention).declare(bytes as u64 + 8).durable();
         let held = match request.begin() {
             Ok(Answer::Fresh(held)) => held,
             Ok(Answer::Replay(replay)) => {
