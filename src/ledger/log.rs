@@ -150,7 +150,10 @@ impl Ledger {
         let listed = self.segments.read().iter().map(|own| (own.number, own.first, own.last())).collect();
         let fresh = Arc::new(self.maker.create(&*self.disk, number, first, now, listed)?);
         let wanted = self.room.reserved() + super::room::MARGIN_BYTES;
-        fresh.backend().extend_room(wanted).map_err(io_error("making room in a new segment"))?;
+        fresh
+            .backend()
+            .extend_room(wanted, self.room.largest())
+            .map_err(io_error("making room in a new segment"))?;
         if self.maker.name(&*self.disk, &fresh).is_err() {
             // It may be found at the next opening, so the old one must not grow beyond what it says of it.
             return Err(self.stop("rotation"));

@@ -313,7 +313,10 @@ impl Segment {
         match std::mem::replace(&mut *self.handle.write(), Handle::Closed) {
             Handle::Writing { database, view } => {
                 drop(view);
-                barrier(|| Ok(database.close()?))
+                barrier(|| Ok(database.close()?))?;
+                // What is left stands beyond redb's length and harms nobody.
+                drop(self.backend.trim());
+                Ok(())
             }
             Handle::Sealed { .. } | Handle::Fallen { .. } | Handle::Closed => Ok(()),
         }
