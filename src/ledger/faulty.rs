@@ -151,17 +151,21 @@ impl Disk for Faulty {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let number = self.script.lock().files;
         let mut file = None;
-        self.change(
+        let done = self.change(
             true,
             || Change::Create(name.to_owned(), number),
             || {
                 file = Some(self.memory.create(name)?);
                 Ok(())
             },
-        )?;
-        let mut script = self.script.lock();
-        script.files += 1;
-        script.names.insert(name.to_owned(), number);
+        );
+        // One that happened and was reported as failed is there too.
+        if file.is_some() {
+            let mut script = self.script.lock();
+            script.files += 1;
+            script.names.insert(name.to_owned(), number);
+        }
+        done?;
         let file = file.ok_or(IoKind::Other)?;
         Ok(Arc::new(FaultyFile { file, number, disk: self.clone() }))
     }
