@@ -5,7 +5,7 @@
 //! stripe, then anything smaller (a scope count, the timer, a view); no lock is ever held across caller's code,
 //! and no stripe across a disk call.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;

@@ -78,7 +78,6 @@ pub(crate) fn open(
     // Looked at before the lock's file is made, so that nothing is added to what is not ours.
     Identity::load(&**disk)?;
     let lock = disk.lock(LOCK_NAME).map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidInput => ErrorKind::NotAStore("the lock is not a plain file").into(),
         std::io::ErrorKind::WouldBlock => ErrorKind::Locked.into(),
         std::io::ErrorKind::InvalidInput => ErrorKind::NotAStore("the lock is not a plain file").into(),
         _ => io_error("locking the store")(error),
