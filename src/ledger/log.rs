@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use super::block::{self, Item};
 use super::fault::io_error;
-use super::files::segment_name;
+use super::files::{give_name, segment_name};
 use super::hint::Hint;
 use super::segment::Segment;
 use super::{Catalogue, Ledger};
@@ -154,7 +154,7 @@ impl Ledger {
             .backend()
             .extend_room(wanted, self.room.largest())
             .map_err(io_error("making room in a new segment"))?;
-        if self.maker.name(&*self.disk, &fresh).is_err() {
+        if give_name(&*self.disk, &fresh).is_err() {
             // It may be found at the next opening, so the old one must not grow beyond what it says of it.
             return Err(self.stop("rotation"));
         }

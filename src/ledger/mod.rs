@@ -233,7 +233,7 @@ impl Ledger {
         }
         let listed = sealed.iter().map(|own| (own.number, own.first, own.last())).collect();
         let fresh = self.maker.create(target, number, first, now, listed)?;
-        self.maker.name(target, &fresh)?;
+        files::give_name(target, &fresh)?;
         fresh.close().map_err(|fault| fault.in_segment(number, "closing the backup"))?;
         self.identity.lock().save(target)
     }
