@@ -9,6 +9,7 @@
 mod support;
 
 mod s10_secrecy;
+mod s11_execute;
 mod s11_manners;
 mod s11_secrets;
 mod s1_identity;
