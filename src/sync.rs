@@ -5,7 +5,7 @@
 //! stripe, then anything smaller (a scope count, the timer, a view); no lock is ever held across caller's code,
 //! and no stripe across a disk call.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -54,24 +54,15 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// A waker that calls another, and whose panic harms nobody who wakes it (contract 5.11).
-pub(crate) fn shielded_waker(inner: &Waker) -> Waker {
+/// A waker of the caller's that can be woken wherever we are: if it panics, nobody else is harmed (contract 5.11).
+pub(crate) fn shielded_waker(waker: &Waker) -> Waker {
     struct Shield(Waker);
     impl Wake for Shield {
         fn wake(self: Arc<Self>) {
             let _ = shielded(|| self.0.wake_by_ref());
         }
     }
-    Waker::from(Arc::new(Shield(inner.clone())))
-}
-
-/// Waits for a listener; whatever waker the caller brings is shielded.
-pub(crate) async fn listen(mut listener: EventListener) {
-    poll_fn(|context| {
-        let waker = shielded_waker(context.waker());
-        pin!(&mut listener).poll(&mut Context::from_waker(&waker))
-    })
-    .await;
+    Waker::from(Arc::new(Shield(waker.clone())))
 }
 
 /// Calls code that is not ours and turns a panic of it into `None` (contract 5.9, 5.11).

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -47,21 +46,18 @@ fn say(line: &str) {
 fn child(path: &Path, run: u64) {
     let store = builder().open(path).expect("opening needs no manual step (5.7)");
     say("open");
-    let next = Arc::new(AtomicU64::new(0));
-    let threads: Vec<_> = (0..THREADS)
-        .map(|thread| {
-            let (store, next) = (store.clone(), Arc::clone(&next));
-            std::thread::spawn(move || {
+    let next = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (store, next) = (&store, &next);
+            scope.spawn(move || {
                 let mut chance = Chance(run * 31 + thread);
                 loop {
-                    act(&store, &next, run, &mut chance);
+                    act(store, next, run, &mut chance);
                 }
-            })
-        })
-        .collect();
-    for thread in threads {
-        thread.join().expect("the load goes on until it is killed");
-    }
+            });
+        }
+    });
 }
 
 fn act(store: &Store, next: &AtomicU64, run: u64, chance: &mut Chance) {
@@ -173,13 +169,13 @@ fn a_store_that_is_killed_keeps_all_that_it_acknowledged_5_1() {
         let while_opening = chance.below(5) == 0;
         let delay = Duration::from_millis(chance.below(if while_opening { 40 } else { 250 }));
         for line in killed(&path, run, delay, while_opening) {
-            match line.split_once(' ') {
-                Some(("kept", name)) => drop(acknowledged.insert(name.to_owned(), Acknowledged::Kept)),
-                Some(("forgotten", name)) => {
-                    drop(acknowledged.insert(name.to_owned(), Acknowledged::Forgotten))
-                }
-                _ => {}
-            }
+            let (what, name) = line.split_once(' ').unwrap_or_default();
+            let what = match what {
+                "kept" => Acknowledged::Kept,
+                "forgotten" => Acknowledged::Forgotten,
+                _ => continue,
+            };
+            acknowledged.insert(name.to_owned(), what);
         }
         if run % 4 == 0 || run == kills {
             let context = format!("seed {seed}, kill {run}");

@@ -73,7 +73,13 @@ impl From<Unreadable> for Fault {
 impl From<StorageError> for Fault {
     fn from(error: StorageError) -> Self {
         match error {
-            StorageError::Io(error) => error.into(),
+            // Not the system's words but redb's and the backend's: a header or a length that can't be right.
+            StorageError::Io(error)
+                if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+            {
+                Self::Damaged
+            }
+            StorageError::Io(error) => Self::Io(error.kind()),
             StorageError::PreviousIo | StorageError::DatabaseClosed => Self::Io(io::ErrorKind::BrokenPipe),
             _ => Self::Damaged,
         }

@@ -75,11 +75,11 @@ pub(crate) fn open(
     if !names.iter().any(|name| name == identity::NAME) && !names.iter().all(|name| is_leftover(name)) {
         return Err(ErrorKind::NotAStore("it holds files, and no identity of a store").into());
     }
-    // Looked at before the lock's file may be made: what is refused is not changed.
+    // Looked at before the lock's file is made, so that nothing is added to what is not ours.
     Identity::load(&**disk)?;
     let lock = disk.lock(LOCK_NAME).map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidInput => ErrorKind::NotAStore("the lock is not a plain file").into(),
         std::io::ErrorKind::WouldBlock => ErrorKind::Locked.into(),
+        std::io::ErrorKind::InvalidInput => ErrorKind::NotAStore("the lock is not a plain file").into(),
         _ => io_error("locking the store")(error),
     })?;
     let mut identity = match Identity::load(&**disk)? {

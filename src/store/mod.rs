@@ -349,7 +349,7 @@ impl Shared {
             match self.look_for(key, hash, now)? {
                 Look::Known(known) => return Ok(known),
                 // A sweep may have carried the record on between the look and the reading: then look again.
-                Look::Places(places) if places == empty => return self.absent(),
+                Look::Places(places) if places == empty => return self.no_record(),
                 Look::Places(places) => match self.read_kept(&places, key, now)? {
                     Some(replay) => return Ok(Known::Finished(replay)),
                     None => empty = places,
@@ -389,7 +389,7 @@ impl Shared {
     }
 
     /// There is no record of a key; where fingerprints do not read, nobody can say so (contract 5.9).
-    fn absent(&self) -> Result<Known> {
+    fn no_record(&self) -> Result<Known> {
         match self.blind.load(Ordering::Acquire) {
             0 => Ok(Known::Absent),
             segment => Err(ErrorKind::Damaged { segment }.into()),
@@ -423,7 +423,7 @@ impl Shared {
             }
         }
         if notes.is_empty() {
-            return self.absent().map(|_| false);
+            return self.no_record().map(|_| false);
         }
         let entries: Vec<Entry> = notes.iter().copied().map(Entry::forgotten).collect();
         ledger.append(&mut log, now.time, &entries, true)?;
