@@ -173,7 +173,9 @@ fn a_dropped_holder_and_waiters_that_give_up_lose_no_wake_up_3_7() {
                 }
                 thread::sleep(std::time::Duration::from_millis(2));
                 drop(held);
-                patient.into_iter().for_each(|own| own.join().expect("no panic"));
+                for own in patient {
+                    own.join().expect("no panic");
+                }
             });
             assert_replays(&store, &key(round), "done");
         }

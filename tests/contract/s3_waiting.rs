@@ -136,7 +136,7 @@ fn a_waiter_whose_deadline_comes_is_told_in_flight_3_7() {
         let held = fresh(store.begin(&own, &parameters));
         let mut task = Task::new(store.request(&own, &parameters).wait(secs(5)).begin_async());
         pending(&mut task);
-        clock.advance(secs(5) - millis(1));
+        clock.advance(millis(4999));
         pending(&mut task);
         clock.advance(millis(1));
         until("the deadline wakes it", || task.times_woken() > 0);

@@ -227,7 +227,9 @@ fn a_damaged_record_answers_damaged_and_names_its_segment_5_9() {
     let (name, mut bytes) = sealed_segment(&home);
     let at = find_all(&bytes, body(2).as_bytes());
     assert!(!at.is_empty());
-    at.iter().for_each(|at| bytes[at + 3] ^= 0x10);
+    for at in at {
+        bytes[at + 3] ^= 0x10;
+    }
     fs::write(home.path().join(&name), bytes).expect("written");
     let store = open_at_the_same_time(&home);
     for parameters in [asked(), crate::support::asked_otherwise()] {
@@ -247,7 +249,9 @@ fn a_damaged_key_in_a_record_is_damaged_and_not_never_seen_5_9() {
     let (name, mut bytes) = sealed_segment(&home);
     let at = find_all(&bytes, b"\x07token-2");
     assert!(!at.is_empty());
-    at.iter().for_each(|at| bytes[at + 7] = b'9');
+    for at in at {
+        bytes[at + 7] = b'9';
+    }
     fs::write(home.path().join(&name), bytes).expect("written");
     let store = open_at_the_same_time(&home);
     assert!(store.begin(&key(2), &asked()).expect_err("damaged").is_damaged());
@@ -264,7 +268,9 @@ fn where_neither_copy_of_the_fingerprints_reads_new_keys_are_refused_until_the_o
     let mut at = find_all(&bytes, &expires.to_le_bytes());
     at.retain(|at| bytes[at - 16..at - 8] != 1_u64.to_le_bytes());
     assert!(at.len() >= 4 * KEYS, "{at:?}");
-    at.iter().for_each(|at| bytes[*at] ^= 0x20);
+    for at in at {
+        bytes[at] ^= 0x20;
+    }
     fs::write(home.path().join(&name), bytes).expect("written");
     let store = open_at_the_same_time(&home);
     let refused = |key: &Key| {

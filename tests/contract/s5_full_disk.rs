@@ -214,7 +214,9 @@ fn waiters_of_a_failed_commit_are_told_unknown_outcome_5_5() {
         let held = fresh(store.request(&own, &parameters).declare(0).begin());
         let mut waiting: Vec<_> =
             (0..3).map(|_| Task::new(store.request(&own, &parameters).wait(LONG).begin_async())).collect();
-        waiting.iter_mut().for_each(|task| assert!(task.poll().is_pending()));
+        for task in &mut waiting {
+            assert!(task.poll().is_pending());
+        }
         held.complete(Outcome::new(vec![b'x'; 16 << 20])).expect_err("it can't be written");
         for task in waiting {
             assert!(refused(task.finish()).is_unknown_outcome());

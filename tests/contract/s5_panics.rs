@@ -52,7 +52,9 @@ fn an_operation_that_panics_wakes_its_waiters_5_11() {
         let held = fresh(store.begin(&own, &parameters));
         let mut waiting: Vec<_> =
             (0..3).map(|_| Task::new(store.request(&own, &parameters).wait(LONG).begin_async())).collect();
-        waiting.iter_mut().for_each(|task| assert!(task.poll().is_pending()));
+        for task in &mut waiting {
+            assert!(task.poll().is_pending());
+        }
         assert!(panics(move || {
             let _held = held;
             panic!("planned");
@@ -72,10 +74,10 @@ fn a_classifier_that_panics_releases_its_reservation_5_11() {
             |outcome: &Outcome| if outcome.body() == b"panic" { panic!("planned") } else { Class::Final };
         let store = home.open(plain().classifier(classify));
         let held = fresh(store.begin(&key(0), &asked()));
-        assert!(panics(|| held.complete(Outcome::new("panic"))));
+        assert!(panics(|| drop(held.complete(Outcome::new("panic")))));
         assert_free(&store, &key(0));
         let held = fresh(store.begin(&key(0), &asked()));
-        assert!(panics(|| block_on(held.complete_async(Outcome::new("panic")))));
+        assert!(panics(|| drop(block_on(held.complete_async(Outcome::new("panic"))))));
         unharmed(&store, 0);
     });
 }
@@ -132,9 +134,8 @@ fn a_clock_that_panics_harms_the_call_that_asked_it_and_nobody_else_5_11() {
         assert_free(&store, &key(0));
         clock.panics(|| drop(store.sweep()));
         clock.panics(|| drop(format!("{:?}", store.stats())));
-        clock.panics(|| {
-            drop(store.backup(if home.is_memory() { "nowhere".into() } else { home.beside("b") }))
-        });
+        let target = tempfile::tempdir().expect("a temporary directory");
+        clock.panics(|| drop(store.backup(target.path())));
         unharmed(&store, 0);
         store.close(secs(1)).expect("it closes");
     });
@@ -168,7 +169,9 @@ fn a_woken_waiter_whose_clock_panics_passes_the_key_on_5_11() {
         let held = fresh(store.begin(&own, &parameters));
         let mut waiting: Vec<_> =
             (0..2).map(|_| Task::new(store.request(&own, &parameters).wait(LONG).begin_async())).collect();
-        waiting.iter_mut().for_each(|task| assert!(task.poll().is_pending()));
+        for task in &mut waiting {
+            assert!(task.poll().is_pending());
+        }
         drop(held);
         let woken = waiting.iter().position(|task| task.times_woken() > 0).expect("one was woken");
         let mut unlucky = waiting.remove(woken);
