@@ -7,10 +7,8 @@
 //! At most one caller waits for a key at a time here: which of several becomes the holder is free (contract 3.7), and
 //! `tests/contract` looks at that with real threads. `PROPTEST_CASES=100000` is the long form.
 
-#[expect(dead_code, reason = "shared with the conformance vectors, which use all of it")]
 #[path = "../conformance/reference.rs"]
 mod reference;
-#[expect(dead_code, reason = "shared with the conformance vectors, which use all of it")]
 #[path = "../conformance/store.rs"]
 mod store;
 #[expect(dead_code, reason = "shared with the conformance vectors, which use all of it")]
@@ -113,7 +111,6 @@ impl Pair<'_> {
                     self.waiting.insert(key, name);
                 }
             }
-            Op::Wait { .. } => {}
             Op::GiveUp { pick } => {
                 let key = self.waiting.keys().nth(usize::from(pick) % self.waiting.len().max(1)).copied();
                 if let Some(waiter) = key.and_then(|key| self.waiting.remove(&key)) {
@@ -179,7 +176,7 @@ impl Pair<'_> {
                 self.waiting.clear();
                 self.sweep_both();
             }
-            Op::Reopen | Op::Crash => {}
+            Op::Wait { .. } | Op::Reopen | Op::Crash => {}
         }
         self.woken()?;
         self.both(|subject| subject.usage()).map(drop)
