@@ -47,6 +47,18 @@ pub(crate) trait DiskFile: Debug + Send + Sync {
     fn sync(&self) -> io::Result<()>;
 }
 
+/// A lock that is given back when its holder says so, and not only when the last copy of its descriptor is closed: a
+/// process that is being spawned holds such a copy for a moment.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file gives it back otherwise.
+        drop(self.0.unlock());
+    }
+}
+
 /// A directory of a real file system.
 #[derive(Debug)]
 pub(crate) struct Directory {
@@ -128,7 +140,7 @@ impl Disk for Directory {
             other => other?,
         };
         match file.try_lock() {
-            Ok(()) => Ok(Box::new(file)),
+            Ok(()) => Ok(Box::new(Lock(file))),
             Err(TryLockError::WouldBlock) => Err(IoKind::WouldBlock.into()),
             Err(TryLockError::Error(error)) => Err(error),
         }
