@@ -171,12 +171,18 @@ pub struct Replay {
 }
 
 /// What is known of a body that was too large to keep (contract 4.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Omitted {
     /// The body's length in bytes.
     pub bytes: u64,
     /// The body's BLAKE3 digest.
     pub digest: [u8; 32],
+}
+
+impl fmt::Debug for Omitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Omitted").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
 }
 
 impl Replay {

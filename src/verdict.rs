@@ -6,7 +6,7 @@
 //!
 //! | state | equal | different | incomparable |
 //! | --- | --- | --- | --- |
-//! | absent, released, expired (3.5) | reserve | reserve | reserve |
+//! | expired (3.5); absent and released leave nothing to judge | reserve | reserve | reserve |
 //! | running, lease left (3.2) | in flight | mismatch | cannot compare |
 //! | running, lapsed (4.4) | take over | mismatch | cannot compare |
 //! | completing (4.1) | in flight | mismatch | cannot compare |
@@ -23,10 +23,9 @@ pub(crate) enum Comparison {
     Incomparable(Incomparable),
 }
 
-/// What is known of a key.
+/// What is known of a key of which something is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    Absent,
     Running { lapsed: bool },
     Completing,
     Unknown,
@@ -45,7 +44,7 @@ pub(crate) enum Verdict {
 
 /// Decides. `compare` is asked only where there is something to compare with.
 pub(crate) fn judge(state: State, compare: impl FnOnce() -> Comparison) -> Verdict {
-    if let State::Absent | State::Finished { expired: true } = state {
+    if state == (State::Finished { expired: true }) {
         return Verdict::Reserve;
     }
     match (compare(), state) {
@@ -55,7 +54,6 @@ pub(crate) fn judge(state: State, compare: impl FnOnce() -> Comparison) -> Verdi
         (Comparison::Equal, State::Running { .. } | State::Completing) => Verdict::InFlight,
         (Comparison::Equal, State::Unknown) => Verdict::Refuse(ErrorKind::UnknownOutcome),
         (Comparison::Equal, State::Finished { .. }) => Verdict::Replay,
-        (Comparison::Equal, State::Absent) => Verdict::Reserve,
     }
 }
 
@@ -79,8 +77,7 @@ mod tests {
             let refused = Verdict::Refuse(ErrorKind::CannotCompare(why));
             assert_eq!(judge(state, || Comparison::Incomparable(why)), refused);
         }
-        for state in [State::Absent, State::Finished { expired: true }] {
-            assert_eq!(judge(state, || unreachable!("there is nothing to compare with")), Verdict::Reserve);
-        }
+        let expired = State::Finished { expired: true };
+        assert_eq!(judge(expired, || unreachable!("there is nothing to compare with")), Verdict::Reserve);
     }
 }

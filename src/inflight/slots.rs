@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | running | `begin`, a take-over, a waiter's claim | completing; release → vacant or gone |
 //! | completing | `complete` passed its fence | commit → gone; failed commit → unknown; not handed over → running |
-//! | vacant | a release while others wait | a claim → running; the last waiter leaving → gone |
+//! | vacant | a release while others wait | a waiter's claim → running; the last waiter leaving → gone; its lease |
 //! | unknown | a failed commit | reopening → gone |
 
 use std::sync::Arc;
@@ -58,7 +58,7 @@ impl Slot {
 
     /// What is left of the lease; `None` once it no longer runs.
     pub(crate) fn lease_left(&self, now: Now) -> Option<Duration> {
-        (self.phase == Phase::Running).then(|| self.lease_end.saturating_sub(now.tick))
+        matches!(self.phase, Phase::Running | Phase::Vacant).then(|| self.lease_end.saturating_sub(now.tick))
     }
 
     /// The waiting room, made when the first one needs it.

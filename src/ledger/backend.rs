@@ -8,7 +8,7 @@
 //!
 //! | mode | reads | writes | becomes |
 //! | --- | --- | --- | --- |
-//! | judging | the file, and over it what was written | kept in memory, in order | live (played into the file) or dropped |
+//! | judging | the file, and over it what was written | kept in memory, in order | live (played into the file), sealed (that failed), dropped |
 //! | live | the file | the file | sealed |
 //! | sealed | the file | refused | |
 //!
@@ -115,10 +115,16 @@ impl Backend {
         Ok(Self(Arc::new(Inner { file, identity, written, state: Mutex::new(state) })))
     }
 
-    /// Plays what judging wrote into the file, in its order, and writes through from now on.
+    /// Takes up the same file anew, to judge it.
+    pub(crate) fn judge_again(&self) -> Result<Self> {
+        Self::judge(Arc::clone(&self.0.file), self.0.identity, Arc::clone(&self.0.written))
+    }
+
+    /// Plays what judging wrote into the file, in its order, and writes through from now on. If that fails, nothing
+    /// more is written: what redb writes as it closes would stand on what was not.
     pub(crate) fn go_live(&self) -> io::Result<()> {
         let mut state = self.0.state.lock();
-        let Mode::Judging(steps) = std::mem::replace(&mut state.mode, Mode::Live) else { return Ok(()) };
+        let Mode::Judging(steps) = std::mem::replace(&mut state.mode, Mode::Sealed) else { return Ok(()) };
         for step in steps {
             match step {
                 Step::Write(offset, data) => self.0.write_through(&mut state, offset, &data)?,
@@ -126,7 +132,9 @@ impl Backend {
                 Step::Sync => self.0.file.sync()?,
             }
         }
-        self.0.file.sync()
+        self.0.file.sync()?;
+        state.mode = Mode::Live;
+        Ok(())
     }
 
     /// Refuses writes from now on, and gives back the space beyond redb's length.

@@ -48,7 +48,7 @@ impl Maker {
         Identity { store: self.store, segment }
     }
 
-    /// A new segment on `disk`, whose first block lists the older ones.
+    /// A new segment on `disk`, whose first block lists the older ones; still under its temporary name.
     pub(super) fn create(
         &self,
         disk: &dyn Disk,
@@ -65,11 +65,15 @@ impl Maker {
             let segment = Segment::create(number, first, backend, self.keys)?;
             let (blocks, ..) = pack(first, now, &[Note::Manifest(listed).entry()], &self.keys);
             segment.append(&blocks, true, self.two_phase)?;
-            disk.rename(&temporary, &segment_name(number))?;
-            disk.sync()?;
             Ok(segment)
         };
         create().map_err(|fault: Fault| fault.in_segment(number, "creating a segment"))
+    }
+
+    /// Gives a new segment its name, durably: from here on it counts.
+    pub(super) fn name(&self, disk: &dyn Disk, segment: &Segment) -> Result<()> {
+        let named = disk.rename(&segment_name_new(segment.number), &segment_name(segment.number));
+        named.and_then(|()| disk.sync()).map_err(io_error("naming a segment"))
     }
 }
 

@@ -140,20 +140,18 @@ impl Ledger {
     }
 
     /// Begins a new segment. The old one is sealed later, by [`Ledger::seal_one`]. On an error nothing has
-    /// changed and the old one goes on.
+    /// changed and the old one goes on, unless the ledger has stopped. A file left under its temporary name is none.
     pub(crate) fn rotate(&self, log: &mut Log, now: Timestamp) -> Result<()> {
         self.sync(log)?;
         let number = log.active.number + 1;
         let first = log.active.last() + 1;
         let listed = self.segments.read().iter().map(|own| (own.number, own.first, own.last())).collect();
-        let fresh = self.maker.create(&*self.disk, number, first, now, listed)?;
-        let fresh = Arc::new(fresh);
+        let fresh = Arc::new(self.maker.create(&*self.disk, number, first, now, listed)?);
         let wanted = self.room.reserved() + super::room::MARGIN_BYTES;
-        if let Err(error) = fresh.backend().extend_room(wanted) {
-            // Not enough room there for what was promised: the file goes again.
-            drop(fresh);
-            self.disk.remove(&segment_name(number)).map_err(io_error("removing a segment"))?;
-            return Err(io_error("making room in a new segment")(error));
+        fresh.backend().extend_room(wanted).map_err(io_error("making room in a new segment"))?;
+        if self.maker.name(&*self.disk, &fresh).is_err() {
+            // It may be found at the next opening, so the old one must not grow beyond what it says of it.
+            return Err(self.stop("rotation"));
         }
         let old = std::mem::replace(&mut log.active, Arc::clone(&fresh));
         self.room.set_ready(fresh.backend().room());

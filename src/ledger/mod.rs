@@ -18,11 +18,14 @@
 //! | `recovery` | opening after anything |
 //! | `room` | disk room for what was promised |
 //! | `writer` | the thread that commits for everybody |
+//! | `faulty` | for tests: a disk that fails and can be cut |
 
 mod backend;
 mod block;
 mod disk;
 mod fault;
+#[cfg(test)]
+mod faulty;
 mod files;
 mod hint;
 mod identity;
@@ -40,6 +43,8 @@ use std::time::Duration;
 
 pub(crate) use disk::{Directory, Disk, Memory};
 pub(crate) use fault::io_error;
+#[cfg(test)]
+pub(crate) use faulty::{Chance, Cut, Failure, Faulty, Platter};
 pub(crate) use hint::Hint;
 pub(crate) use index::Index;
 pub(crate) use log::{Entry, Log, Meaning};
@@ -219,6 +224,7 @@ impl Ledger {
         }
         let listed = sealed.iter().map(|own| (own.number, own.first, own.last())).collect();
         let fresh = self.maker.create(target, number, first, now, listed)?;
+        self.maker.name(target, &fresh)?;
         fresh.close().map_err(|fault| fault.in_segment(number, "closing the backup"))?;
         self.identity.lock().save(target)
     }

@@ -27,7 +27,7 @@ use super::hint::Hint;
 use super::identity::{self, Identity};
 use super::log::{Log, Note};
 use super::room::Room;
-use super::segment::Segment;
+use super::segment::{Footer, Segment};
 use super::{Catalogue, Ledger};
 use crate::codec;
 use crate::digest::{DigestRules, Secret};
@@ -239,6 +239,7 @@ impl Opener<'_> {
             self.disk.remove(&segment_name(number)).map_err(io_error("removing a leftover"))?;
         }
         let first = self.maker.create(self.disk, 1, 1, wall, Vec::new())?;
+        self.maker.name(self.disk, &first)?;
         first.close().map_err(|fault| fault.in_segment(1, "creating a segment"))?;
         identity.born = true;
         identity.save(self.disk)
@@ -279,34 +280,30 @@ impl Opener<'_> {
         Backend::judge(file, self.maker.identity(number), Arc::clone(self.maker.written()))
     }
 
-    /// Reads a sealed segment's hints; where a chunk is damaged, its records.
+    /// Reads a sealed segment's hints.
     fn judge_sealed(&self, number: u64) -> Result<Judged> {
         let opened = Segment::open_sealed(number, self.backend(number)?, *self.maker.keys());
         let (segment, footer) = opened.map_err(|fault| fault.at_opening(number))?;
-        let chunks: Result<Vec<_>, Fault> = (0..footer.chunks).map(|chunk| segment.hints(chunk)).collect();
-        match chunks {
-            Ok(chunks) => {
-                let time = Timestamp::from_millis(footer.time);
-                let hints = chunks.concat();
-                Ok(Judged {
-                    segment,
-                    sealed: true,
-                    hints,
-                    time,
-                    since: time,
-                    notes: Vec::new(),
-                    blind: false,
-                })
-            }
-            Err(_) => self.scan(segment, true),
+        self.read_hints(segment, footer)
+    }
+
+    /// Takes up a segment that was being written, and reads it in full; its hints, where only its closing is missing.
+    fn judge_unsealed(&self, number: u64) -> Result<Judged> {
+        let taken = Segment::take_up(number, self.backend(number)?, *self.maker.keys());
+        match taken.map_err(|fault| fault.at_opening(number))? {
+            (segment, Some(footer)) => self.read_hints(segment, footer),
+            (segment, None) => self.scan(segment, false),
         }
     }
 
-    /// Takes up a segment that was being written, and reads it in full.
-    fn judge_unsealed(&self, number: u64) -> Result<Judged> {
-        let taken = Segment::take_up(number, self.backend(number)?, *self.maker.keys());
-        let (segment, footer) = taken.map_err(|fault| fault.at_opening(number))?;
-        self.scan(segment, footer.is_some())
+    /// What a sealed segment holds, from its hints; where a chunk of them is damaged, from its records.
+    fn read_hints(&self, segment: Segment, footer: Footer) -> Result<Judged> {
+        let chunks: Result<Vec<_>, Fault> = (0..footer.chunks).map(|chunk| segment.hints(chunk)).collect();
+        let Ok(chunks) = chunks else { return self.scan(segment, true) };
+        segment.stretch(Timestamp::from_millis(footer.expires));
+        let time = Timestamp::from_millis(footer.time);
+        let hints = chunks.concat();
+        Ok(Judged { segment, sealed: true, hints, time, since: time, notes: Vec::new(), blind: false })
     }
 
     fn scan(&self, segment: Segment, sealed: bool) -> Result<Judged> {

@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Kept free for redb's tree and bookkeeping pages, in bytes.
 pub(crate) const MARGIN_BYTES: u64 = 256 << 10;
 
+/// The page of a block that records share, in bytes.
+const COMMON_BYTES: u64 = 64 << 10;
+
 /// Room in the active segment.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
@@ -17,9 +20,11 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// What a completion of this many bytes may take: its record, rounded as redb rounds large values.
+    /// What a completion of this many bytes may take: its record, in a page of a power of two as redb allocates
+    /// them; twice that where it does not fit a common block, since redb aligns a page to its own size.
     pub(crate) fn of_completion(outcome_bytes: u64) -> u64 {
-        (outcome_bytes + 1024).next_power_of_two()
+        let page = (outcome_bytes + 1024).next_power_of_two();
+        if page > COMMON_BYTES { 2 * page } else { page }
     }
 
     /// Reserves; gives the new sum if it needs more than lies ready.

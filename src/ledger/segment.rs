@@ -240,22 +240,33 @@ impl Segment {
         self.go_read_only(&mut self.handle.write())
     }
 
-    /// Closes redb cleanly and opens the file again to read.
+    /// Closes redb cleanly and opens the file again to read. Where that fails, what is on disk is still read, through
+    /// a backend that keeps in memory what redb repairs (contract 5.5).
     fn go_read_only(&self, handle: &mut Handle) -> Result<(), Fault> {
         let Handle::Writing { database, view } = std::mem::replace(handle, Handle::Closed) else {
             return Ok(());
         };
         drop(view);
-        barrier(|| Ok(database.close()?))?;
-        self.backend.seal()?;
-        let (database, table) = barrier(|| {
+        let closed = barrier(|| Ok(database.close()?)).and_then(|()| Ok(self.backend.seal()?));
+        match closed.and_then(|()| self.open_table()) {
+            Ok(sealed) => *handle = sealed,
+            Err(fault) => {
+                let judge = self.backend.judge_again().map_err(|_| fault)?;
+                let opened = barrier(|| Ok(builder(SEALED_CACHE_BYTES, true).create_with_backend(judge)?));
+                *handle = Handle::writing(opened.map_err(|_| fault)?);
+                return Err(fault);
+            }
+        }
+        Ok(())
+    }
+
+    fn open_table(&self) -> Result<Handle, Fault> {
+        barrier(|| {
             let database =
                 builder(SEALED_CACHE_BYTES, false).open_read_only_with_backend(self.backend.clone())?;
             let table = database.begin_read()?.open_table(TABLE)?;
-            Ok((database, table))
-        })?;
-        *handle = Handle::Sealed { table, _database: database };
-        Ok(())
+            Ok(Handle::Sealed { table, _database: database })
+        })
     }
 
     /// The hints of one chunk of a sealed segment.

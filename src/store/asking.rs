@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::seat::{Patience, Seat};
 use super::shared::{Comparer, Shared, count};
 use super::stripe::Stripe;
 use crate::digest::{DIGEST_VERSION, Digest, Fingerprinted, Parameters};
 use crate::error::{Error, ErrorKind, Incomparable, Limit, Result};
-use crate::inflight::{Gate, Phase, Slot};
+use crate::inflight::{Phase, Slot};
 use crate::ledger::Room;
 use crate::outcome::Replay;
 use crate::record::{Location, Record, Weight};
-use crate::sync::EventListener;
 use crate::time::{Now, Timestamp};
 use crate::token::Key;
 use crate::verdict::{Comparison, State, Verdict, judge};
@@ -36,13 +36,14 @@ pub(super) struct Ask<'a> {
     pub(super) key: &'a Key,
     pub(super) hash: u64,
     pub(super) parameters: &'a Parameters<'a>,
-    pub(super) digest: Digest,
+    /// The digest under today's version and settings; a ready-made one may be of others.
+    pub(super) digest: Fingerprinted,
     pub(super) terms: Terms,
 }
 
 /// The answer, as plain data and guards.
 pub(super) enum Asked {
-    Fresh { fence: u64, attempt: u32, since: Timestamp },
+    Fresh { fence: u64, attempt: u32, since: Timestamp, digest: Digest },
     Replay(Replay),
     InFlight(View, Option<Seat>),
 }
@@ -62,29 +63,6 @@ impl View {
         let lease_left = slot.lease_left(now);
         let lease_end = lease_left.map(|_| slot.lease_end);
         Self { since: slot.since, attempt: slot.attempt, lease_left, lease_end }
-    }
-}
-
-/// A place among those who wait for a key. Leaving it changes nothing (contract 3.7).
-pub(super) struct Seat {
-    shared: Arc<Shared>,
-    key: Key,
-    hash: u64,
-    pub(super) gate: Arc<Gate>,
-    pub(super) listener: EventListener,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut stripe = self.shared.stripes.lock(self.hash);
-        let Some(slot) = stripe.slots.find(self.hash, &self.key) else { return };
-        if slot.gate.as_ref().is_some_and(|gate| Arc::ptr_eq(gate, &self.gate)) {
-            slot.waiters -= 1;
-            if slot.phase == Phase::Vacant && slot.waiters == 0 {
-                let fence = slot.fence;
-                stripe.slots.remove(self.hash, fence);
-            }
-        }
     }
 }
 
@@ -147,37 +125,39 @@ impl Shared {
             let (measured, limit) = (terms.declared, self.options.outcome_bytes_max);
             return Err(ErrorKind::TooLarge { what: Limit::OutcomeBytes, measured, limit }.into());
         }
-        match parameters.fingerprint(DIGEST_VERSION, &self.options.rules, &self.limits)? {
-            Fingerprinted::Digest(digest) => {
-                Ok(Ask { key, hash: self.keys.fingerprint(key.as_framed()), parameters, digest, terms })
-            }
-            Fingerprinted::Incomparable(why) => Err(ErrorKind::CannotCompare(why).into()),
-        }
+        let digest = parameters.fingerprint(DIGEST_VERSION, &self.options.rules, &self.limits)?;
+        Ok(Ask { key, hash: self.keys.fingerprint(key.as_framed()), parameters, digest, terms })
     }
 
-    /// Asks. With `seat`, one who is told *in flight* also gets a place among the waiters.
-    pub(super) fn ask(self: &Arc<Self>, ask: &Ask<'_>, seat: bool) -> Result<Asked> {
+    /// Asks. One who is patient and is told *in flight* gets a place among the waiters, or keeps his.
+    pub(super) fn ask(self: &Arc<Self>, ask: &Ask<'_>, patience: Patience) -> Result<Asked> {
         self.check_open()?;
-        let asked = self.ask_until_answered(ask, seat);
+        let mut patience = patience;
+        let sat = patience.seat.is_some();
+        let asked = self.ask_until_answered(ask, &mut patience);
+        // A place that is not kept is left, outside the stripe's lock.
+        drop(patience);
         match &asked {
             Ok(Asked::Fresh { .. }) => {}
             Ok(Asked::Replay(_)) => count(&self.counters.replays),
+            // One who waits is counted when he sits down, and not each time that he wakes up and looks.
+            Ok(Asked::InFlight(..)) if sat => {}
             Ok(Asked::InFlight(..)) => count(&self.counters.in_flight),
-            Err(error) if error.is_mismatch() => count(&self.counters.mismatches),
-            Err(_) => count(&self.counters.refused),
-        }
-        if asked.is_err() {
-            self.pass_on(ask);
+            Err(error) => {
+                let mismatch = error.is_mismatch();
+                count(if mismatch { &self.counters.mismatches } else { &self.counters.refused });
+                self.pass_on(ask);
+            }
         }
         asked
     }
 
-    fn ask_until_answered(self: &Arc<Self>, ask: &Ask<'_>, seat: bool) -> Result<Asked> {
+    fn ask_until_answered(self: &Arc<Self>, ask: &Ask<'_>, patience: &mut Patience) -> Result<Asked> {
         let now = self.chronometer.now();
         let mut stale = Stale::default();
         let mut admission = None;
         loop {
-            match self.look(ask, now, seat, &mut stale, &mut admission)? {
+            match self.look(ask, now, patience, &mut stale, &mut admission)? {
                 Look::Answered(asked) => return Ok(asked),
                 Look::Room(reserved) => self.with_engine(|engine| engine.ledger.make_room(reserved))?,
                 Look::Read(places) => match self.read(ask, places, now)? {
@@ -193,7 +173,7 @@ impl Shared {
         self: &'a Arc<Self>,
         ask: &Ask<'a>,
         now: Now,
-        seat: bool,
+        patience: &mut Patience,
         stale: &mut Stale,
         admission: &mut Option<Admission<'a>>,
     ) -> Result<Look> {
@@ -202,13 +182,17 @@ impl Shared {
             return Err(ErrorKind::Stopped { operation: "reopening" }.into());
         }
         let Stripe { slots, fence, .. } = &mut *stripe;
-        if let Some(slot) = slots.find(ask.hash, ask.key).filter(|slot| slot.phase != Phase::Vacant) {
-            return self.look_at_slot(slot, fence, ask, now, seat).map(Look::Answered);
+        if let Some(slot) = slots.find(ask.hash, ask.key).filter(|slot| !patience.may_claim(slot, now)) {
+            return self.look_at_slot(slot, fence, ask, now, patience).map(Look::Answered);
         }
         let places = || stripe.index.find(self.stripes.fingerprint(ask.hash));
         if !places().eq(stale.places.iter().copied()) {
             return Ok(Look::Read(places().collect()));
         }
+        let digest = match ask.digest {
+            Fingerprinted::Digest(digest) => digest,
+            Fingerprinted::Incomparable(why) => return Err(ErrorKind::CannotCompare(why).into()),
+        };
         if admission.is_none() {
             let (admitted, needed) = self.admit(ask, now)?;
             *admission = Some(admitted);
@@ -220,7 +204,7 @@ impl Shared {
         if let Some(admission) = admission {
             admission.taken = true;
         }
-        Ok(Look::Answered(reserve(&mut stripe, ask, now, replaces)))
+        Ok(Look::Answered(reserve(&mut stripe, ask, digest, now, replaces)))
     }
 
     /// The key is reserved, or its outcome unknown.
@@ -230,15 +214,20 @@ impl Shared {
         fence: &mut u64,
         ask: &Ask<'_>,
         now: Now,
-        seat: bool,
+        patience: &mut Patience,
     ) -> Result<Asked> {
         let state = match slot.phase {
             Phase::Running => State::Running { lapsed: slot.is_lapsed(now) },
+            // Promised to those who wait: for anybody else it runs.
+            Phase::Vacant => State::Running { lapsed: false },
             Phase::Completing => State::Completing,
             Phase::Unknown => State::Unknown,
-            Phase::Vacant => State::Absent,
         };
-        let compare = || if slot.digest == ask.digest { Comparison::Equal } else { Comparison::Different };
+        let compare = || match ask.digest {
+            Fingerprinted::Digest(digest) if digest == slot.digest => Comparison::Equal,
+            Fingerprinted::Digest(_) => Comparison::Different,
+            Fingerprinted::Incomparable(why) => Comparison::Incomparable(why),
+        };
         match judge(state, compare) {
             Verdict::Refuse(kind) => Err(kind.into()),
             Verdict::TakeOver => {
@@ -249,26 +238,14 @@ impl Shared {
                 slot.since = now.time;
                 slot.lease = ask.terms.lease;
                 slot.lease_end = now.tick.saturating_add(ask.terms.lease);
-                Ok(Asked::Fresh { fence: slot.fence, attempt: slot.attempt, since: slot.since })
+                let (fence, attempt, since, digest) = (slot.fence, slot.attempt, slot.since, slot.digest);
+                Ok(Asked::Fresh { fence, attempt, since, digest })
             }
             Verdict::InFlight | Verdict::Replay | Verdict::Reserve => {
-                let seat = if seat { Some(self.seat(slot, ask)?) } else { None };
+                let seat = self.seat(slot, ask, patience)?;
                 Ok(Asked::InFlight(View::of(slot, now), seat))
             }
         }
-    }
-
-    /// A place among the waiters, if there is one left (contract 8.1).
-    fn seat(self: &Arc<Self>, slot: &mut Slot, ask: &Ask<'_>) -> Result<Seat> {
-        let limit = self.options.waiters_per_key_max;
-        if slot.waiters >= limit {
-            let measured = slot.waiters + 1;
-            return Err(ErrorKind::Overloaded { what: Limit::WaitersPerKey, measured, limit }.into());
-        }
-        slot.waiters += 1;
-        let gate = Arc::clone(slot.gate());
-        let listener = gate.listen();
-        Ok(Seat { shared: Arc::clone(self), key: ask.key.clone(), hash: ask.hash, gate, listener })
     }
 
     /// Only a key that would run is asked whether its time, the load and the space allow it (contract 3.5, 3.8).
@@ -286,17 +263,6 @@ impl Shared {
         let room = Room::of_completion(terms.declared);
         let needed = self.room.reserve(room).err();
         Ok((Admission { shared: self, key: ask.key, declared: terms.declared, room, taken: false }, needed))
-    }
-
-    /// A waiter that was woken to take the key and could not: the wake-up goes to the next one (contract 3.7).
-    fn pass_on(&self, ask: &Ask<'_>) {
-        let mut stripe = self.stripes.lock(ask.hash);
-        let slot = stripe.slots.find(ask.hash, ask.key).filter(|slot| slot.phase == Phase::Vacant);
-        let gate = slot.and_then(|slot| slot.gate.clone());
-        drop(stripe);
-        if let Some(gate) = gate {
-            gate.wake_one();
-        }
     }
 
     /// Reads what may be this key's record and judges it.
@@ -345,10 +311,11 @@ impl Shared {
         let digest = if same {
             ask.digest
         } else {
-            match ask.parameters.fingerprint(record.digest_version(), rules, &self.limits)? {
-                Fingerprinted::Digest(digest) => digest,
-                Fingerprinted::Incomparable(why) => return Ok(Comparison::Incomparable(why)),
-            }
+            ask.parameters.fingerprint(record.digest_version(), rules, &self.limits)?
+        };
+        let digest = match digest {
+            Fingerprinted::Digest(digest) => digest,
+            Fingerprinted::Incomparable(why) => return Ok(Comparison::Incomparable(why)),
         };
         // `blake3::Hash` compares in constant time.
         let equal = secret.bind(ask.key.as_framed(), &digest) == blake3::Hash::from_bytes(record.digest());
@@ -363,7 +330,13 @@ impl Shared {
 }
 
 /// Gives the key to this caller.
-fn reserve(stripe: &mut Stripe, ask: &Ask<'_>, now: Now, replaces: Vec<(Location, Weight)>) -> Asked {
+fn reserve(
+    stripe: &mut Stripe,
+    ask: &Ask<'_>,
+    digest: Digest,
+    now: Now,
+    replaces: Vec<(Location, Weight)>,
+) -> Asked {
     stripe.fresh += 1;
     let vacant = stripe.slots.find(ask.hash, ask.key).map(|slot| (slot.fence, slot.waiters));
     let vacant = vacant.and_then(|(fence, waiters)| Some((stripe.slots.remove(ask.hash, fence)?, waiters)));
@@ -374,7 +347,7 @@ fn reserve(stripe: &mut Stripe, ask: &Ask<'_>, now: Now, replaces: Vec<(Location
         key: ask.key.clone(),
         fence,
         phase: Phase::Running,
-        digest: ask.digest,
+        digest,
         attempt: 1,
         since: now.time,
         lease: ask.terms.lease,
@@ -385,5 +358,5 @@ fn reserve(stripe: &mut Stripe, ask: &Ask<'_>, now: Now, replaces: Vec<(Location
         waiters,
         gate,
     });
-    Asked::Fresh { fence, attempt: 1, since: now.time }
+    Asked::Fresh { fence, attempt: 1, since: now.time, digest }
 }

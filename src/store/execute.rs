@@ -6,6 +6,7 @@
 //! body, so that the operation never runs twice for being large. The lease is renewed while the operation runs
 //! (contract 11). A completion that failed is an error, never a silent success.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -53,8 +54,8 @@ impl OperationError for Never {
     }
 }
 
-/// What `execute` gives back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What `execute` gives back. `Debug` says whether it is a value or an error, never which (contract 10.2).
+#[derive(Clone, PartialEq, Eq)]
 pub struct Executed<T, E> {
     /// What the operation returned, now or the first time.
     pub result: Result<T, E>,
@@ -62,6 +63,16 @@ pub struct Executed<T, E> {
     pub replayed: bool,
     /// How many attempts it took, from 1.
     pub attempts: u32,
+}
+
+impl<T, E> fmt::Debug for Executed<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executed")
+            .field("is_ok", &self.result.is_ok())
+            .field("replayed", &self.replayed)
+            .field("attempts", &self.attempts)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The first byte of a kept value: which side of the result follows.

@@ -46,7 +46,17 @@ impl Owner {
             })?),
             None => Arc::new(Memory::default()),
         };
-        let shared = Shared::open(options, disk, home.is_none())?;
+        Self::over(options, disk, home.is_none())
+    }
+
+    /// Opens the store on a disk of a test's own.
+    #[cfg(test)]
+    pub(super) fn on(options: Builder, disk: Arc<dyn Disk>) -> Result<Self> {
+        Self::over(options.checked()?, disk, false)
+    }
+
+    fn over(options: Builder, disk: Arc<dyn Disk>, in_memory: bool) -> Result<Self> {
+        let shared = Shared::open(options, disk, in_memory)?;
         let sweeper =
             Mutex::new(if shared.options.background_sweep { Some(sweeper(&shared)?) } else { None });
         Ok(Self { shared, sweeper })
@@ -101,6 +111,7 @@ impl Shared {
             hurry: AtomicBool::new(false),
             left: Event::new(),
             counters: Counters::default(),
+            rotated: Mutex::default(),
             process: std::process::id(),
             options,
         });
@@ -173,7 +184,10 @@ impl Shared {
     }
 
     fn open_again(&self, wall: crate::time::Timestamp) -> Result<Opening> {
-        let options = self.options.clone().accept_clock_jump();
+        let mut options = self.options.clone().accept_clock_jump();
+        for secret in &*self.rotated.lock() {
+            options.old_secrets.extend(options.secret.replace(secret.clone()));
+        }
         ledger::open(&self.disk, &options, wall, Arc::clone(&self.room), &*self.stripes)
     }
 
@@ -242,6 +256,7 @@ impl Shared {
             return Err(ErrorKind::Stopped { operation: "reopening" }.into());
         };
         engine.ledger.rotate_secret(secret)?;
+        self.rotated.lock().push(secret.clone());
         let mut secrets = engine.comparer.secrets.clone();
         secrets.push(Some(secret.clone()));
         let (rules, current_rules) = (engine.comparer.rules.clone(), engine.comparer.current_rules);

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `asking` | from a key and parameters to one answer |
 //! | `reservation` | the right to run, and its end |
-//! | `waiting` | for somebody else's run |
+//! | `waiting`, `seat` | for somebody else's run, and the place to do so |
 //! | `request`, `execute` | what a caller can say of a request; closures and typed values |
 //! | `stripe`, `quota` | locks over shares of the keys; counts against limits |
 //! | `shared`, `lifecycle` | what all handles share; opening, reopening, closing |
@@ -18,9 +18,12 @@ mod lifecycle;
 mod quota;
 mod request;
 mod reservation;
+mod seat;
 mod shared;
 mod stats;
 mod stripe;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 use std::fmt;
@@ -321,6 +324,12 @@ impl Builder {
     pub fn open_in_memory(self) -> Result<Store> {
         Ok(Store { owner: Arc::new(Owner::open(self, None)?) })
     }
+
+    /// Opens the store on a disk of a test's own.
+    #[cfg(test)]
+    pub(crate) fn open_on(self, disk: Arc<dyn crate::ledger::Disk>) -> Result<Store> {
+        Ok(Store { owner: Arc::new(Owner::on(self, disk)?) })
+    }
 }
 
 impl Shared {
@@ -334,11 +343,11 @@ impl Shared {
         }
         match stripe.slots.find(hash, key) {
             Some(slot) if slot.phase == Phase::Unknown => return Ok(Known::Unknown),
-            Some(slot) if slot.phase != Phase::Vacant => {
+            Some(slot) => {
                 let (since, attempt, lease_left) = (slot.since, slot.attempt, slot.lease_left(now));
                 return Ok(Known::InFlight { since, attempt, lease_left });
             }
-            _ => {}
+            None => {}
         }
         let places: Vec<_> = stripe.index.find(self.stripes.fingerprint(hash)).collect();
         drop(stripe);
@@ -366,14 +375,11 @@ impl Shared {
         let ledger = self.ledger()?;
         let mut log = ledger.log();
         if let Some(slot) = self.stripes.lock(hash).slots.find(hash, key) {
-            match slot.phase {
-                Phase::Vacant => {}
-                Phase::Unknown => return Err(ErrorKind::UnknownOutcome.into()),
-                Phase::Running | Phase::Completing => {
-                    let (attempt, lease_left) = (slot.attempt, slot.lease_left(now));
-                    return Err(ErrorKind::InFlight { attempt, lease_left }.into());
-                }
-            }
+            let (attempt, lease_left) = (slot.attempt, slot.lease_left(now));
+            let unknown = slot.phase == Phase::Unknown;
+            let kind =
+                if unknown { ErrorKind::UnknownOutcome } else { ErrorKind::InFlight { attempt, lease_left } };
+            return Err(kind.into());
         }
         let (mut notes, mut kept) = (Vec::new(), false);
         for target in self.stripes.find(hash) {

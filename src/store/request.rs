@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::asking::Terms;
 use super::execute::{Executed, OperationError};
+use super::seat::Patience;
 use super::{Answer, Reservation, Store};
 use crate::digest::Parameters;
 use crate::error::Result;
@@ -102,7 +103,7 @@ impl<'a> Request<'a> {
             Some(limit) if !limit.is_zero() => block_on(self.begin_async()),
             _ => {
                 let ask = self.store.shared().prepare(self.key, self.parameters, self.terms)?;
-                let asked = self.store.shared().ask(&ask, false)?;
+                let asked = self.store.shared().ask(&ask, Patience::default())?;
                 Ok(self.store.answer(&ask, asked))
             }
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::Store;
 use super::asking::Terms;
-use super::shared::{Shared, Tag, count};
+use super::shared::{Shared, Tag};
 use crate::digest::{DIGEST_VERSION, Digest};
 use crate::error::{Error, ErrorKind, Limit, Result};
 use crate::inflight::{Ended, Ending, Gate, Phase};
@@ -162,7 +162,8 @@ impl Reservation {
     /// # Errors
     /// *Reservation lost*, if another caller took over.
     pub fn renew(&self) -> Result<()> {
-        self.store.shared().renew(self.hash, self.fence, self.attempt)
+        let shared = self.store.shared();
+        shared.count_lost(shared.renew(self.hash, self.fence, self.attempt))
     }
 
     /// Gives the key back without an outcome, as dropping does, and says whether it was still held.
@@ -171,7 +172,8 @@ impl Reservation {
     /// *Reservation lost*, if another caller took over; nothing was changed.
     pub fn release(mut self) -> Result<()> {
         self.armed = false;
-        self.store.shared().release(self.hash, self.fence, self.attempt)
+        let shared = self.store.shared();
+        shared.count_lost(shared.release(self.hash, self.fence, self.attempt))
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -197,10 +199,16 @@ impl Reservation {
             digest: *blake3::hash(outcome.body()).as_bytes(),
         });
         if let Err(error) = shared.check_outcome(&outcome, without_body) {
-            return Err(Refused { error, reservation: Some(self) });
+            return Err(match shared.count_lost(shared.check_held(self.hash, self.fence, self.attempt)) {
+                Ok(()) => Refused { error, reservation: Some(self) },
+                Err(lost) => {
+                    self.armed = false;
+                    Refused { error: lost, reservation: None }
+                }
+            });
         }
         let completed = shared.chronometer.now().time;
-        match shared.pass_fence(self.hash, self.fence, self.attempt) {
+        match shared.count_lost(shared.pass_fence(self.hash, self.fence, self.attempt)) {
             Ok((gate, listener)) => {
                 let expires = completed.saturating_add(self.terms.retention);
                 let replay = Replay {
@@ -308,14 +316,17 @@ impl Shared {
         self.with_engine(|engine| engine.ledger.check_running())
     }
 
+    /// Whether this holder still is the key's (contract 4.4).
+    fn check_held(&self, hash: u64, fence: u64, attempt: u32) -> Result<()> {
+        let held = self.stripes.lock(hash).slots.held(hash, fence).is_some();
+        if held { Ok(()) } else { Err(ErrorKind::ReservationLost { attempt }.into()) }
+    }
+
     /// From here on the lease no longer runs and nobody takes over (contract 4.1).
     fn pass_fence(&self, hash: u64, fence: u64, attempt: u32) -> Result<(Arc<Gate>, EventListener)> {
         let mut stripe = self.stripes.lock(hash);
         let running = stripe.slots.held(hash, fence).filter(|slot| slot.phase == Phase::Running);
-        let Some(slot) = running else {
-            count(&self.counters.lost);
-            return Err(ErrorKind::ReservationLost { attempt }.into());
-        };
+        let Some(slot) = running else { return Err(ErrorKind::ReservationLost { attempt }.into()) };
         slot.phase = Phase::Completing;
         let gate = Arc::clone(slot.gate());
         let listener = gate.listen();

@@ -43,6 +43,8 @@ pub(super) struct Shared {
     /// Somebody left while the store was closing.
     pub(super) left: Event,
     pub(super) counters: Counters,
+    /// Secrets that it was rotated to since it was opened, the current one last.
+    pub(super) rotated: Mutex<Vec<Secret>>,
     pub(super) process: u32,
 }
 
@@ -130,6 +132,14 @@ impl Shared {
         self.keys.fingerprint(key.scope())
     }
 
+    /// Counts a holder who is told that it lost its reservation.
+    pub(super) fn count_lost<T>(&self, told: Result<T>) -> Result<T> {
+        if matches!(&told, Err(error) if error.is_reservation_lost()) {
+            count(&self.counters.lost);
+        }
+        told
+    }
+
     /// Gives back what was set aside for a reservation.
     pub(super) fn dismiss(&self, slot: &Slot) {
         self.stripes.quota.dismiss(|| self.scope_hash(&slot.key), slot.declared);
@@ -143,10 +153,7 @@ impl Shared {
     pub(super) fn release(&self, hash: u64, fence: u64, attempt: u32) -> Result<()> {
         let mut stripe = self.stripes.lock(hash);
         let running = stripe.slots.held(hash, fence).filter(|slot| slot.phase == Phase::Running);
-        let Some(slot) = running else {
-            count(&self.counters.lost);
-            return Err(ErrorKind::ReservationLost { attempt }.into());
-        };
+        let Some(slot) = running else { return Err(ErrorKind::ReservationLost { attempt }.into()) };
         count(&self.counters.released);
         if let (Some(gate), true) = (&slot.gate, slot.waiters > 0) {
             let gate = Arc::clone(gate);

@@ -9,7 +9,7 @@ use super::shared::Shared;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Reservations given.
+    /// Reservations given, those taken over included.
     pub fresh: u64,
     /// Requests answered with a kept outcome.
     pub replays: u64,
@@ -100,7 +100,7 @@ impl Shared {
         let counters = &self.counters;
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         let mut stats = Stats {
-            fresh,
+            fresh: fresh + load(&counters.taken_over),
             replays: load(&counters.replays),
             in_flight: load(&counters.in_flight),
             mismatches: load(&counters.mismatches),

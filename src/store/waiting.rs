@@ -11,9 +11,11 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::asking::{Ask, Asked, Seat, Terms, View};
+use super::asking::{Ask, Asked, Terms, View};
+use super::seat::{Patience, Seat};
+use super::shared::count;
 use super::{Answer, Store};
-use crate::digest::{Digest, Parameters};
+use crate::digest::{Fingerprinted, Parameters};
 use crate::error::Result;
 use crate::inflight::Ending;
 use crate::outcome::Replay;
@@ -28,7 +30,7 @@ pub struct InFlight {
     key: Key,
     hash: u64,
     parameters: Parameters<'static>,
-    digest: Digest,
+    digest: Fingerprinted,
     terms: Terms,
     view: View,
 }
@@ -89,33 +91,34 @@ impl Store {
         let shared = self.shared();
         let until =
             if limit.is_zero() { None } else { Some(shared.chronometer.now().tick.saturating_add(limit)) };
-        let mut open = until.is_some();
+        let mut patience = Patience { wait: until.is_some(), seat: None };
         loop {
-            let (view, seat) = match shared.ask(ask, open)? {
+            let (view, seat) = match shared.ask(ask, patience)? {
                 Asked::InFlight(view, seat) => (view, seat),
                 other => return Ok(self.answer(ask, other)),
             };
-            let (Some(seat), Some(until)) = (seat, until) else {
+            let (Some(mut seat), Some(until)) = (seat, until) else {
                 return Ok(self.answer(ask, Asked::InFlight(view, None)));
             };
             let wake_up = view.lease_end.map_or(until, |lease_end| lease_end.min(until));
-            let ended = self.sleep(seat, wake_up).await;
-            if let Some(replay) = ended.and_then(|ending| self.ended(ask, &ending)) {
+            self.sleep(&mut seat, wake_up).await;
+            if let Some(replay) = seat.gate.ending().and_then(|ending| self.ended(ask, ending)) {
+                count(&shared.counters.replays);
                 return Ok(Answer::Replay(replay));
             }
-            open = shared.chronometer.now().tick < until;
+            let wait = shared.chronometer.now().tick < until;
+            patience = Patience { wait, seat: Some(seat) };
         }
     }
 
     /// Sleeps until the gate wakes this waiter or the deadline has come.
-    async fn sleep(&self, mut seat: Seat, deadline: Duration) -> Option<Ending> {
+    async fn sleep(&self, seat: &mut Seat, deadline: Duration) {
         let mut timer = pin!(self.shared().timer.sleep_until(deadline));
         std::future::poll_fn(|context| {
             let woken = pin!(&mut seat.listener).poll(context).is_ready();
             if woken || timer.as_mut().poll(context).is_ready() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        seat.gate.ending().cloned()
     }
 
     /// What an ending that came through the gate means for this waiter; `None`: ask again.
@@ -123,18 +126,19 @@ impl Store {
         let Ending::Finished(ended) = ending else { return None };
         let kept = ended.replay.expires() > self.shared().chronometer.now().time;
         // A body that was not kept is not handed to waiters either: everybody gets the same answer.
-        (kept && ended.digest == ask.digest && ended.replay.omitted().is_none()).then(|| ended.replay.clone())
+        let same = matches!(ask.digest, Fingerprinted::Digest(digest) if digest == ended.digest);
+        (kept && same && ended.replay.omitted().is_none()).then(|| ended.replay.clone())
     }
 
     /// The public form of an answer.
     pub(super) fn answer(&self, ask: &Ask<'_>, asked: Asked) -> Answer {
         match asked {
-            Asked::Fresh { fence, attempt, since } => Answer::Fresh(super::Reservation::new(
+            Asked::Fresh { fence, attempt, since, digest } => Answer::Fresh(super::Reservation::new(
                 self.clone(),
                 ask.key.clone(),
                 ask.hash,
                 (fence, attempt, since),
-                ask.digest,
+                digest,
                 ask.terms,
             )),
             Asked::Replay(replay) => Answer::Replay(replay),

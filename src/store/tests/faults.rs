@@ -1,0 +1,317 @@
+//! Goal: contract 5.1, 5.5 to 5.7, 5.10 on a disk that fails. Method: a workload runs on a disk whose n-th change (or
+//! reading) fails, once, in doubt, for ever, or that stays full from there on, for n = 1 until nothing fails any
+//! more. After every step the store's answers are held against what was acknowledged; then the disk is healed, the
+//! store is opened in place, dropped and opened again, and cut.
+//!
+//! `ONCEKEY_FAULTS=n` runs n workloads with every n-th change failing in every manner.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind as IoKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::{Answer, Known, Store};
+use super::workload::{KEYS, START, Step, body, builder, key, parameters, script};
+use super::{check_serving, open, setting};
+use crate::error::{Error, ErrorKind};
+use crate::ledger::{Cut, Failure, Faulty, Memory, Platter};
+use crate::outcome::Outcome;
+use crate::time::{Clock, ManualClock, Timestamp};
+
+const STEPS: usize = 40;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Status {
+    /// Acknowledged.
+    Kept(Vec<u8>, Timestamp),
+    /// Its commit failed.
+    Unknown(Vec<u8>, Timestamp),
+    /// It was acknowledged, and forgetting it failed.
+    PerhapsForgotten(Vec<u8>, Timestamp),
+}
+
+struct Trial {
+    context: String,
+    failure: Failure,
+    store: Option<Store>,
+    clock: ManualClock,
+    disk: Faulty,
+    known: BTreeMap<u8, Status>,
+    runs: u64,
+    /// Reopening failed: there is no way to the disk.
+    cut_off: bool,
+}
+
+impl Trial {
+    fn new(failure: Failure, seed: u64) -> Self {
+        let (clock, disk) = (ManualClock::at(START), Faulty::over(Memory::default()));
+        disk.fail(Some(failure));
+        let context = format!("seed {seed}, {failure:?}");
+        let known = BTreeMap::new();
+        let mut trial = Self { context, failure, store: None, clock, disk, known, runs: 0, cut_off: false };
+        trial.open();
+        trial
+    }
+
+    fn failed(&self) -> bool {
+        self.disk.asked().2 > 0
+    }
+
+    /// Opens; a failure that lasts is healed first.
+    fn open(&mut self) {
+        let opened = open(&self.disk, &self.clock).or_else(|error| {
+            assert!(self.failed(), "{}: {error}", self.context);
+            if matches!(self.failure, Failure::From(..) | Failure::Full(_)) {
+                self.disk.fail(None);
+            }
+            open(&self.disk, &self.clock)
+        });
+        self.store = Some(opened.unwrap_or_else(|error| panic!("{}: {error}", self.context)));
+        self.resolve();
+    }
+
+    fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
+    fn kept(&self, number: u8) -> Option<&Vec<u8>> {
+        match self.known.get(&number) {
+            Some(Status::Kept(body, expires)) if *expires > self.clock.wall() => Some(body),
+            _ => None,
+        }
+    }
+
+    /// After a reading error anything may be refused once; otherwise only what needs the disk to be written.
+    fn may_refuse(&self, error: &Error) -> bool {
+        self.failed()
+            && match error.kind() {
+                ErrorKind::Stopped { .. } | ErrorKind::Full { .. } => true,
+                ErrorKind::Io { .. } => matches!(self.failure, Failure::Read(..)),
+                _ => false,
+            }
+    }
+
+    fn run(&mut self, step: Step) {
+        let context = format!("{}, {step:?}", self.context);
+        match step {
+            Step::Complete { key, bytes, retention, .. } => {
+                self.complete(key, bytes, retention, &context);
+            }
+            Step::Batch { key, count, .. } => {
+                for key in key..key + count {
+                    self.complete(key, 100, Duration::from_secs(20), &context);
+                }
+            }
+            Step::Release(_) => {}
+            Step::Forget(number) => match self.store().forget(&key(number)) {
+                Ok(done) => {
+                    let sure = matches!(self.known.get(&number), None | Some(Status::Kept(..)));
+                    assert!(!sure || done == self.kept(number).is_some(), "{context}");
+                    self.known.remove(&number);
+                }
+                Err(error) if error.is_unknown_outcome() => {
+                    assert!(matches!(self.known.get(&number), Some(Status::Unknown(..))), "{context}");
+                }
+                Err(error) => {
+                    assert!(self.may_refuse(&error), "{context}: {error}");
+                    if let Some(Status::Kept(body, expires)) = self.known.get(&number).cloned() {
+                        self.known.insert(number, Status::PerhapsForgotten(body, expires));
+                    }
+                }
+            },
+            Step::Advance(by) => self.clock.advance(by),
+            Step::Sweep => assert!(self.store().sweep().is_ok() || self.failed(), "{context}"),
+            Step::Flush => {
+                let flushed = self.store().flush();
+                assert!(flushed.is_ok() || self.failed(), "{context}");
+            }
+            Step::Reopen => match self.store().reopen() {
+                Ok(()) => {
+                    self.cut_off = false;
+                    self.resolve();
+                }
+                Err(error) => {
+                    assert!(self.failed(), "{context}: {error}");
+                    self.cut_off = true;
+                }
+            },
+            Step::Restart => {
+                let closed = self.store.take().unwrap().close(Duration::ZERO);
+                assert!(closed.is_ok() || self.failed(), "{context}");
+                self.cut_off = false;
+                self.open();
+            }
+        }
+        self.check(&context);
+    }
+
+    fn complete(&mut self, number: u8, bytes: usize, retention: Duration, context: &str) {
+        let store = self.store().clone();
+        let (key, parameters) = (key(number), parameters(number));
+        let request =
+            store.request(&key, &parameters).retention(retention).declare(bytes as u64 + 8).durable();
+        let held = match request.begin() {
+            Ok(Answer::Fresh(held)) => held,
+            Ok(Answer::Replay(replay)) => {
+                let Some(Status::Kept(body, _) | Status::PerhapsForgotten(body, _)) = self.known.get(&number)
+                else {
+                    panic!("{context}: a replay of nothing: {replay:?}")
+                };
+                assert_eq!(replay.outcome().body(), body, "{context}");
+                return;
+            }
+            Ok(Answer::InFlight(_)) => panic!("{context}: nobody else runs it"),
+            Err(error) if error.is_unknown_outcome() => {
+                assert!(matches!(self.known.get(&number), Some(Status::Unknown(..))), "{context}");
+                return;
+            }
+            Err(error) => {
+                assert!(self.may_refuse(&error), "{context}: {error}");
+                return;
+            }
+        };
+        assert_eq!(self.kept(number), None, "{context}: an acknowledged key runs again");
+        assert!(!matches!(self.known.get(&number), Some(Status::Unknown(..))), "{context}: it may be there");
+        self.runs += 1;
+        let body = body(self.runs, bytes);
+        let expires = self.clock.wall().saturating_add(retention);
+        match held.complete(Outcome::new(body.clone()).finally()) {
+            Ok(_) => drop(self.known.insert(number, Status::Kept(body, expires))),
+            Err(refused) => {
+                assert!(self.failed(), "{context}: {refused}");
+                assert!(
+                    !matches!(self.failure, Failure::Full(_)),
+                    "{context}: room was set aside: {refused}"
+                );
+                if let Some(held) = refused.reservation {
+                    assert!(self.may_refuse(&refused.error), "{context}: {}", refused.error);
+                    drop(held);
+                } else {
+                    assert!(refused.error.is_unknown_outcome(), "{context}: {}", refused.error);
+                    self.known.insert(number, Status::Unknown(body, expires));
+                }
+            }
+        }
+    }
+
+    /// Whatever stopped, what was acknowledged is replayed and what is unknown says so.
+    fn check(&mut self, context: &str) {
+        if self.cut_off {
+            return;
+        }
+        for number in 0..KEYS {
+            let answer = self.store().get(&key(number));
+            match (&answer, self.known.get(&number)) {
+                (Err(error), _) if self.may_refuse(error) && matches!(self.failure, Failure::Read(..)) => {}
+                (Ok(Known::Finished(replay)), Some(Status::Kept(body, expires))) => {
+                    assert_eq!(replay.outcome().body(), body, "{context}");
+                    assert!(*expires > self.clock.wall(), "{context}: replayed after its time");
+                }
+                (Ok(Known::Finished(replay)), Some(Status::PerhapsForgotten(body, _))) => {
+                    assert_eq!(replay.outcome().body(), body, "{context}");
+                }
+                (Ok(Known::Absent), Some(Status::PerhapsForgotten(..))) => {}
+                (Ok(Known::Absent), None) if self.kept(number).is_none() => {}
+                (Ok(Known::Absent), Some(Status::Kept(..))) if self.kept(number).is_none() => {}
+                (Ok(Known::Unknown), Some(Status::Unknown(..))) => {}
+                (_, known) => {
+                    panic!("{context}: key {number} is {known:?}, found {answer:?}", known = brief(known))
+                }
+            }
+        }
+    }
+
+    /// After an opening nothing is unknown any more.
+    fn resolve(&mut self) {
+        for number in 0..KEYS {
+            let Some(Status::Unknown(body, expires) | Status::PerhapsForgotten(body, expires)) =
+                self.known.get(&number).cloned()
+            else {
+                continue;
+            };
+            match self.store().get(&key(number)) {
+                Ok(Known::Finished(replay)) => {
+                    assert_eq!(replay.outcome().body(), body, "{}: key {number}", self.context);
+                    self.known.insert(number, Status::Kept(body, expires));
+                }
+                Ok(Known::Absent) => drop(self.known.remove(&number)),
+                Err(error) if self.may_refuse(&error) => {}
+                other => panic!("{}: key {number}: {other:?}", self.context),
+            }
+        }
+    }
+
+    fn end(mut self) {
+        self.disk.fail(None);
+        self.store().reopen().unwrap_or_else(|error| panic!("{}: {error}", self.context));
+        self.cut_off = false;
+        self.resolve();
+        self.check(&format!("{}, opened in place", self.context));
+        let log = self.disk.log();
+        drop(self.store.take());
+        let mut platter = Platter::of(&Memory::default());
+        log.iter().for_each(|change| platter.apply(change));
+        self.disk = Faulty::over(platter.cut(Cut::Lost));
+        let store = builder(&self.clock).open_on(Arc::new(self.disk.clone()));
+        self.store = Some(store.unwrap_or_else(|error| panic!("{}, cut: {error}", self.context)));
+        self.check(&format!("{}, cut", self.context));
+        check_serving(self.store(), &self.clock, &self.context);
+    }
+}
+
+fn brief(status: Option<&Status>) -> String {
+    format!("{status:?}").chars().take(60).collect()
+}
+
+/// Runs a workload; whether anything failed.
+fn run(seed: u64, failure: Failure) -> bool {
+    let mut trial = Trial::new(failure, seed);
+    for step in script(seed, STEPS) {
+        trial.run(step);
+    }
+    let failed = trial.failed();
+    trial.end();
+    failed
+}
+
+/// Every n-th change, from the first one on, with a stride, until nothing fails any more.
+fn fail_everywhere(manner: impl Fn(u64) -> Failure, name: &str) {
+    let long = setting("ONCEKEY_FAULTS", 0);
+    let (first, count, stride) =
+        if long == 0 { (setting("ONCEKEY_SEED", 1), 2, 13) } else { (setting("ONCEKEY_SEED", 1), long, 1) };
+    let mut trials = 0;
+    for seed in first..first + count {
+        let mut at = 1 + seed % stride;
+        while run(seed, manner(at)) {
+            trials += 1;
+            at += stride;
+        }
+    }
+    println!("{name}: {trials} faults");
+    assert!(trials > 0);
+}
+
+#[test]
+fn the_nth_change_fails_once_5_5() {
+    fail_everywhere(|at| Failure::Once(at, IoKind::Other), "once");
+}
+
+#[test]
+fn the_nth_change_happens_and_is_reported_as_failed_5_5() {
+    fail_everywhere(|at| Failure::InDoubt(at, IoKind::Other), "in doubt");
+}
+
+#[test]
+fn the_nth_change_and_all_later_ones_fail_5_5() {
+    fail_everywhere(|at| Failure::From(at, IoKind::Other), "for ever");
+}
+
+#[test]
+fn the_disk_is_full_from_the_nth_change_on_and_what_was_admitted_completes_5_10() {
+    fail_everywhere(Failure::Full, "full");
+}
+
+#[test]
+fn the_nth_reading_fails_5_5() {
+    fail_everywhere(|at| Failure::Read(at, IoKind::Other), "reading");
+}

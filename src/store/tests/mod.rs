@@ -1,0 +1,58 @@
+//! The store on a disk that fails and is cut.
+//!
+//! | file | what stands there |
+//! | --- | --- |
+//! | `workload` | steps, run against a store, with what they must have come to |
+//! | `cuts` | a power cut at every change of the disk, and a second one inside the recovery |
+//! | `faults` | the n-th change or reading fails, for every n |
+
+mod cuts;
+mod faults;
+mod workload;
+
+use std::time::Duration;
+
+use workload::{KEYS, builder, key, parameters};
+
+use super::{Answer, Known, Store};
+use crate::ledger::Faulty;
+use crate::outcome::Outcome;
+use crate::time::ManualClock;
+
+/// A number from the environment, for the long forms.
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+/// A store serves: it replays, tells a mismatch, runs what is new, and gives all space back once all has expired.
+fn check_serving(store: &Store, clock: &ManualClock, context: &str) {
+    for number in 0..KEYS {
+        let key = key(number);
+        let Known::Finished(kept) = store.get(&key).unwrap() else { continue };
+        match store.begin(&key, &parameters(number)) {
+            Ok(Answer::Replay(replay)) => assert_eq!(replay, kept, "{context}"),
+            other => panic!("{context}: key {number}: {other:?}"),
+        }
+        let other = store.begin(&key, &parameters(number + 1)).unwrap_err();
+        assert!(other.is_mismatch(), "{context}: {other}");
+    }
+    let Ok(Answer::Fresh(held)) = store.begin(&key(KEYS), &parameters(KEYS)) else {
+        panic!("{context}: a new key")
+    };
+    held.complete(Outcome::new("new")).unwrap();
+    assert!(matches!(store.get(&key(KEYS)), Ok(Known::Finished(_))), "{context}");
+    clock.advance(Duration::from_secs(100_000));
+    for _ in 0..4 {
+        store.sweep().unwrap();
+        clock.advance(Duration::from_secs(2));
+    }
+    let stats = store.stats();
+    assert_eq!((stats.kept_records, stats.kept_bytes), (0, 0), "{context}");
+    assert!(stats.segments <= 2, "{context}: {} segments are left", stats.segments);
+    assert_eq!(stats.live_reservations, 0, "{context}");
+}
+
+/// Opens on this disk.
+fn open(disk: &Faulty, clock: &ManualClock) -> crate::error::Result<Store> {
+    builder(clock).open_on(std::sync::Arc::new(disk.clone()))
+}

@@ -1,0 +1,266 @@
+//! Steps, and the history that they leave: what was begun, what was acknowledged, each with its place in the
+//! disk's log.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::super::{Answer, Known, Store};
+use super::open;
+use crate::digest::Parameters;
+use crate::ledger::{Chance, Faulty, Memory};
+use crate::options::Builder;
+use crate::outcome::Outcome;
+use crate::sync::block_on;
+use crate::time::{Clock, ManualClock, Timestamp};
+use crate::token::Key;
+
+pub(super) const KEYS: u8 = 14;
+pub(super) const START: Timestamp = Timestamp::from_millis(1_000_000);
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    Complete {
+        key: u8,
+        bytes: usize,
+        retention: Duration,
+        relaxed: bool,
+    },
+    /// So many keys from this one on are completed at once.
+    Batch {
+        key: u8,
+        count: u8,
+        relaxed: bool,
+    },
+    Release(u8),
+    Forget(u8),
+    Advance(Duration),
+    Sweep,
+    Flush,
+    Reopen,
+    Restart,
+}
+
+/// About 60 steps: few keys, short and long retentions, large and small outcomes, and time going on.
+pub(super) fn script(seed: u64, steps: usize) -> Vec<Step> {
+    let mut chance = Chance(seed);
+    let mut one = || {
+        let key = u8::try_from(chance.below(u64::from(KEYS))).unwrap();
+        let relaxed = chance.below(4) == 0;
+        match chance.below(100) {
+            0..46 => {
+                let bytes = [10, 200, 5_000, 60_000, 300_000][usize::try_from(chance.below(5)).unwrap()];
+                let seconds = [2, 5, 30, 3600][usize::try_from(chance.below(4)).unwrap()];
+                Step::Complete { key, bytes, retention: Duration::from_secs(seconds), relaxed }
+            }
+            46..52 => Step::Batch { key: key.min(KEYS - 5), count: 5, relaxed },
+            52..56 => Step::Release(key),
+            56..66 => Step::Forget(key),
+            66..80 => Step::Advance(Duration::from_millis([300, 1100, 2500, 6000][usize::from(key) % 4])),
+            80..92 => Step::Sweep,
+            92..94 => Step::Flush,
+            94..97 => Step::Reopen,
+            _ => Step::Restart,
+        }
+    };
+    (0..steps).map(|_| one()).collect()
+}
+
+pub(super) fn builder(clock: &ManualClock) -> Builder {
+    Store::builder()
+        .clock(clock.clone())
+        .background_sweep(false)
+        .segment_bytes_max(1 << 20)
+        .segment_age_max(Duration::from_secs(1))
+        .stripes(4)
+        .declared_outcome_bytes(64)
+        .secret(crate::digest::Secret::new([7; 32]))
+        .relaxed(Duration::from_secs(100_000))
+}
+
+pub(super) fn key(number: u8) -> Key {
+    Key::new([b'a' + number % 3], format!("token-{number}")).unwrap()
+}
+
+pub(super) fn parameters(number: u8) -> Parameters<'static> {
+    Parameters::of(&number).unwrap()
+}
+
+/// An outcome that no other run has.
+pub(super) fn body(run: u64, bytes: usize) -> Vec<u8> {
+    let mut body = run.to_le_bytes().to_vec();
+    let mut chance = Chance(run);
+    while body.len() < bytes {
+        body.extend_from_slice(&chance.next().to_le_bytes());
+    }
+    body
+}
+
+/// What is kept: outcome and expiry by key.
+pub(super) type State = BTreeMap<u8, (Vec<u8>, Timestamp)>;
+
+#[derive(Clone, Debug)]
+pub(super) enum Effect {
+    Kept(u8, Vec<u8>, Timestamp),
+    Forgotten(u8),
+    /// All before it is durable.
+    Synced,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) effect: Effect,
+    pub(super) durable: bool,
+    /// Changes of the disk before it was begun, and when it was acknowledged.
+    pub(super) begun: usize,
+    pub(super) acknowledged: usize,
+}
+
+pub(super) fn apply(state: &mut State, effect: &Effect) {
+    match effect {
+        Effect::Kept(key, body, expires) => drop(state.insert(*key, (body.clone(), *expires))),
+        Effect::Forgotten(key) => drop(state.remove(key)),
+        Effect::Synced => {}
+    }
+}
+
+/// A store on a disk that does not fail, and what must have become of every step.
+pub(super) struct World {
+    pub(super) store: Option<Store>,
+    pub(super) clock: ManualClock,
+    pub(super) disk: Faulty,
+    pub(super) history: Vec<Entry>,
+    /// The time from so many changes on.
+    pub(super) times: Vec<(usize, Timestamp)>,
+    pub(super) carried: u64,
+    pub(super) unlinked: u64,
+    state: State,
+    runs: u64,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let (clock, disk) = (ManualClock::at(START), Faulty::over(Memory::default()));
+        let mut world = Self {
+            store: None,
+            clock,
+            disk,
+            history: Vec::new(),
+            times: Vec::new(),
+            carried: 0,
+            unlinked: 0,
+            state: State::new(),
+            runs: 0,
+        };
+        world.tick();
+        world.store = Some(open(&world.disk, &world.clock).unwrap());
+        world
+    }
+
+    fn tick(&mut self) {
+        self.times.push((self.disk.changes(), self.clock.wall()));
+    }
+
+    fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
+    fn write_down(&mut self, effect: Effect, durable: bool, begun: usize) {
+        apply(&mut self.state, &effect);
+        self.history.push(Entry { effect, durable, begun, acknowledged: self.disk.changes() });
+    }
+
+    pub(super) fn run(&mut self, step: Step) {
+        self.tick();
+        let begun = self.disk.changes();
+        match step {
+            Step::Complete { key, bytes, retention, relaxed } => {
+                self.complete(&[key], bytes, retention, relaxed);
+            }
+            Step::Batch { key, count, relaxed } => {
+                let keys: Vec<_> = (key..key + count).collect();
+                self.complete(&keys, 100, Duration::from_secs(20), relaxed);
+            }
+            Step::Release(number) => {
+                if let Answer::Fresh(held) = self.store().begin(&key(number), &parameters(number)).unwrap() {
+                    held.release().unwrap();
+                }
+            }
+            Step::Forget(number) => {
+                let kept = self.kept(number).is_some();
+                assert_eq!(self.store().forget(&key(number)).unwrap(), kept);
+                if kept {
+                    self.write_down(Effect::Forgotten(number), true, begun);
+                }
+            }
+            Step::Advance(by) => self.clock.advance(by),
+            Step::Sweep => {
+                let swept = self.store().sweep().unwrap();
+                self.carried += swept.carried;
+                self.unlinked += swept.segments;
+            }
+            Step::Flush => {
+                self.store().flush().unwrap();
+                self.write_down(Effect::Synced, true, begun);
+            }
+            Step::Reopen => {
+                self.store().reopen().unwrap();
+                self.write_down(Effect::Synced, true, begun);
+            }
+            Step::Restart => {
+                self.store.take().unwrap().close(Duration::ZERO).unwrap();
+                self.write_down(Effect::Synced, true, begun);
+                self.store = Some(open(&self.disk, &self.clock).unwrap());
+            }
+        }
+        self.check(step);
+    }
+
+    fn kept(&self, number: u8) -> Option<&Vec<u8>> {
+        let now = self.clock.wall();
+        self.state.get(&number).filter(|(_, expires)| *expires > now).map(|(body, _)| body)
+    }
+
+    /// Completes what is new of these keys, handed over in this order before any is awaited.
+    fn complete(&mut self, keys: &[u8], bytes: usize, retention: Duration, relaxed: bool) {
+        let begun = self.disk.changes();
+        let store = self.store().clone();
+        let mut pending = Vec::new();
+        for number in keys.iter().copied() {
+            let (key, parameters) = (key(number), parameters(number));
+            let request = store.request(&key, &parameters).retention(retention).declare(bytes as u64 + 8);
+            let request = if relaxed { request.relaxed() } else { request.durable() };
+            match request.begin().unwrap() {
+                Answer::Fresh(held) => {
+                    assert_eq!(self.kept(number), None, "key {number} runs again");
+                    self.runs += 1;
+                    let body = body(self.runs, bytes);
+                    let mut done = Box::pin(held.complete_async(Outcome::new(body.clone()).finally()));
+                    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+                    let ready = done.as_mut().poll(&mut context).is_ready();
+                    pending.push((number, body, if ready { None } else { Some(done) }));
+                }
+                Answer::Replay(replay) => {
+                    assert_eq!(Some(replay.outcome().body()), self.kept(number).map(Vec::as_slice));
+                }
+                Answer::InFlight(_) => panic!("nobody else runs it"),
+            }
+        }
+        for (number, body, done) in pending {
+            if let Some(done) = done {
+                block_on(done).unwrap();
+            }
+            let expires = self.clock.wall().saturating_add(retention);
+            self.write_down(Effect::Kept(number, body, expires), !relaxed, begun);
+        }
+    }
+
+    fn check(&self, step: Step) {
+        for number in 0..KEYS {
+            match (self.store().get(&key(number)).unwrap(), self.kept(number)) {
+                (Known::Absent, None) => {}
+                (Known::Finished(replay), Some(body)) if replay.outcome().body() == body => {}
+                (other, _) => panic!("after {step:?}: key {number}: {other:?}"),
+            }
+        }
+    }
+}

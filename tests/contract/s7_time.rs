@@ -1,0 +1,250 @@
+//! Section 7: retention and the store's clock.
+//!
+//! Goal: a record is never replayed after its time and never forgotten before it, whatever the wall clock does.
+//! Method: a manual clock moved to each side of every bound, open and over reopenings.
+
+use std::time::Duration;
+
+use oncekey::{ErrorKind, Known, ManualClock, Outcome, Store, Timestamp};
+
+use crate::support::files::read_all;
+use crate::support::{
+    Home, asked, assert_free, assert_replays, close, fresh, in_both_homes, kept, key, millis, plain, refused,
+    replay, run, secs, with_clock,
+};
+
+const START: u64 = 1_800_000_000_000;
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn at(millis: u64) -> ManualClock {
+    ManualClock::at(Timestamp::from_millis(millis))
+}
+
+fn open_at(home: &Home, millis: u64) -> (Store, ManualClock) {
+    let clock = at(millis);
+    (home.open(plain().clock(clock.clone())), clock)
+}
+
+#[test]
+fn a_record_is_replayed_until_the_bound_and_never_at_it_7_1() {
+    in_both_homes(|home| {
+        let (builder, clock) = with_clock();
+        let store = home.open(builder.retention(secs(10)));
+        clock.advance(secs(3));
+        run(&store, &key(0), "done");
+        clock.advance(secs(10) - millis(1));
+        assert_replays(&store, &key(0), "done");
+        assert!(matches!(store.get(&key(0)).expect("known"), Known::Finished(_)));
+        clock.advance(millis(1));
+        assert_free(&store, &key(0));
+        assert_eq!(fresh(store.begin(&key(0), &asked())).attempt(), 1);
+    });
+}
+
+#[test]
+fn retention_counts_from_completion_and_not_from_the_reservation_7_1() {
+    in_both_homes(|home| {
+        let (builder, clock) = with_clock();
+        let store = home.open(builder.retention(secs(10)).lease(secs(1000)));
+        let held = fresh(store.begin(&key(0), &asked()));
+        clock.advance(secs(100));
+        let (completed, expires) = kept(held.complete(Outcome::new("done")));
+        assert_eq!(completed, Timestamp::from_millis(START + 100_000));
+        assert_eq!(expires, Timestamp::from_millis(START + 110_000));
+        clock.advance(secs(9));
+        assert_replays(&store, &key(0), "done");
+    });
+}
+
+#[test]
+fn the_default_retention_is_24_hours_and_a_request_can_ask_for_another_7_1() {
+    in_both_homes(|home| {
+        let (builder, clock) = with_clock();
+        let store = home.open(builder);
+        run(&store, &key(0), "a day");
+        let (own, parameters) = (key(1), asked());
+        let week = store.request(&own, &parameters).retention(7 * DAY);
+        kept(fresh(week.begin()).complete(Outcome::new("a week")));
+        let (own, parameters) = (key(2), asked());
+        let ever = store.request(&own, &parameters).retention(Duration::MAX);
+        kept(fresh(ever.begin()).complete(Outcome::new("ever")));
+        clock.advance(DAY - millis(1));
+        assert_replays(&store, &key(0), "a day");
+        clock.advance(millis(1));
+        assert_free(&store, &key(0));
+        assert_replays(&store, &key(1), "a week");
+        clock.advance(6 * DAY);
+        assert_free(&store, &key(1));
+        clock.advance(3_000_000 * DAY);
+        assert_eq!(replay(store.begin(&key(2), &asked())).expires(), Timestamp::MAX);
+    });
+}
+
+#[test]
+fn a_retention_of_nothing_is_expired_at_once_7_1() {
+    in_both_homes(|home| {
+        let (builder, _clock) = with_clock();
+        let store = home.open(builder.retention(secs(0)));
+        run(&store, &key(0), "gone");
+        assert_free(&store, &key(0));
+        run(&store, &key(0), "gone again");
+    });
+}
+
+#[test]
+fn replays_do_not_extend_the_retention_7_1() {
+    in_both_homes(|home| {
+        let (builder, clock) = with_clock();
+        let store = home.open(builder.retention(secs(10)));
+        run(&store, &key(0), "done");
+        let first = replay(store.begin(&key(0), &asked())).expires();
+        for _ in 0..9 {
+            clock.advance(secs(1));
+            assert_eq!(replay(store.begin(&key(0), &asked())).expires(), first);
+        }
+        clock.advance(secs(1));
+        assert_free(&store, &key(0));
+    });
+}
+
+#[test]
+fn swept_or_not_the_answers_are_the_same_7_1() {
+    in_both_homes(|home| {
+        let (builder, clock) = with_clock();
+        let store = home.open(builder.retention(secs(10)));
+        run(&store, &key(0), "early");
+        clock.advance(secs(5));
+        run(&store, &key(1), "late");
+        for _ in 0..3 {
+            store.sweep().expect("swept");
+            assert_replays(&store, &key(0), "early");
+        }
+        clock.advance(secs(5));
+        assert_free(&store, &key(0));
+        assert_eq!(store.sweep().expect("swept").records, 1);
+        assert_free(&store, &key(0));
+        assert_replays(&store, &key(1), "late");
+        clock.advance(secs(5));
+        store.sweep().expect("swept");
+        assert_free(&store, &key(1));
+        assert_eq!(store.stats().kept_records, 0);
+    });
+}
+
+#[test]
+fn retention_goes_on_over_a_reopening_7_1() {
+    let home = Home::directory();
+    let (store, _) = open_at(&home, START);
+    run(&store, &key(0), "done");
+    close(store);
+    let day = 24 * 3600 * 1000;
+    let (store, _) = open_at(&home, START + day - 1);
+    assert_replays(&store, &key(0), "done");
+    close(store);
+    let (store, _) = open_at(&home, START + day);
+    assert_free(&store, &key(0));
+}
+
+#[test]
+fn a_wall_clock_that_jumps_while_the_store_is_open_changes_nothing_7_2() {
+    in_both_homes(|home| {
+        let (builder, clock) = with_clock();
+        let store = home.open(builder.retention(secs(10)));
+        run(&store, &key(0), "done");
+        for wall in [0, START - 1, START + 10_000, u64::MAX] {
+            clock.set_wall(Timestamp::from_millis(wall));
+            assert_replays(&store, &key(0), "done");
+            store.sweep().expect("swept");
+        }
+        clock.advance(secs(9));
+        assert_replays(&store, &key(0), "done");
+        clock.set_wall(Timestamp::from_millis(0));
+        clock.advance(secs(1));
+        assert_free(&store, &key(0));
+    });
+}
+
+#[test]
+fn across_epochs_time_starts_no_earlier_than_the_last_time_on_disk_7_2() {
+    let home = Home::directory();
+    let (store, clock) = open_at(&home, START);
+    clock.advance(secs(1000));
+    run(&store, &key(0), "done");
+    close(store);
+    for back in [START + 999_999, START, 0] {
+        let (store, clock) = open_at(&home, back);
+        let held = fresh(store.begin(&key(1), &asked()));
+        assert!(held.since() >= Timestamp::from_millis(START + 1_000_000), "wall {back}: {:?}", held.since());
+        assert_replays(&store, &key(0), "done");
+        drop(held);
+        clock.advance(DAY);
+        assert_free(&store, &key(0));
+        close(store);
+    }
+}
+
+#[test]
+fn a_note_that_forgets_moves_the_last_time_on_disk_too_7_2() {
+    let home = Home::directory();
+    let (store, clock) = open_at(&home, START);
+    run(&store, &key(0), "done");
+    clock.advance(secs(500));
+    assert!(store.forget(&key(0)).expect("forgotten"));
+    close(store);
+    let (store, _) = open_at(&home, START);
+    assert!(fresh(store.begin(&key(1), &asked())).since() >= Timestamp::from_millis(START + 500_000));
+}
+
+#[test]
+fn a_jump_forward_while_closed_beyond_the_limit_is_an_error_until_it_is_accepted_7_2() {
+    let home = Home::directory();
+    let (store, _) = open_at(&home, START);
+    let (own, parameters) = (key(0), asked());
+    let ever = store.request(&own, &parameters).retention(Duration::MAX);
+    kept(fresh(ever.begin()).complete(Outcome::new("done")));
+    close(store);
+    let limit = 400 * DAY;
+    let bound = START + u64::try_from(limit.as_millis()).expect("small");
+
+    let before = read_all(&home.path());
+    let error = plain().clock(at(bound + 1)).open(home.path()).expect_err("a jump");
+    assert_eq!(error.kind(), &ErrorKind::ClockJump { ahead: limit + millis(1), limit });
+    assert!(before == read_all(&home.path()), "nothing was changed");
+
+    let (store, _) = open_at(&home, bound);
+    assert_replays(&store, &key(0), "done");
+    close(store);
+    let builder = || plain().clock(at(bound + 1)).clock_jump_max(secs(1));
+    assert!(builder().open(home.path()).is_err(), "the limit is a setting");
+    let store = builder().accept_clock_jump().open(home.path()).expect("accepted");
+    assert_replays(&store, &key(0), "done");
+    run(&store, &key(1), "later");
+    close(store);
+    let store = builder().open(home.path()).expect("once accepted and written, it is the last time on disk");
+    assert_replays(&store, &key(1), "later");
+}
+
+#[test]
+fn a_store_without_records_opens_after_a_jump_that_is_accepted_7_2() {
+    let home = Home::directory();
+    let (store, _) = open_at(&home, START);
+    close(store);
+    let later = || plain().clock(at(START + 500 * 24 * 3600 * 1000));
+    let error = later().open(home.path()).expect_err("a jump");
+    assert!(matches!(error.kind(), ErrorKind::ClockJump { .. }), "{error}");
+    close(later().accept_clock_jump().open(home.path()).expect("accepted"));
+}
+
+#[test]
+fn the_age_of_a_request_follows_the_stores_clock_7_2() {
+    in_both_homes(|home| {
+        let (builder, clock) = with_clock();
+        let store = home.open(builder.retention(secs(10)));
+        clock.set_wall(Timestamp::from_millis(START + 1_000_000));
+        let (own, parameters) = (key(0), asked());
+        let sent = || store.request(&own, &parameters).first_sent(Timestamp::from_millis(START)).begin();
+        drop(fresh(sent()));
+        clock.advance(secs(11));
+        assert!(refused(sent()).is_expired());
+    });
+}
