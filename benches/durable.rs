@@ -10,6 +10,8 @@
 //! | what does learning that a token is fresh cost? | `fresh` |
 //! | what does opening follow, the store or its active segment? how many bytes of index for a record? | `opening` |
 
+#![expect(clippy::cast_precision_loss, reason = "figures are shown with a few digits")]
+
 #[path = "durable/callers.rs"]
 mod callers;
 #[path = "durable/contest.rs"]
@@ -77,10 +79,10 @@ const TEST: Form = Form {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [child, home, shape @ ..] = &arguments[..] {
-        if child == opening::CHILD {
-            opening::be_child(home, shape);
-        }
+    if let [child, home, shape @ ..] = &arguments[..]
+        && child == opening::CHILD
+    {
+        opening::be_child(home, shape);
     }
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let short = has("--quick") || std::env::var("ONCEKEY_BENCH").is_ok_and(|form| form == "short");
@@ -192,6 +194,9 @@ fn written_between(before: &Stats, after: &Stats) -> [f64; 2] {
     ]
 }
 
+/// One way to go through fresh keys; how long it took.
+type Way<'a> = &'a dyn Fn(&[oncekey::Key]) -> Duration;
+
 /// A fresh token beside a map, and what the index costs.
 fn compare_fresh(form: &Form, home: &Path, criterion: &mut Criterion) {
     let store = Store::open(home.join("fresh")).expect("a new store");
@@ -205,7 +210,7 @@ fn compare_fresh(form: &Form, home: &Path, criterion: &mut Criterion) {
     }
     let (full, empty) = (fresh::map_of(form.records), fresh::map_of(0));
     let ready = fresh::ready_made();
-    let ways: [(&str, &dyn Fn(&[oncekey::Key]) -> Duration); 4] = [
+    let ways: [(&str, Way<'_>); 4] = [
         ("digest", &|keys| fresh::begin_and_release(&store, keys, Some(&ready))),
         ("pairs", &|keys| fresh::begin_and_release(&store, keys, None)),
         ("dashmap", &|keys| fresh::insert_and_remove(&full, keys)),

@@ -57,7 +57,9 @@ pub(crate) fn begin_and_release(store: &Store, keys: &[Key], digest: Option<&Par
     match digest {
         Some(ready) => keys.iter().for_each(|key| begin(key, ready)),
         None => {
-            keys.iter().for_each(|key| begin(key, &Parameters::pairs([("MinSize", "1"), ("MaxSize", "3")])));
+            for key in keys {
+                begin(key, &Parameters::pairs([("MinSize", "1"), ("MaxSize", "3")]));
+            }
         }
     }
     start.elapsed()

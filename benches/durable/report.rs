@@ -21,13 +21,19 @@ impl Goal {
 
 pub(crate) fn title(question: &str, columns: &[&str]) {
     println!("\n{question}");
-    let columns: String = columns.iter().map(|name| format!("{name:>15}")).collect();
-    println!("{:30}{columns}", "");
+    print!("{:30}", "");
+    for name in columns {
+        print!("{name:>15}");
+    }
+    println!();
 }
 
 pub(crate) fn line(label: &str, figures: &[String], verdict: &str) {
-    let figures: String = figures.iter().map(|figure| format!("{figure:>15}")).collect();
-    println!("{label:30}{figures}   {verdict}");
+    print!("{label:30}");
+    for figure in figures {
+        print!("{figure:>15}");
+    }
+    println!("   {verdict}");
 }
 
 pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
