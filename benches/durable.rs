@@ -10,8 +10,6 @@
 //! | what does learning that a token is fresh cost? | `fresh` |
 //! | what does opening follow, the store or its active segment? how many bytes of index for a record? | `opening` |
 
-#![expect(clippy::cast_precision_loss, reason = "figures are shown with a few digits")]
-
 #[path = "durable/callers.rs"]
 mod callers;
 #[path = "durable/contest.rs"]
@@ -31,7 +29,7 @@ use oncekey::{Stats, Store};
 
 use contest::{Contender, Naive, Plain, tokens};
 use opening::Shape;
-use report::{Goal, line, median, title};
+use report::{Goal, float, line, median, title};
 
 /// How much is done.
 struct Form {
@@ -142,7 +140,7 @@ impl Contenders {
             for _ in 0..form.rounds {
                 let naive_count = count.min(200 * form.tenths / 10);
                 let rate = |contender: &dyn Contender, count: usize| {
-                    count as f64 / contender.complete(&tokens(count), in_flight).as_secs_f64()
+                    float(count as u64) / contender.complete(&tokens(count), in_flight).as_secs_f64()
                 };
                 let round =
                     [rate(&self.oncekey, count), rate(&self.naive, naive_count), rate(&self.plain, count)];
@@ -176,7 +174,7 @@ impl Contenders {
                     let steps = iterations.div_ceil(in_flight as u64);
                     let count = usize::try_from(steps).expect("criterion is not that patient") * in_flight;
                     let time = contender.complete(&tokens(count), in_flight);
-                    time.mul_f64(iterations as f64 / count as f64)
+                    time.mul_f64(float(iterations) / float(count as u64))
                 });
             });
         }
@@ -186,16 +184,16 @@ impl Contenders {
 
 /// Bytes that redb wrote and zeros written ahead, per completion.
 fn written_between(before: &Stats, after: &Stats) -> [f64; 2] {
-    let records = (after.completed - before.completed) as f64;
-    let per_record = |before: u64, after: u64| (after - before) as f64 / records;
+    let records = float(after.completed - before.completed);
+    let per_record = |before: u64, after: u64| float(after - before) / records;
     [
         per_record(before.bytes_written, after.bytes_written),
         per_record(before.zeros_written, after.zeros_written),
     ]
 }
 
-/// One way to go through fresh keys; how long it took.
-type Way<'a> = &'a dyn Fn(&[oncekey::Key]) -> Duration;
+/// One way to handle fresh keys, by name; it says how long that took.
+type Way<'a> = (&'a str, &'a dyn Fn(&[oncekey::Key]) -> Duration);
 
 /// A fresh token beside a map, and what the index costs.
 fn compare_fresh(form: &Form, home: &Path, criterion: &mut Criterion) {
@@ -210,7 +208,7 @@ fn compare_fresh(form: &Form, home: &Path, criterion: &mut Criterion) {
     }
     let (full, empty) = (fresh::map_of(form.records), fresh::map_of(0));
     let ready = fresh::ready_made();
-    let ways: [(&str, Way<'_>); 4] = [
+    let ways: [Way<'_>; 4] = [
         ("digest", &|keys| fresh::begin_and_release(&store, keys, Some(&ready))),
         ("pairs", &|keys| fresh::begin_and_release(&store, keys, None)),
         ("dashmap", &|keys| fresh::insert_and_remove(&full, keys)),
@@ -220,7 +218,7 @@ fn compare_fresh(form: &Form, home: &Path, criterion: &mut Criterion) {
     for _ in 0..form.rounds * 3 {
         let keys = fresh::keys(form.records / 20);
         for ((_, way), all) in ways.iter().zip(&mut times) {
-            all.push(way(&keys).as_nanos() as f64 / keys.len() as f64);
+            all.push(way(&keys).as_secs_f64() * 1e9 / float(keys.len() as u64));
         }
     }
     title(
@@ -253,7 +251,7 @@ fn compare_fresh(form: &Form, home: &Path, criterion: &mut Criterion) {
 }
 
 fn index_bytes_per_record(stats: &Stats) -> f64 {
-    stats.index_bytes as f64 / stats.kept_records as f64
+    float(stats.index_bytes) / float(stats.kept_records)
 }
 
 fn compare_openings(form: &Form, home: &Path) {

@@ -54,6 +54,17 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
+/// A waker of the caller's that can be woken wherever we are: if it panics, nobody else is harmed (contract 5.11).
+pub(crate) fn shielded_waker(waker: &Waker) -> Waker {
+    struct Shield(Waker);
+    impl Wake for Shield {
+        fn wake(self: Arc<Self>) {
+            let _ = shielded(|| self.0.wake_by_ref());
+        }
+    }
+    Waker::from(Arc::new(Shield(waker.clone())))
+}
+
 /// Calls code that is not ours and turns a panic of it into `None` (contract 5.9, 5.11).
 pub(crate) fn shielded<T>(call: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(call)).ok()

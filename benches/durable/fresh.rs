@@ -54,12 +54,13 @@ pub(crate) fn begin_and_release(store: &Store, keys: &[Key], digest: Option<&Par
         other => panic!("a token never seen is fresh: {other:?}"),
     };
     let start = Instant::now();
-    match digest {
-        Some(ready) => keys.iter().for_each(|key| begin(key, ready)),
-        None => {
-            for key in keys {
-                begin(key, &Parameters::pairs([("MinSize", "1"), ("MaxSize", "3")]));
-            }
+    if let Some(ready) = digest {
+        for key in keys {
+            begin(key, ready);
+        }
+    } else {
+        for key in keys {
+            begin(key, &Parameters::pairs([("MinSize", "1"), ("MaxSize", "3")]));
         }
     }
     start.elapsed()

@@ -1,5 +1,7 @@
 //! How are figures shown so that a loss can't hide? Medians, one line each, with the goal and whether it is met.
 
+use std::fmt::{Display, Write};
+
 /// What issue 2 asks of a figure.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {
@@ -21,19 +23,25 @@ impl Goal {
 
 pub(crate) fn title(question: &str, columns: &[&str]) {
     println!("\n{question}");
-    print!("{:30}", "");
-    for name in columns {
-        print!("{name:>15}");
-    }
-    println!();
+    println!("{:30}{}", "", cells(columns));
 }
 
 pub(crate) fn line(label: &str, figures: &[String], verdict: &str) {
-    print!("{label:30}");
-    for figure in figures {
-        print!("{figure:>15}");
-    }
-    println!("   {verdict}");
+    println!("{label:30}{}   {verdict}", cells(figures));
+}
+
+/// Side by side, each as wide as a column.
+fn cells<T: Display>(texts: &[T]) -> String {
+    texts.iter().fold(String::new(), |mut row, text| {
+        write!(row, "{text:>15}").expect("a string takes everything");
+        row
+    })
+}
+
+/// A count as a figure.
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+pub(crate) fn float(count: u64) -> f64 {
+    count as f64
 }
 
 pub(crate) fn median(mut figures: Vec<f64>) -> f64 {

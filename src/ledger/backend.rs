@@ -4,7 +4,7 @@
 //! that redb believes in), then redb's bytes. Syncing blocks that were written before needs no journal commit
 //! of the file system, so the file grows by zeros in steps, ahead of what redb writes; redb is told its own
 //! length, kept durably before `set_len` answers (two slots of the page in turn, so that a torn write leaves
-//! the other). What lies ready beyond the last byte that redb wrote is the *room* of contract 5.10.
+//! the other). How much of what lies ready is the *room* of contract 5.10 says `extent`.
 //!
 //! | mode | reads | writes | becomes |
 //! | --- | --- | --- | --- |
@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use redb::StorageBackend;
 
 use super::disk::DiskFile;
+use super::extent::Extent;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{FORMAT, u32_at, u64_at};
 use crate::sync::Mutex;
@@ -65,12 +66,8 @@ struct Inner {
 
 #[derive(Debug)]
 struct State {
-    /// The length that redb believes in.
-    logical: u64,
-    /// How far the file's bytes are written, redb's or zeros.
-    ready: u64,
-    /// How far redb has written.
-    used: u64,
+    /// What lies ready of the file, and what redb has taken of it.
+    extent: Extent,
     /// Counts writes of our page.
     turn: u64,
     mode: Mode,
@@ -98,7 +95,7 @@ impl Backend {
         identity: Identity,
         written: Arc<Written>,
     ) -> io::Result<Self> {
-        let state = State { logical: 0, ready: 0, used: 0, turn: 0, mode: Mode::Live };
+        let state = State { extent: Extent::default(), turn: 0, mode: Mode::Live };
         let backend = Self(Arc::new(Inner { file, identity, written, state: Mutex::new(state) }));
         backend.0.file.write(0, &ZEROS[..index(PAGE_BYTES)])?;
         backend.0.write_page(&mut backend.0.state.lock())?;
@@ -111,7 +108,7 @@ impl Backend {
         let failed = |error: io::Error| ErrorKind::Io { operation: "reading a segment", kind: error.kind() };
         let ready = file.len().map_err(failed)?.saturating_sub(PAGE_BYTES);
         let mode = Mode::Judging(Vec::new());
-        let state = State { logical, ready, used: ready.min(logical), turn, mode };
+        let state = State { extent: Extent::of_file(logical, ready), turn, mode };
         Ok(Self(Arc::new(Inner { file, identity, written, state: Mutex::new(state) })))
     }
 
@@ -141,21 +138,42 @@ impl Backend {
     pub(crate) fn seal(&self) -> io::Result<()> {
         let mut state = self.0.state.lock();
         state.mode = Mode::Sealed;
-        state.ready = state.ready.min(state.logical);
-        self.0.file.set_len(PAGE_BYTES + state.ready)?;
+        self.0.trim(&mut state)?;
         self.0.file.sync()
     }
 
-    /// Bytes ready beyond what redb has written.
-    pub(crate) fn room(&self) -> u64 {
-        let state = self.0.state.lock();
-        state.ready - state.used
+    /// Gives back the space beyond redb's length.
+    pub(crate) fn trim(&self) -> io::Result<()> {
+        self.0.trim(&mut self.0.state.lock())
     }
 
-    /// Sees to it that at least `room` bytes lie ready beyond what redb has written.
-    pub(crate) fn extend_room(&self, room: u64) -> io::Result<()> {
+    /// Refuses writes from now on, whatever the file holds.
+    pub(crate) fn refuse_writes(&self) {
+        self.0.state.lock().mode = Mode::Sealed;
+    }
+
+    /// The same file, judged anew: as if this process had died.
+    pub(crate) fn again(&self) -> Result<Self> {
+        Self::judge(Arc::clone(&self.0.file), self.0.identity, Arc::clone(&self.0.written))
+    }
+
+    /// Bytes that redb can take without another byte of the disk.
+    pub(crate) fn room(&self) -> u64 {
+        self.0.state.lock().extent.room()
+    }
+
+    /// Sees to it that redb can take `room` bytes, and `piece` of them in one.
+    pub(crate) fn extend_room(&self, room: u64, piece: u64) -> io::Result<()> {
         let mut state = self.0.state.lock();
-        let wanted = (state.used + room).next_multiple_of(STEP_BYTES);
+        state.extent.expect(piece);
+        let wanted = state.extent.target(room).next_multiple_of(STEP_BYTES);
+        self.0.write_zeros(&mut state, wanted)
+    }
+
+    /// Pays a part of redb's next growth, so that it never comes all at once.
+    pub(crate) fn extend_ahead(&self) -> io::Result<()> {
+        let mut state = self.0.state.lock();
+        let wanted = state.extent.ahead();
         self.0.write_zeros(&mut state, wanted)
     }
 
@@ -175,12 +193,12 @@ impl Backend {
 
     /// Bytes of the file.
     pub(crate) fn file_bytes(&self) -> u64 {
-        PAGE_BYTES + self.0.state.lock().ready
+        PAGE_BYTES + self.0.state.lock().extent.ready
     }
 
-    /// How far redb has written, in bytes.
+    /// Bytes that redb has taken.
     pub(crate) fn used_bytes(&self) -> u64 {
-        self.0.state.lock().used
+        self.0.state.lock().extent.taken_bytes()
     }
 }
 
@@ -194,27 +212,37 @@ impl Inner {
 
     fn write_through(&self, state: &mut State, offset: u64, data: &[u8]) -> io::Result<()> {
         let end = offset + data.len() as u64;
-        if end > state.ready {
+        if end > state.extent.ready {
             // Ahead if there is space for it; else just as far as is needed.
             let ahead = self.write_zeros(state, end.next_multiple_of(STEP_BYTES));
-            ahead.or_else(|_| self.write_zeros(state, offset.max(state.ready)))?;
+            ahead.or_else(|_| self.write_zeros(state, offset))?;
         }
         self.file.write(PAGE_BYTES + offset, data)?;
         self.written.data.fetch_add(data.len() as u64, Ordering::Relaxed);
-        state.ready = state.ready.max(end);
-        state.used = state.used.max(end);
+        state.extent.take(offset, data.len() as u64);
         Ok(())
     }
 
     fn write_zeros(&self, state: &mut State, until: u64) -> io::Result<()> {
-        while state.ready < until {
-            let count = (until - state.ready).min(ZEROS.len() as u64);
-            self.file
-                .write(PAGE_BYTES + state.ready, &ZEROS[..usize::try_from(count).unwrap_or(ZEROS.len())])?;
-            self.written.zeros.fetch_add(count, Ordering::Relaxed);
-            state.ready += count;
+        let ready = &mut state.extent.ready;
+        while *ready < until {
+            let count = self.zero(*ready, until)?;
+            *ready += count;
         }
         Ok(())
+    }
+
+    /// Writes zeros from `offset` on, to `until` at most; gives their number.
+    fn zero(&self, offset: u64, until: u64) -> io::Result<u64> {
+        let count = (until - offset).min(ZEROS.len() as u64);
+        self.file.write(PAGE_BYTES + offset, &ZEROS[..index(count)])?;
+        self.written.zeros.fetch_add(count, Ordering::Relaxed);
+        Ok(count)
+    }
+
+    fn trim(&self, state: &mut State) -> io::Result<()> {
+        state.extent.ready = state.extent.ready.min(state.extent.logical);
+        self.file.set_len(PAGE_BYTES + state.extent.ready)
     }
 
     /// Writes our page: magic, format, segment, store, redb's length, turn, checksum.
@@ -226,7 +254,7 @@ impl Inner {
         slot.extend_from_slice(&0_u32.to_le_bytes());
         slot.extend_from_slice(&self.identity.store);
         slot.extend_from_slice(&self.identity.segment.to_le_bytes());
-        slot.extend_from_slice(&state.logical.to_le_bytes());
+        slot.extend_from_slice(&state.extent.logical.to_le_bytes());
         slot.extend_from_slice(&state.turn.to_le_bytes());
         let checksum = blake3::hash(&slot);
         slot.extend_from_slice(&checksum.as_bytes()[..8]);
@@ -257,15 +285,15 @@ fn read_page(file: &dyn DiskFile, identity: Identity) -> Result<(u64, u64)> {
 
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.state.lock().logical)
+        Ok(self.0.state.lock().extent.logical)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let state = self.0.state.lock();
-        let end = offset.checked_add(out.len() as u64).filter(|end| *end <= state.logical);
+        let end = offset.checked_add(out.len() as u64).filter(|end| *end <= state.extent.logical);
         end.ok_or(IoKind::UnexpectedEof)?;
         let on_disk =
-            usize::try_from(state.ready.saturating_sub(offset)).unwrap_or(usize::MAX).min(out.len());
+            usize::try_from(state.extent.ready.saturating_sub(offset)).unwrap_or(usize::MAX).min(out.len());
         if !matches!(state.mode, Mode::Judging(_)) {
             drop(state);
             return self.0.read_padded(offset, out, on_disk);
@@ -286,22 +314,19 @@ impl StorageBackend for Backend {
         if matches!(state.mode, Mode::Sealed) {
             return Err(IoKind::PermissionDenied.into());
         }
-        let before = std::mem::replace(&mut state.logical, len);
-        if len < before {
-            // What is cut must read as zeros if it grows again.
-            state.used = state.used.min(len);
-            state.ready = state.ready.min(len);
+        let taken_end = state.extent.resize(len);
+        if let Mode::Judging(steps) = &mut state.mode {
+            steps.push(Step::SetLen(len));
+            state.extent.ready = state.extent.ready.min(len);
+            return Ok(());
         }
-        match &mut state.mode {
-            Mode::Judging(steps) => {
-                steps.push(Step::SetLen(len));
-                Ok(())
-            }
-            Mode::Live | Mode::Sealed => {
-                self.0.write_page(&mut state)?;
-                if len < before { self.0.file.set_len(PAGE_BYTES + state.ready) } else { Ok(()) }
-            }
+        self.0.write_page(&mut state)?;
+        // What is cut must read as zeros if it grows again. It is not given back: it may have been promised.
+        let mut offset = len;
+        while offset < taken_end {
+            offset += self.0.zero(offset, taken_end)?;
         }
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -53,7 +53,11 @@ pub(crate) fn io_error(operation: &'static str) -> impl Fn(io::Error) -> Error {
 
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
-        Self::Io(error.kind())
+        match error.kind() {
+            // So redb says that a header is none, and our backend that something ends too soon.
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Self::Damaged,
+            kind => Self::Io(kind),
+        }
     }
 }
 
@@ -69,6 +73,12 @@ impl From<Unreadable> for Fault {
 impl From<StorageError> for Fault {
     fn from(error: StorageError) -> Self {
         match error {
+            // Not the system's words but redb's and the backend's: a header or a length that can't be right.
+            StorageError::Io(error)
+                if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+            {
+                Self::Damaged
+            }
             StorageError::Io(error) => Self::Io(error.kind()),
             StorageError::PreviousIo | StorageError::DatabaseClosed => Self::Io(io::ErrorKind::BrokenPipe),
             _ => Self::Damaged,

@@ -124,12 +124,6 @@ impl Faulty {
     pub(crate) fn log(&self) -> Vec<Change> {
         self.script.lock().log.clone()
     }
-
-    /// What the system shows, without what fails.
-    pub(crate) fn memory(&self) -> &Memory {
-        &self.memory
-    }
-
     fn change(
         &self,
         grows: bool,
@@ -157,17 +151,21 @@ impl Disk for Faulty {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let number = self.script.lock().files;
         let mut file = None;
-        self.change(
+        let done = self.change(
             true,
             || Change::Create(name.to_owned(), number),
             || {
                 file = Some(self.memory.create(name)?);
                 Ok(())
             },
-        )?;
-        let mut script = self.script.lock();
-        script.files += 1;
-        script.names.insert(name.to_owned(), number);
+        );
+        // One that happened and was reported as failed is there too.
+        if file.is_some() {
+            let mut script = self.script.lock();
+            script.files += 1;
+            script.names.insert(name.to_owned(), number);
+        }
+        done?;
         let file = file.ok_or(IoKind::Other)?;
         Ok(Arc::new(FaultyFile { file, number, disk: self.clone() }))
     }
@@ -187,10 +185,10 @@ impl Disk for Faulty {
             || self.memory.rename(from, to),
         );
         let mut script = self.script.lock();
-        if self.memory.open(from).is_err() {
-            if let Some(number) = script.names.remove(from) {
-                script.names.insert(to.to_owned(), number);
-            }
+        if self.memory.open(from).is_err()
+            && let Some(number) = script.names.remove(from)
+        {
+            script.names.insert(to.to_owned(), number);
         }
         done
     }
@@ -268,13 +266,16 @@ pub(crate) enum Cut {
     Some(u64, u8),
 }
 
+/// A name that came, with its file's number, and one that went.
+type NameChange = (Option<(String, usize)>, Option<String>);
+
 /// The durable side of a disk.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Platter {
     files: Vec<File>,
     names: BTreeMap<String, usize>,
     now: BTreeMap<String, usize>,
-    unsynced: Vec<(Option<(String, usize)>, Option<String>)>,
+    unsynced: Vec<NameChange>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -313,7 +314,9 @@ impl Platter {
             Change::SetLen(file, len) => self.files[*file].unsynced.push((*len, None)),
             Change::Sync(file) => {
                 let File { synced, unsynced } = &mut self.files[*file];
-                std::mem::take(unsynced).iter().for_each(|change| put(synced, change, None));
+                for change in &std::mem::take(unsynced) {
+                    put(synced, change, None);
+                }
             }
             Change::Rename(from, to) => {
                 let number = self.now.remove(from).unwrap();
@@ -350,7 +353,9 @@ impl Platter {
         let mut names = self.names.clone();
         for ((new, old), keep) in self.unsynced.iter().zip(keeps(self.unsynced.len(), &mut chance)) {
             if keep {
-                old.iter().for_each(|old| drop(names.remove(old)));
+                if let Some(old) = old {
+                    names.remove(old);
+                }
                 names.extend(new.clone());
             }
         }
@@ -367,7 +372,7 @@ impl Platter {
                         put(&mut bytes, change, Some(&mut chance));
                     }
                     Cut::Some(..) if keep && chance.below(4) == 0 => {
-                        put(&mut bytes, change, Some(&mut chance))
+                        put(&mut bytes, change, Some(&mut chance));
                     }
                     _ if keep => put(&mut bytes, change, None),
                     _ => {}

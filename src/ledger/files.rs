@@ -69,12 +69,12 @@ impl Maker {
         };
         create().map_err(|fault: Fault| fault.in_segment(number, "creating a segment"))
     }
+}
 
-    /// Gives a new segment its name, durably: from here on it counts.
-    pub(super) fn name(&self, disk: &dyn Disk, segment: &Segment) -> Result<()> {
-        let named = disk.rename(&segment_name_new(segment.number), &segment_name(segment.number));
-        named.and_then(|()| disk.sync()).map_err(io_error("naming a segment"))
-    }
+/// Gives a new segment its name, durably: from here on it counts.
+pub(super) fn give_name(disk: &dyn Disk, segment: &Segment) -> Result<()> {
+    let named = disk.rename(&segment_name_new(segment.number), &segment_name(segment.number));
+    named.and_then(|()| disk.sync()).map_err(io_error("naming a segment"))
 }
 
 /// Removes a file that a crash may have left behind.

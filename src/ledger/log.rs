@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use super::block::{self, Item};
 use super::fault::io_error;
-use super::files::segment_name;
+use super::files::{give_name, segment_name};
 use super::hint::Hint;
 use super::segment::Segment;
 use super::{Catalogue, Ledger};
@@ -110,6 +110,7 @@ impl Ledger {
         let first = log.active.last() + 1;
         let (blocks, places, expires) = pack(first, now, entries, self.maker.keys());
         if let Err(_fault) = log.active.append(&blocks, durable, self.maker.two_phase()) {
+            log.active.fall_back();
             return Err(self.stop("commit"));
         }
         log.time = now;
@@ -132,6 +133,7 @@ impl Ledger {
         self.check_running()?;
         if log.unsynced {
             if let Err(_fault) = log.active.append(&[], true, self.maker.two_phase()) {
+                log.active.fall_back();
                 return Err(self.stop("sync"));
             }
             log.unsynced = false;
@@ -148,8 +150,11 @@ impl Ledger {
         let listed = self.segments.read().iter().map(|own| (own.number, own.first, own.last())).collect();
         let fresh = Arc::new(self.maker.create(&*self.disk, number, first, now, listed)?);
         let wanted = self.room.reserved() + super::room::MARGIN_BYTES;
-        fresh.backend().extend_room(wanted).map_err(io_error("making room in a new segment"))?;
-        if self.maker.name(&*self.disk, &fresh).is_err() {
+        fresh
+            .backend()
+            .extend_room(wanted, self.room.largest())
+            .map_err(io_error("making room in a new segment"))?;
+        if give_name(&*self.disk, &fresh).is_err() {
             // It may be found at the next opening, so the old one must not grow beyond what it says of it.
             return Err(self.stop("rotation"));
         }

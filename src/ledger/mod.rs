@@ -8,7 +8,7 @@
 //! | file | what stands there |
 //! | --- | --- |
 //! | `disk` | the few verbs asked of a disk |
-//! | `backend` | a segment file as redb sees it |
+//! | `backend`, `extent` | a segment file as redb sees it; what of it lies ready |
 //! | `segment` | one redb file: blocks, hints, footer |
 //! | `block`, `hint` | the bytes in it |
 //! | `index` | where every kept record is |
@@ -23,6 +23,7 @@
 mod backend;
 mod block;
 mod disk;
+mod extent;
 mod fault;
 #[cfg(test)]
 mod faulty;
@@ -146,23 +147,31 @@ impl Ledger {
         self.check_running()?;
         let log = self.log.lock();
         let wanted = reserved + room::MARGIN_BYTES;
-        let done = log.active.backend().extend_room(wanted);
-        self.room.set_ready(log.active.backend().room());
-        done.map_err(|_| {
-            let limit = log.active.backend().room().saturating_sub(room::MARGIN_BYTES);
-            ErrorKind::Full { what: Limit::DiskRoom, measured: reserved, limit }.into()
-        })
+        // It extends in large steps: a full disk may refuse the whole step and still have given enough.
+        drop(log.active.backend().extend_room(wanted, self.room.largest()));
+        let ready = log.active.backend().room();
+        self.room.set_ready(ready);
+        if ready >= wanted {
+            return Ok(());
+        }
+        let limit = ready.saturating_sub(room::MARGIN_BYTES);
+        Err(ErrorKind::Full { what: Limit::DiskRoom, measured: reserved, limit }.into())
     }
 
     /// Makes room ahead for what is reserved, as far as the disk has it.
     fn keep_room(&self) {
         let log = self.log.lock();
-        let wanted = self.room.reserved() + room::MARGIN_BYTES;
-        if log.active.backend().room() < wanted && self.check_running().is_ok() {
-            // A full disk is told to whoever begins next.
-            drop(log.active.backend().extend_room(wanted));
-            self.room.set_ready(log.active.backend().room());
+        if self.check_running().is_err() {
+            return;
         }
+        let wanted = self.room.reserved() + room::MARGIN_BYTES;
+        let backend = log.active.backend();
+        // A full disk is told to whoever begins next.
+        drop(backend.extend_ahead());
+        if backend.room() < wanted {
+            drop(backend.extend_room(wanted, self.room.largest()));
+        }
+        self.room.set_ready(backend.room());
     }
 
     /// All segments, oldest first; the last one is being written.
@@ -224,7 +233,7 @@ impl Ledger {
         }
         let listed = sealed.iter().map(|own| (own.number, own.first, own.last())).collect();
         let fresh = self.maker.create(target, number, first, now, listed)?;
-        self.maker.name(target, &fresh)?;
+        files::give_name(target, &fresh)?;
         fresh.close().map_err(|fault| fault.in_segment(number, "closing the backup"))?;
         self.identity.lock().save(target)
     }

@@ -22,7 +22,7 @@ use super::backend::Backend;
 use super::block::Block;
 use super::disk::Disk;
 use super::fault::{Fault, io_error};
-use super::files::{Maker, remove_if_there, segment_name, segment_name_new, segment_number};
+use super::files::{Maker, give_name, remove_if_there, segment_name, segment_name_new, segment_number};
 use super::hint::Hint;
 use super::identity::{self, Identity};
 use super::log::{Log, Note};
@@ -75,8 +75,11 @@ pub(crate) fn open(
     if !names.iter().any(|name| name == identity::NAME) && !names.iter().all(|name| is_leftover(name)) {
         return Err(ErrorKind::NotAStore("it holds files, and no identity of a store").into());
     }
+    // Looked at before the lock's file is made, so that nothing is added to what is not ours.
+    Identity::load(&**disk)?;
     let lock = disk.lock(LOCK_NAME).map_err(|error| match error.kind() {
         std::io::ErrorKind::WouldBlock => ErrorKind::Locked.into(),
+        std::io::ErrorKind::InvalidInput => ErrorKind::NotAStore("the lock is not a plain file").into(),
         _ => io_error("locking the store")(error),
     })?;
     let mut identity = match Identity::load(&**disk)? {
@@ -239,7 +242,7 @@ impl Opener<'_> {
             self.disk.remove(&segment_name(number)).map_err(io_error("removing a leftover"))?;
         }
         let first = self.maker.create(self.disk, 1, 1, wall, Vec::new())?;
-        self.maker.name(self.disk, &first)?;
+        give_name(self.disk, &first)?;
         first.close().map_err(|fault| fault.in_segment(1, "creating a segment"))?;
         identity.born = true;
         identity.save(self.disk)

@@ -17,6 +17,8 @@ const COMMON_BYTES: u64 = 64 << 10;
 pub(crate) struct Room {
     reserved: AtomicU64,
     ready: AtomicU64,
+    /// The largest room of one completion so far.
+    largest: AtomicU64,
 }
 
 impl Room {
@@ -30,12 +32,20 @@ impl Room {
     /// Reserves; gives the new sum if it needs more than lies ready.
     pub(crate) fn reserve(&self, bytes: u64) -> Result<(), u64> {
         let reserved = self.reserved.fetch_add(bytes, Ordering::AcqRel) + bytes;
+        // One that is larger than all before asks for more than its sum: redb grows farther for it.
+        if bytes > self.largest() && self.largest.fetch_max(bytes, Ordering::AcqRel) < bytes {
+            return Err(reserved);
+        }
         if reserved + MARGIN_BYTES <= self.ready.load(Ordering::Acquire) { Ok(()) } else { Err(reserved) }
     }
 
     /// Gives back.
     pub(crate) fn give_back(&self, bytes: u64) {
         self.reserved.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    pub(crate) fn largest(&self) -> u64 {
+        self.largest.load(Ordering::Acquire)
     }
 
     pub(crate) fn reserved(&self) -> u64 {
@@ -55,10 +65,12 @@ mod tests {
     fn room_is_given_only_while_it_lies_ready_5_10() {
         let room = Room::default();
         room.set_ready(MARGIN_BYTES + 100);
+        assert_eq!(room.reserve(60), Err(60), "the first is larger than all before");
+        room.give_back(60);
         assert_eq!(room.reserve(60), Ok(()));
         assert_eq!(room.reserve(60), Err(120));
         room.give_back(60);
         room.give_back(60);
-        assert_eq!((room.reserve(100), room.reserved()), (Ok(()), 100));
+        assert_eq!((room.reserve(40), room.reserve(60), room.reserved()), (Ok(()), Ok(()), 100));
     }
 }

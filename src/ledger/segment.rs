@@ -9,6 +9,7 @@
 //! | --- | --- | --- |
 //! | writing | yes | through the newest view that covers the block |
 //! | sealed | no | through one table held open |
+//! | fallen | no | through one table of what is on disk |
 //! | closed | no | refused |
 
 use std::ops::RangeInclusive;
@@ -65,6 +66,7 @@ pub(crate) struct Segment {
 enum Handle {
     Writing { database: Database, view: Mutex<Option<View>> },
     Sealed { table: Table, _database: ReadOnlyDatabase },
+    Fallen { table: Table, _database: Database },
     Closed,
 }
 
@@ -201,8 +203,31 @@ impl Segment {
                 let table = covering(database, view, block, self.last())?;
                 use_it(table.get(block)?.ok_or(Fault::Damaged)?.value())
             }
+            // What is not there was acknowledged relaxed and never synced: not damaged, but not at hand either.
+            Handle::Fallen { table, .. } => {
+                use_it(table.get(block)?.ok_or(Fault::Io(std::io::ErrorKind::BrokenPipe))?.value())
+            }
             Handle::Closed => Err(Fault::Io(std::io::ErrorKind::BrokenPipe)),
         })
+    }
+
+    /// After a failed commit redb answers nothing any more; reads go on from what is on the disk (contract 5.5),
+    /// recovered in memory alone. Where that fails too, they say so.
+    pub(crate) fn fall_back(&self) {
+        let mut handle = self.handle.write();
+        let Handle::Writing { .. } = *handle else { return };
+        self.backend.refuse_writes();
+        let dead = std::mem::replace(&mut *handle, Handle::Closed);
+        let opened = barrier(|| {
+            drop(dead);
+            let backend = self.backend.again().map_err(|_| Fault::Damaged)?;
+            let database = builder(WRITING_CACHE_BYTES, true).create_with_backend(backend)?;
+            let table = database.begin_read()?.open_table(TABLE)?;
+            Ok(Handle::Fallen { table, _database: database })
+        });
+        if let Ok(opened) = opened {
+            *handle = opened;
+        }
     }
 
     /// The numbers of all blocks.
@@ -288,9 +313,12 @@ impl Segment {
         match std::mem::replace(&mut *self.handle.write(), Handle::Closed) {
             Handle::Writing { database, view } => {
                 drop(view);
-                barrier(|| Ok(database.close()?))
+                barrier(|| Ok(database.close()?))?;
+                // What is left stands beyond redb's length and harms nobody.
+                drop(self.backend.trim());
+                Ok(())
             }
-            Handle::Sealed { .. } | Handle::Closed => Ok(()),
+            Handle::Sealed { .. } | Handle::Fallen { .. } | Handle::Closed => Ok(()),
         }
     }
 

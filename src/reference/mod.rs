@@ -237,9 +237,9 @@ impl Model {
     fn admit(&self, key: &Key, asking: &Asking, declared: u64) -> Result<(), Refusal> {
         let settings = &self.settings;
         let retention = asking.retention.unwrap_or(settings.retention);
-        let age = asking.first_sent.map_or(Duration::ZERO, |first_sent| self.now().since(first_sent));
-        if age > retention {
-            return Err(Refusal::Expired { age, retention }); // 3.8
+        let age = asking.first_sent.map(|first_sent| self.now().since(first_sent));
+        if let Some(age) = age.filter(|age| *age >= retention) {
+            return Err(Refusal::Expired { age, retention }); // 3.8: by 7.1 its record would be expired by now
         }
         self.going()?; // 5.5
 

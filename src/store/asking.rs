@@ -252,7 +252,7 @@ impl Shared {
     fn admit<'a>(&'a self, ask: &Ask<'a>, now: Now) -> Result<(Admission<'a>, Option<u64>)> {
         let terms = &ask.terms;
         if let Some(age) =
-            terms.first_sent.map(|sent| now.time.since(sent)).filter(|age| *age > terms.retention)
+            terms.first_sent.map(|sent| now.time.since(sent)).filter(|age| *age >= terms.retention)
         {
             return Err(ErrorKind::Expired { age, retention: terms.retention }.into());
         }

@@ -49,9 +49,9 @@ use crate::inflight::Phase;
 use crate::ledger::{Catalogue, Entry};
 use crate::options::Builder;
 use crate::outcome::Replay;
-use crate::record::{Forgotten, Record};
+use crate::record::{Forgotten, Location, Record};
 use crate::sweep::Swept;
-use crate::time::Timestamp;
+use crate::time::{Now, Timestamp};
 use crate::token::Key;
 use lifecycle::Owner;
 use shared::Shared;
@@ -332,39 +332,68 @@ impl Builder {
     }
 }
 
+/// What one look under the stripe's lock came to.
+enum Look {
+    Known(Known),
+    /// Records may be there: read them, outside the lock.
+    Places(Vec<Location>),
+}
+
 impl Shared {
     fn get(&self, key: &Key) -> Result<Known> {
         self.check_open()?;
         let now = self.chronometer.now();
         let hash = self.keys.fingerprint(key.as_framed());
+        let mut empty = Vec::new();
+        loop {
+            match self.look_for(key, hash, now)? {
+                Look::Known(known) => return Ok(known),
+                // A sweep may have carried the record on between the look and the reading: then look again.
+                Look::Places(places) if places == empty => return self.no_record(),
+                Look::Places(places) => match self.read_kept(&places, key, now)? {
+                    Some(replay) => return Ok(Known::Finished(replay)),
+                    None => empty = places,
+                },
+            }
+        }
+    }
+
+    fn look_for(&self, key: &Key, hash: u64, now: Now) -> Result<Look> {
         let mut stripe = self.stripes.lock(hash);
         if self.reopening.load(Ordering::Acquire) {
             return Err(ErrorKind::Stopped { operation: "reopening" }.into());
         }
         match stripe.slots.find(hash, key) {
-            Some(slot) if slot.phase == Phase::Unknown => return Ok(Known::Unknown),
+            Some(slot) if slot.phase == Phase::Unknown => Ok(Look::Known(Known::Unknown)),
             Some(slot) => {
                 let (since, attempt, lease_left) = (slot.since, slot.attempt, slot.lease_left(now));
-                return Ok(Known::InFlight { since, attempt, lease_left });
+                Ok(Look::Known(Known::InFlight { since, attempt, lease_left }))
             }
-            None => {}
+            None => Ok(Look::Places(stripe.index.find(self.stripes.fingerprint(hash)).collect())),
         }
-        let places: Vec<_> = stripe.index.find(self.stripes.fingerprint(hash)).collect();
-        drop(stripe);
-        if places.is_empty() {
-            return Ok(Known::Absent);
-        }
+    }
+
+    /// The key's outcome, if it is kept at these places.
+    fn read_kept(&self, places: &[Location], key: &Key, now: Now) -> Result<Option<Replay>> {
         self.with_engine(|engine| {
             let kept = |_, record: Record<'_>| (record.expires() > now.time).then(|| record.replay());
-            match engine.ledger.newest(&places, key.as_framed(), kept)? {
-                None | Some(None) => Ok(Known::Absent),
-                Some(Some(Some(replay))) => Ok(Known::Finished(replay)),
+            match engine.ledger.newest(places, key.as_framed(), kept)? {
+                None | Some(None) => Ok(None),
+                Some(Some(Some(replay))) => Ok(Some(replay)),
                 Some(Some(None)) => {
                     let segment = places.iter().find_map(|at| engine.ledger.segment_number(*at)).unwrap_or(0);
                     Err(ErrorKind::Damaged { segment }.into())
                 }
             }
         })
+    }
+
+    /// There is no record of a key; where fingerprints do not read, nobody can say so (contract 5.9).
+    fn no_record(&self) -> Result<Known> {
+        match self.blind.load(Ordering::Acquire) {
+            0 => Ok(Known::Absent),
+            segment => Err(ErrorKind::Damaged { segment }.into()),
+        }
     }
 
     fn forget(&self, key: &Key) -> Result<bool> {
@@ -381,6 +410,7 @@ impl Shared {
                 if unknown { ErrorKind::UnknownOutcome } else { ErrorKind::InFlight { attempt, lease_left } };
             return Err(kind.into());
         }
+        ledger.check_running()?;
         let (mut notes, mut kept) = (Vec::new(), false);
         for target in self.stripes.find(hash) {
             let own = |record: Record<'_>| {
@@ -393,7 +423,7 @@ impl Shared {
             }
         }
         if notes.is_empty() {
-            return Ok(false);
+            return self.no_record().map(|_| false);
         }
         let entries: Vec<Entry> = notes.iter().copied().map(Entry::forgotten).collect();
         ledger.append(&mut log, now.time, &entries, true)?;

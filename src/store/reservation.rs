@@ -7,7 +7,10 @@
 #![expect(clippy::result_large_err, reason = "a refusal hands the reservation back by value, and is rare")]
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Context;
 
 use super::Store;
 use super::asking::Terms;
@@ -18,7 +21,7 @@ use crate::inflight::{Ended, Ending, Gate, Phase};
 use crate::ledger::{Entry, Job, Meaning};
 use crate::outcome::{Class, Omitted, Outcome, Replay};
 use crate::record::{Finished, METADATA_BYTES_MAX, Weight};
-use crate::sync::{EventListener, block_on};
+use crate::sync::{EventListener, block_on, shielded_waker};
 use crate::time::Timestamp;
 use crate::token::Key;
 
@@ -293,11 +296,20 @@ impl Pending {
                 Some(Ending::Failed(error)) => {
                     return Err(Refused { error: error.clone(), reservation: None });
                 }
-                None => listener.await,
+                None => woken(&mut listener).await,
             }
             listener = self.gate.listen();
         }
     }
+}
+
+/// Sleeps until the gate wakes this listener.
+async fn woken(listener: &mut EventListener) {
+    std::future::poll_fn(|context| {
+        let waker = shielded_waker(context.waker());
+        Pin::new(&mut *listener).poll(&mut Context::from_waker(&waker))
+    })
+    .await;
 }
 
 impl Shared {

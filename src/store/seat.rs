@@ -57,6 +57,10 @@ impl Drop for Seat {
         if slot.phase == Phase::Vacant && slot.waiters == 0 {
             let fence = slot.fence;
             stripe.slots.remove(self.hash, fence);
+        } else if slot.phase == Phase::Vacant {
+            // Perhaps it was this one who was woken, and who leaves by a panic of the caller's clock: wake another.
+            drop(stripe);
+            self.gate.wake_one();
         }
     }
 }

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::asking::{Ask, Asked, Terms, View};
@@ -19,7 +19,7 @@ use crate::digest::{Fingerprinted, Parameters};
 use crate::error::Result;
 use crate::inflight::Ending;
 use crate::outcome::Replay;
-use crate::sync::block_on;
+use crate::sync::{block_on, shielded_waker};
 use crate::time::Timestamp;
 use crate::token::Key;
 
@@ -115,6 +115,8 @@ impl Store {
     async fn sleep(&self, seat: &mut Seat, deadline: Duration) {
         let mut timer = pin!(self.shared().timer.sleep_until(deadline));
         std::future::poll_fn(|context| {
+            let waker = shielded_waker(context.waker());
+            let context = &mut Context::from_waker(&waker);
             let woken = pin!(&mut seat.listener).poll(context).is_ready();
             if woken || timer.as_mut().poll(context).is_ready() { Poll::Ready(()) } else { Poll::Pending }
         })

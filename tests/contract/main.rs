@@ -6,6 +6,15 @@
 //! process: this binary itself, started again for one test with a variable in its environment
 //! ([`support::child`]).
 
+#![expect(
+    clippy::err_expect,
+    clippy::needless_for_each,
+    clippy::result_large_err,
+    clippy::semicolon_if_nothing_returned,
+    clippy::unchecked_time_subtraction,
+    reason = "tests: a moment just before a deadline is written as a subtraction, and refusals are what is looked at"
+)]
+
 mod support;
 
 mod s10_secrecy;

@@ -72,7 +72,7 @@ impl Shown {
     /// The canary in any of the ways in which bytes are shown.
     fn check(&self) {
         let numbers = CANARY.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>();
-        let hex = CANARY.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let hex = hexadecimal(CANARY.as_bytes());
         let ways = [CANARY.to_owned(), numbers.join(", "), numbers.join(",\n"), hex];
         for text in &self.0 {
             let squeezed = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -217,10 +217,14 @@ fn the_digest_of_a_body_that_was_not_kept_is_not_shown_10_2() {
     shown_digest(&shown, &omitted.digest);
 }
 
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
 /// No text holds the first bytes of `digest`, as numbers or in hexadecimal.
 fn shown_digest(shown: &Shown, digest: &[u8]) {
     let numbers = digest[..4].iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let hex = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = hexadecimal(&digest[..4]);
     for text in &shown.0 {
         let squeezed = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(!squeezed.contains(&numbers) && !text.contains(&hex), "{text}");

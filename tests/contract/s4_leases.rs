@@ -120,14 +120,14 @@ fn a_lost_holder_changes_nothing_while_the_new_one_runs_4_4() {
         assert_eq!(in_flight(store.begin(&key(1), &asked())).attempt(), 2);
         let (dropped, third) = (held, key(1));
         clock.advance(secs(10));
-        let last = fresh(store.begin(&third, &asked()));
+        let latest = fresh(store.begin(&third, &asked()));
         drop(dropped);
         assert_eq!(
             in_flight(store.begin(&third, &asked())).attempt(),
             3,
             "dropping a lost one frees nothing"
         );
-        kept(last.complete_without_body(Outcome::new("done")));
+        kept(latest.complete_without_body(Outcome::new("done")));
 
         let (lost, held) = taken_over(&store, &clock, 2);
         let retryable = lost.complete(Outcome::http(503, "")).expect_err("lost");

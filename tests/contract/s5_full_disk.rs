@@ -183,7 +183,12 @@ fn a_failed_commit_is_unknown_the_store_stops_and_replays_go_on_5_1_5_5() {
         assert_free(&store, &key(500));
         kept(held.complete(Outcome::new(body(20))));
         tell("acknowledged 20");
-        kept(fresh(store.begin(&key(500), &asked())).complete(Outcome::new("smaller")));
+        match store.begin(&key(500), &asked()) {
+            Ok(Answer::Fresh(held)) => drop(kept(held.complete(Outcome::new("smaller")))),
+            Ok(other) => panic!("expected a reservation, got {other:?}"),
+            // What the failed commit has filled may not be known to be free before the next opening.
+            Err(error) => assert!(error.is_full(), "{error}"),
+        }
         close(store);
         return;
     }
@@ -195,6 +200,9 @@ fn a_failed_commit_is_unknown_the_store_stops_and_replays_go_on_5_1_5_5() {
         assert_eq!(replay(store.begin(&key(number), &asked())).outcome().body(), body(number));
     }
     assert_eq!(replay(store.begin(&key(400), &asked())).outcome().body(), body(20));
+    if store.get(&key(500)).expect("known") == Known::Absent {
+        run(&store, &key(500), "smaller");
+    }
     assert_replays(&store, &key(500), "smaller");
 }
 

@@ -210,10 +210,9 @@ impl Trial {
                 (Ok(Known::Finished(replay)), Some(Status::PerhapsForgotten(body, _))) => {
                     assert_eq!(replay.outcome().body(), body, "{context}");
                 }
-                (Ok(Known::Absent), Some(Status::PerhapsForgotten(..))) => {}
-                (Ok(Known::Absent), None) if self.kept(number).is_none() => {}
-                (Ok(Known::Absent), Some(Status::Kept(..))) if self.kept(number).is_none() => {}
-                (Ok(Known::Unknown), Some(Status::Unknown(..))) => {}
+                (Ok(Known::Absent), None | Some(Status::Kept(..))) if self.kept(number).is_none() => {}
+                (Ok(Known::Absent), Some(Status::PerhapsForgotten(..)))
+                | (Ok(Known::Unknown), Some(Status::Unknown(..))) => {}
                 (_, known) => {
                     panic!("{context}: key {number} is {known:?}, found {answer:?}", known = brief(known))
                 }
@@ -250,7 +249,9 @@ impl Trial {
         let log = self.disk.log();
         drop(self.store.take());
         let mut platter = Platter::of(&Memory::default());
-        log.iter().for_each(|change| platter.apply(change));
+        for change in &log {
+            platter.apply(change);
+        }
         self.disk = Faulty::over(platter.cut(Cut::Lost));
         let store = builder(&self.clock).open_on(Arc::new(self.disk.clone()));
         self.store = Some(store.unwrap_or_else(|error| panic!("{}, cut: {error}", self.context)));
