@@ -110,6 +110,8 @@ impl Sweep<'_> {
         }
         let sparse = known.bytes * 100 < segment.backend().file_bytes() * SPARSE_PERCENT;
         if known.records.is_empty() || sparse {
+            // Block by block, and not by fingerprint as hints lie.
+            known.records.sort_unstable_by_key(|hint| hint.at);
             let all = self.carry(&known.records, swept)? && self.carry_notes(&known.notes)?;
             if all {
                 return self.drop_segment(segment, swept).map(|()| true);

@@ -71,6 +71,11 @@ impl Key {
         (&self.framed[1..scope_end], &self.framed[scope_end + 1..])
     }
 
+    /// Bytes of the token, told from its frame without a look at them.
+    pub(crate) fn token_bytes(&self) -> usize {
+        self.framed.len() - 2 - self.scope().len()
+    }
+
     /// The framed bytes: length of the scope, scope, length of the token, token.
     pub(crate) fn as_framed(&self) -> &[u8] {
         &self.framed

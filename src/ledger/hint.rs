@@ -1,8 +1,8 @@
 //! A hint: what opening has to know of a record, without reading it.
 //!
 //! Law: a sealed segment carries the hints of all its records that were still known when it was sealed, in
-//! chunks with a checksum each, so that opening reads hints and not records. What a segment says of *forgotten*
-//! records of older segments stands among them.
+//! chunks with a checksum each and by rising fingerprint, so that opening reads hints and not records, and fills
+//! the index from end to end. What a segment says of *forgotten* records of older segments stands among them.
 
 use crate::record::{Forgotten, HashKeys, Location, Weight, u32_at, u64_at};
 use crate::time::Timestamp;

@@ -136,7 +136,19 @@ impl Index {
     #[cold]
     fn resize(&mut self) {
         let grown = if self.len * 100 < self.homes * SPARSE_PERCENT { 0 } else { self.homes + 1 };
-        self.homes = (self.len * 100 / FRESH_PERCENT + 1).max(grown);
+        self.rebuild((self.len * 100 / FRESH_PERCENT + 1).max(grown));
+    }
+
+    /// Makes room for so many more entries at once.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        let homes = (self.len + more) * 100 / FRESH_PERCENT + 1;
+        if homes > self.homes {
+            self.rebuild(homes);
+        }
+    }
+
+    fn rebuild(&mut self, homes: usize) {
+        self.homes = homes;
         let mut slots = Vec::new();
         slots.reserve_exact(self.homes + TAIL);
         slots.resize(self.homes + TAIL, Slot::default());
@@ -195,6 +207,19 @@ mod tests {
         }
         index.validate();
         assert!(worst <= 2000, "{worst} hundredths of a byte per record at the worst moment");
+    }
+
+    #[test]
+    fn a_table_with_room_takes_rising_fingerprints_without_growing() {
+        let mut fingerprints: Vec<u32> = (1..=4000).map(spread).collect();
+        fingerprints.sort_unstable();
+        let mut index = Index::default();
+        index.reserve(4000);
+        let bytes = index.bytes();
+        (1..).zip(&fingerprints).for_each(|(at, own)| index.insert(*own, Location::from_u64(at)));
+        index.validate();
+        assert_eq!(index.bytes(), bytes);
+        assert!(bytes <= 4000 * 17 + TAIL * size_of::<Slot>());
     }
 
     #[test]

@@ -186,7 +186,9 @@ impl Ledger {
         let known = |hint: &Hint| {
             if hint.forgotten { self.is_kept(hint.at) } else { catalogue.find(hint.hash).contains(&hint.at) }
         };
-        let hints: Vec<Hint> = hints.into_iter().filter(known).collect();
+        let mut hints: Vec<Hint> = hints.into_iter().filter(known).collect();
+        // As the index lies: opening then goes through both from end to end. Stable, as in `recovery`.
+        hints.sort_by_key(|hint| hint.hash);
         match segment.seal(now, &hints) {
             Ok(()) => Ok(true),
             Err(fault) => {

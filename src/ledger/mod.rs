@@ -62,8 +62,8 @@ use crate::time::Timestamp;
 
 /// The index, as the ledger sees it: the store keeps it in its stripes and counts what it weighs.
 pub(crate) trait Catalogue: Send + Sync {
-    /// Fingerprints of one group are kept near each other: whoever brings many goes group by group.
-    fn group(&self, hash: u64) -> u64;
+    /// Makes room for so many more. Whoever brings many brings them by rising fingerprint: they lie in that order.
+    fn reserve(&self, more: usize);
     /// Where records with this fingerprint are.
     fn find(&self, hash: u64) -> Vec<Location>;
     /// A record now stands there.

@@ -170,22 +170,28 @@ fn assemble(
         blind,
         failed_rotations: AtomicU64::new(0),
     };
+    let mut gone = Vec::new();
+    catalogue.reserve(found.iter().map(Vec::len).sum());
     for mut hints in found {
-        // Stable: what is said of one fingerprint keeps its order. In arrival order each would be a cache miss.
-        hints.sort_by_key(|hint| catalogue.group(hint.hash));
+        // Those of a sealed segment lie so already. Stable: what is said of one fingerprint keeps its order.
+        hints.sort_by_key(|hint| hint.hash);
         for hint in &hints {
             if hint.forgotten {
-                catalogue.remove(hint.hash, hint.at, hint.weight);
+                gone.push((hint.hash, hint.at, hint.weight));
             } else {
-                adopt(&ledger, catalogue, hint);
+                adopt(&ledger, catalogue, hint, &mut gone);
             }
         }
+    }
+    // Last, since an index that shrank on the way would have to grow again.
+    for (hash, at, weight) in gone {
+        catalogue.remove(hash, at, weight);
     }
     ledger
 }
 
-/// Enters a record; an older one of the same key goes, since the later sequence wins.
-fn adopt(ledger: &Ledger, catalogue: &dyn Catalogue, hint: &Hint) {
+/// Enters a record; an older one of the same key is `gone`, since the later sequence wins.
+fn adopt(ledger: &Ledger, catalogue: &dyn Catalogue, hint: &Hint, gone: &mut Vec<(u64, Location, Weight)>) {
     for other in catalogue.find(hint.hash) {
         let key_of = |record: Record<'_>| (record.key().to_vec(), record.weight(ledger.keys()));
         // What reads as damaged stays, and answers so when it is asked for.
@@ -195,7 +201,7 @@ fn adopt(ledger: &Ledger, catalogue: &dyn Catalogue, hint: &Hint) {
             continue;
         };
         if older == newer && other < hint.at {
-            catalogue.remove(hint.hash, other, weight);
+            gone.push((hint.hash, other, weight));
         }
     }
     catalogue.insert(hint.hash, hint.at, hint.weight);

@@ -115,7 +115,7 @@ impl Shared {
         parameters: &'a Parameters<'a>,
         terms: Terms,
     ) -> Result<Ask<'a>> {
-        if key.token().len() > self.options.token_bytes_max
+        if key.token_bytes() > self.options.token_bytes_max
             || key.scope().len() > self.options.scope_bytes_max
         {
             let (scope_max, token_max) = (self.options.scope_bytes_max, self.options.token_bytes_max);

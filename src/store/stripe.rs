@@ -46,7 +46,8 @@ impl Stripes {
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "at most 16 bits are left")]
     pub(super) fn lock(&self, hash: u64) -> MutexGuard<'_, Stripe> {
-        self.all[self.group(hash) as usize].lock()
+        let number = hash.checked_shr(64 - self.bits).unwrap_or(0);
+        self.all[number as usize].lock()
     }
 
     /// The 32 bits below those that chose the stripe.
@@ -62,9 +63,8 @@ impl Stripes {
 }
 
 impl Catalogue for Stripes {
-    #[inline]
-    fn group(&self, hash: u64) -> u64 {
-        hash.checked_shr(64 - self.bits).unwrap_or(0)
+    fn reserve(&self, more: usize) {
+        self.each().for_each(|mut stripe| stripe.index.reserve(more >> self.bits));
     }
 
     fn find(&self, hash: u64) -> Vec<Location> {
