@@ -1,10 +1,9 @@
 //! A segment file as redb sees it: space written with zeros ahead of need, and a judge's copy.
 //!
-//! Law: a segment file begins with a page of ours (which store, which segment, which format, and the length
-//! that redb believes in), then redb's bytes. Syncing blocks that were written before needs no journal commit
+//! Law: a segment file begins with a page of ours (`page`), then come redb's bytes. Syncing blocks that were written before needs no journal commit
 //! of the file system, so the file grows by zeros in steps, ahead of what redb writes; redb is told its own
-//! length, kept durably before `set_len` answers (two slots of the page in turn, so that a torn write leaves
-//! the other). How much of what lies ready is the *room* of contract 5.10 says `extent`.
+//! length, kept durably in that page before `set_len` answers. Where the page does not say that the file was closed,
+//! it is read from the disk and not from a cache, which after a failed write may hold what the disk does not. How much of what lies ready is the *room* of contract 5.10 says `extent`.
 //!
 //! | mode | reads | writes | becomes |
 //! | --- | --- | --- | --- |
@@ -22,26 +21,13 @@ use redb::StorageBackend;
 
 use super::disk::DiskFile;
 use super::extent::Extent;
-use crate::error::{Error, ErrorKind, Result};
-use crate::record::{FORMAT, u32_at, u64_at};
+use super::page::{self, Identity, Page};
+use crate::error::{ErrorKind, Result};
 use crate::sync::Mutex;
 
-const MAGIC: &[u8; 8] = b"oncekey\n";
-/// Bytes of our page, in front of redb's.
-const PAGE_BYTES: u64 = 4096;
-/// Bytes of a slot of our page: a sector, which a disk writes whole.
-const SLOT_BYTES: usize = 512;
-const SLOT_USED: usize = 8 + 4 + 4 + 16 + 8 + 8 + 8;
 /// Zeros are written ahead in steps of this size.
 const STEP_BYTES: u64 = 1 << 20;
 const ZEROS: &[u8] = &[0; 128 << 10];
-
-/// Which file this is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
-    pub(crate) store: [u8; 16],
-    pub(crate) segment: u64,
-}
 
 /// What was written to redb's bytes, counted apart.
 #[derive(Debug, Default)]
@@ -68,8 +54,7 @@ struct Inner {
 struct State {
     /// What lies ready of the file, and what redb has taken of it.
     extent: Extent,
-    /// Counts writes of our page.
-    turn: u64,
+    page: Page,
     mode: Mode,
 }
 
@@ -95,24 +80,28 @@ impl Backend {
         identity: Identity,
         written: Arc<Written>,
     ) -> io::Result<Self> {
-        let state = State { extent: Extent::default(), turn: 0, mode: Mode::Live };
+        let state = State { extent: Extent::default(), page: Page::default(), mode: Mode::Live };
         let backend = Self(Arc::new(Inner { file, identity, written, state: Mutex::new(state) }));
-        backend.0.file.write(0, &ZEROS[..index(PAGE_BYTES)])?;
+        backend.0.file.write(0, &ZEROS[..index(page::BYTES)])?;
         backend.0.write_page(&mut backend.0.state.lock())?;
         Ok(backend)
     }
 
     /// Takes up a segment file, to judge it: nothing is written until [`Backend::go_live`].
     pub(crate) fn judge(file: Arc<dyn DiskFile>, identity: Identity, written: Arc<Written>) -> Result<Self> {
-        let (turn, logical) = read_page(&*file, identity)?;
+        let page = Page::read(&*file, identity)?;
         let failed = |error: io::Error| ErrorKind::Io { operation: "reading a segment", kind: error.kind() };
-        let ready = file.len().map_err(failed)?.saturating_sub(PAGE_BYTES);
+        if !page.closed {
+            // A cache may hold what the disk does not, if a write failed.
+            file.read_anew();
+        }
+        let ready = file.len().map_err(failed)?.saturating_sub(page::BYTES);
         let mode = Mode::Judging(Vec::new());
-        let state = State { extent: Extent::of_file(logical, ready), turn, mode };
+        let state = State { extent: Extent::of_file(page.logical, ready), page, mode };
         Ok(Self(Arc::new(Inner { file, identity, written, state: Mutex::new(state) })))
     }
 
-    /// Takes up the same file anew, to judge it.
+    /// Takes up the same file anew, to judge it: as if this process had died.
     pub(crate) fn judge_again(&self) -> Result<Self> {
         Self::judge(Arc::clone(&self.0.file), self.0.identity, Arc::clone(&self.0.written))
     }
@@ -122,6 +111,9 @@ impl Backend {
     pub(crate) fn go_live(&self) -> io::Result<()> {
         let mut state = self.0.state.lock();
         let Mode::Judging(steps) = std::mem::replace(&mut state.mode, Mode::Sealed) else { return Ok(()) };
+        if std::mem::take(&mut state.page.closed) {
+            self.0.write_page(&mut state)?;
+        }
         for step in steps {
             match step {
                 Step::Write(offset, data) => self.0.write_through(&mut state, offset, &data)?,
@@ -142,19 +134,18 @@ impl Backend {
         self.0.file.sync()
     }
 
-    /// Gives back the space beyond redb's length.
-    pub(crate) fn trim(&self) -> io::Result<()> {
-        self.0.trim(&mut self.0.state.lock())
+    /// Says that redb has closed the file, and gives back the space beyond redb's length.
+    pub(crate) fn close(&self) -> io::Result<()> {
+        let mut state = self.0.state.lock();
+        state.page.closed = true;
+        state.mode = Mode::Sealed;
+        self.0.trim(&mut state)?;
+        self.0.write_page(&mut state)
     }
 
     /// Refuses writes from now on, whatever the file holds.
     pub(crate) fn refuse_writes(&self) {
         self.0.state.lock().mode = Mode::Sealed;
-    }
-
-    /// The same file, judged anew: as if this process had died.
-    pub(crate) fn again(&self) -> Result<Self> {
-        Self::judge(Arc::clone(&self.0.file), self.0.identity, Arc::clone(&self.0.written))
     }
 
     /// Bytes that redb can take without another byte of the disk.
@@ -193,7 +184,7 @@ impl Backend {
 
     /// Bytes of the file.
     pub(crate) fn file_bytes(&self) -> u64 {
-        PAGE_BYTES + self.0.state.lock().extent.ready
+        page::BYTES + self.0.state.lock().extent.ready
     }
 
     /// Bytes that redb has taken.
@@ -207,7 +198,7 @@ impl Inner {
     fn read_padded(&self, offset: u64, out: &mut [u8], count: usize) -> io::Result<()> {
         let (stored, beyond) = out.split_at_mut(count);
         beyond.fill(0);
-        if stored.is_empty() { Ok(()) } else { self.file.read(PAGE_BYTES + offset, stored) }
+        if stored.is_empty() { Ok(()) } else { self.file.read(page::BYTES + offset, stored) }
     }
 
     fn write_through(&self, state: &mut State, offset: u64, data: &[u8]) -> io::Result<()> {
@@ -217,7 +208,7 @@ impl Inner {
             let ahead = self.write_zeros(state, end.next_multiple_of(STEP_BYTES));
             ahead.or_else(|_| self.write_zeros(state, offset))?;
         }
-        self.file.write(PAGE_BYTES + offset, data)?;
+        self.file.write(page::BYTES + offset, data)?;
         self.written.data.fetch_add(data.len() as u64, Ordering::Relaxed);
         state.extent.take(offset, data.len() as u64);
         Ok(())
@@ -235,52 +226,21 @@ impl Inner {
     /// Writes zeros from `offset` on, to `until` at most; gives their number.
     fn zero(&self, offset: u64, until: u64) -> io::Result<u64> {
         let count = (until - offset).min(ZEROS.len() as u64);
-        self.file.write(PAGE_BYTES + offset, &ZEROS[..index(count)])?;
+        self.file.write(page::BYTES + offset, &ZEROS[..index(count)])?;
         self.written.zeros.fetch_add(count, Ordering::Relaxed);
         Ok(count)
     }
 
+    /// Keeps redb's length durably.
+    fn write_page(&self, state: &mut State) -> io::Result<()> {
+        state.page.logical = state.extent.logical;
+        state.page.write(&*self.file, self.identity)
+    }
+
     fn trim(&self, state: &mut State) -> io::Result<()> {
         state.extent.ready = state.extent.ready.min(state.extent.logical);
-        self.file.set_len(PAGE_BYTES + state.extent.ready)
+        self.file.set_len(page::BYTES + state.extent.ready)
     }
-
-    /// Writes our page: magic, format, segment, store, redb's length, turn, checksum.
-    fn write_page(&self, state: &mut State) -> io::Result<()> {
-        state.turn += 1;
-        let mut slot = Vec::with_capacity(SLOT_USED);
-        slot.extend_from_slice(MAGIC);
-        slot.extend_from_slice(&FORMAT.to_le_bytes());
-        slot.extend_from_slice(&0_u32.to_le_bytes());
-        slot.extend_from_slice(&self.identity.store);
-        slot.extend_from_slice(&self.identity.segment.to_le_bytes());
-        slot.extend_from_slice(&state.extent.logical.to_le_bytes());
-        slot.extend_from_slice(&state.turn.to_le_bytes());
-        let checksum = blake3::hash(&slot);
-        slot.extend_from_slice(&checksum.as_bytes()[..8]);
-        self.file.write(state.turn % 2 * SLOT_BYTES as u64, &slot)?;
-        self.file.sync()
-    }
-}
-
-/// Reads our page: which slot is the newer, and what redb's length is.
-fn read_page(file: &dyn DiskFile, identity: Identity) -> Result<(u64, u64)> {
-    let damaged = || Error::from(ErrorKind::DamagedStore { file: format!("segment {}", identity.segment) });
-    let mut page = [0; 2 * SLOT_BYTES];
-    file.read(0, &mut page).map_err(|_| damaged())?;
-    let slots = page.chunks_exact(SLOT_BYTES).map(|slot| &slot[..SLOT_USED + 8]);
-    let sound = slots.filter(|slot| {
-        slot.starts_with(MAGIC) && slot[SLOT_USED..] == blake3::hash(&slot[..SLOT_USED]).as_bytes()[..8]
-    });
-    let newest = sound.max_by_key(|slot| u64_at(slot, SLOT_USED - 8)).ok_or_else(damaged)?;
-    let format = u32_at(newest, 8);
-    if format > FORMAT {
-        return Err(ErrorKind::NewerFormat { found: format, supported: FORMAT }.into());
-    }
-    if newest[16..32] != identity.store || u64_at(newest, 32) != identity.segment {
-        return Err(ErrorKind::NotAStore("a segment of another store lies among this store's files").into());
-    }
-    Ok((u64_at(newest, SLOT_USED - 8), u64_at(newest, SLOT_USED - 16)))
 }
 
 impl StorageBackend for Backend {
@@ -298,7 +258,7 @@ impl StorageBackend for Backend {
             drop(state);
             return self.0.read_padded(offset, out, on_disk);
         }
-        let file_end = self.0.file.len()?.saturating_sub(PAGE_BYTES);
+        let file_end = self.0.file.len()?.saturating_sub(page::BYTES);
         let in_file = usize::try_from(file_end.saturating_sub(offset)).unwrap_or(usize::MAX).min(out.len());
         self.0.read_padded(offset, out, in_file)?;
         if let Mode::Judging(steps) = &state.mode {
@@ -393,13 +353,61 @@ mod tests {
         backend.set_len(10_000_000).unwrap();
         backend.write(100, b"data").unwrap();
         assert_eq!(backend.len().unwrap(), 10_000_000);
-        assert_eq!(backend.file_bytes(), PAGE_BYTES + STEP_BYTES);
+        assert_eq!(backend.file_bytes(), page::BYTES + STEP_BYTES);
         let mut out = [1; 8];
         backend.read(98, &mut out).unwrap();
         assert_eq!(&out, b"\0\0data\0\0");
         backend.read(9_000_000, &mut out).unwrap();
         assert_eq!(out, [0; 8]);
         assert!(backend.read(9_999_999, &mut out).is_err());
+    }
+
+    /// Counts how often it was asked to be read from the disk itself.
+    #[derive(Debug)]
+    struct Cached(Arc<dyn DiskFile>, AtomicU64);
+
+    impl DiskFile for Cached {
+        fn len(&self) -> io::Result<u64> {
+            self.0.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.0.read(offset, out)
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.0.write(offset, data)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.0.set_len(len)
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            self.0.sync()
+        }
+
+        fn read_anew(&self) {
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_not_closed_is_read_from_the_disk_and_not_from_a_cache_5_5() {
+        let (file, backend) = fresh();
+        let file = Arc::new(Cached(file, AtomicU64::new(0)));
+        let asked = || file.1.load(Ordering::Relaxed);
+        let judge = || Backend::judge(Arc::<Cached>::clone(&file), IDENTITY, Arc::default()).unwrap();
+        backend.set_len(50).unwrap();
+        judge();
+        assert_eq!(asked(), 1);
+        backend.close().unwrap();
+        assert!(backend.write(0, b"late").is_err());
+        let closed = judge();
+        assert_eq!(asked(), 1, "judging alone does not open it");
+        closed.go_live().unwrap();
+        judge();
+        assert_eq!(asked(), 2);
     }
 
     #[test]
@@ -428,33 +436,12 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_write_of_the_page_leaves_the_length_before_it_5_7() {
-        let (file, backend) = fresh();
-        backend.set_len(111).unwrap();
-        backend.set_len(222).unwrap();
-        let newest = backend.0.state.lock().turn % 2 * SLOT_BYTES as u64;
-        file.write(newest + 20, b"torn").unwrap();
-        let again = Backend::judge(Arc::clone(&file), IDENTITY, Arc::default()).unwrap();
-        assert_eq!(again.len().unwrap(), 111);
-        file.write(SLOT_BYTES as u64 - newest + 20, b"torn").unwrap();
-        assert!(Backend::judge(file, IDENTITY, Arc::default()).is_err());
-    }
-
-    #[test]
-    fn a_segment_of_another_store_is_refused_5_6() {
-        let (file, _) = fresh();
-        let other = Identity { store: [5; 16], ..IDENTITY };
-        let error = Backend::judge(file, other, Arc::default()).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::NotAStore(_)));
-    }
-
-    #[test]
     fn a_sealed_file_takes_no_writes_and_holds_no_spare_space() {
         let (_, backend) = fresh();
         backend.set_len(5000).unwrap();
         backend.write(0, b"x").unwrap();
         backend.seal().unwrap();
         assert!(backend.write(0, b"y").is_err() && backend.set_len(9).is_err());
-        assert_eq!(backend.file_bytes(), PAGE_BYTES + 5000);
+        assert_eq!(backend.file_bytes(), page::BYTES + 5000);
     }
 }

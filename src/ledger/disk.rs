@@ -13,6 +13,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
+
 use crate::sync::{Mutex, RwLock};
 
 /// A set of named files.
@@ -45,6 +47,8 @@ pub(crate) trait DiskFile: Debug + Send + Sync {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes what was written durable.
     fn sync(&self) -> io::Result<()>;
+    /// Asks that what is durable be read from the disk itself from now on, and not from a cache of it.
+    fn read_anew(&self) {}
 }
 
 /// A lock that is given back when its holder says so, and not only when the last copy of its descriptor is closed: a
@@ -101,7 +105,7 @@ impl Directory {
             .write(!self.read_only)
             .create_new(create)
             .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
             .open(path)?;
         if file.metadata()?.is_file() { Ok(file) } else { Err(IoKind::InvalidInput.into()) }
     }
@@ -166,6 +170,12 @@ impl DiskFile for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn read_anew(&self) {
+        // Advice: where the system does not take it, reading is no worse than without it.
+        #[cfg(not(target_vendor = "apple"))]
+        let _ = rustix::fs::fadvise(self, 0, None, rustix::fs::Advice::DontNeed);
     }
 }
 

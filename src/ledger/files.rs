@@ -6,10 +6,11 @@
 use std::io::ErrorKind as IoKind;
 use std::sync::Arc;
 
-use super::backend::{Backend, Identity, Written};
+use super::backend::{Backend, Written};
 use super::disk::Disk;
 use super::fault::{Fault, io_error};
 use super::log::{Note, pack};
+use super::page::Identity;
 use super::segment::Segment;
 use crate::error::Result;
 use crate::record::HashKeys;

@@ -8,7 +8,7 @@
 //! | file | what stands there |
 //! | --- | --- |
 //! | `disk` | the few verbs asked of a disk |
-//! | `backend`, `extent` | a segment file as redb sees it; what of it lies ready |
+//! | `backend`, `page`, `extent` | a segment file as redb sees it; our page in it; what of it lies ready |
 //! | `segment` | one redb file: blocks, hints, footer |
 //! | `block`, `hint` | the bytes in it |
 //! | `index` | where every kept record is |
@@ -32,6 +32,7 @@ mod hint;
 mod identity;
 mod index;
 mod log;
+mod page;
 mod recovery;
 mod room;
 mod segment;

@@ -20,7 +20,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::backend::Backend;
 use super::block::Block;
-use super::disk::Disk;
+use super::disk::{Disk, DiskFile};
 use super::fault::{Fault, io_error};
 use super::files::{Maker, give_name, remove_if_there, segment_name, segment_name_new, segment_number};
 use super::hint::Hint;
@@ -275,11 +275,15 @@ impl Opener<'_> {
         Ok(judged)
     }
 
-    fn backend(&self, number: u64) -> Result<Backend> {
-        let file = self.disk.open(&segment_name(number)).map_err(|error| match error.kind() {
+    fn file(&self, number: u64) -> Result<Arc<dyn DiskFile>> {
+        self.disk.open(&segment_name(number)).map_err(|error| match error.kind() {
             std::io::ErrorKind::InvalidInput => ErrorKind::NotAStore("a segment is not a plain file").into(),
             _ => io_error("opening a segment")(error),
-        })?;
+        })
+    }
+
+    fn backend(&self, number: u64) -> Result<Backend> {
+        let file = self.file(number)?;
         Backend::judge(file, self.maker.identity(number), Arc::clone(self.maker.written()))
     }
 
@@ -292,6 +296,8 @@ impl Opener<'_> {
 
     /// Takes up a segment that was being written, and reads it in full; its hints, where only its closing is missing.
     fn judge_unsealed(&self, number: u64) -> Result<Judged> {
+        // What the last process wrote may not be on the disk yet: what is read shall be.
+        self.file(number)?.sync().map_err(io_error("syncing a segment"))?;
         let taken = Segment::take_up(number, self.backend(number)?, *self.maker.keys());
         match taken.map_err(|fault| fault.at_opening(number))? {
             (segment, Some(footer)) => self.read_hints(segment, footer),

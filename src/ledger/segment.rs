@@ -220,7 +220,7 @@ impl Segment {
         let dead = std::mem::replace(&mut *handle, Handle::Closed);
         let opened = barrier(|| {
             drop(dead);
-            let backend = self.backend.again().map_err(|_| Fault::Damaged)?;
+            let backend = self.backend.judge_again().map_err(|_| Fault::Damaged)?;
             let database = builder(WRITING_CACHE_BYTES, true).create_with_backend(backend)?;
             let table = database.begin_read()?.open_table(TABLE)?;
             Ok(Handle::Fallen { table, _database: database })
@@ -315,7 +315,7 @@ impl Segment {
                 drop(view);
                 barrier(|| Ok(database.close()?))?;
                 // What is left stands beyond redb's length and harms nobody.
-                drop(self.backend.trim());
+                drop(self.backend.close());
                 Ok(())
             }
             Handle::Sealed { .. } | Handle::Fallen { .. } | Handle::Closed => Ok(()),

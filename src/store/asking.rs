@@ -43,7 +43,7 @@ pub(super) struct Ask<'a> {
 
 /// The answer, as plain data and guards.
 pub(super) enum Asked {
-    Fresh { fence: u64, attempt: u32, since: Timestamp, digest: Digest },
+    Fresh { fence: u64, attempt: u32, since: Timestamp, digest: Digest, room: u64 },
     Replay(Replay),
     InFlight(View, Option<Seat>),
 }
@@ -238,8 +238,7 @@ impl Shared {
                 slot.since = now.time;
                 slot.lease = ask.terms.lease;
                 slot.lease_end = now.tick.saturating_add(ask.terms.lease);
-                let (fence, attempt, since, digest) = (slot.fence, slot.attempt, slot.since, slot.digest);
-                Ok(Asked::Fresh { fence, attempt, since, digest })
+                Ok(fresh(slot))
             }
             Verdict::InFlight | Verdict::Replay | Verdict::Reserve => {
                 let seat = self.seat(slot, ask, patience)?;
@@ -341,11 +340,10 @@ fn reserve(
     let vacant = stripe.slots.find(ask.hash, ask.key).map(|slot| (slot.fence, slot.waiters));
     let vacant = vacant.and_then(|(fence, waiters)| Some((stripe.slots.remove(ask.hash, fence)?, waiters)));
     let (gate, waiters) = vacant.map_or((None, 0), |(slot, waiters)| (slot.gate, waiters));
-    let fence = stripe.next_fence();
-    stripe.slots.insert(Slot {
+    let slot = Slot {
         hash: ask.hash,
         key: ask.key.clone(),
-        fence,
+        fence: stripe.next_fence(),
         phase: Phase::Running,
         digest,
         attempt: 1,
@@ -357,6 +355,13 @@ fn reserve(
         replaces,
         waiters,
         gate,
-    });
-    Asked::Fresh { fence, attempt: 1, since: now.time, digest }
+    };
+    let asked = fresh(&slot);
+    stripe.slots.insert(slot);
+    asked
+}
+
+fn fresh(slot: &Slot) -> Asked {
+    let Slot { fence, attempt, since, digest, room, .. } = *slot;
+    Asked::Fresh { fence, attempt, since, digest, room }
 }

@@ -18,7 +18,7 @@ use super::shared::{Shared, Tag};
 use crate::digest::{DIGEST_VERSION, Digest};
 use crate::error::{Error, ErrorKind, Limit, Result};
 use crate::inflight::{Ended, Ending, Gate, Phase};
-use crate::ledger::{Entry, Job, Meaning};
+use crate::ledger::{Entry, Job, Meaning, Room};
 use crate::outcome::{Class, Omitted, Outcome, Replay};
 use crate::record::{Finished, METADATA_BYTES_MAX, Weight};
 use crate::sync::{EventListener, block_on, shielded_waker};
@@ -39,6 +39,8 @@ pub struct Reservation {
     since: Timestamp,
     digest: Digest,
     terms: Terms,
+    /// Disk room set aside for its outcome, in bytes.
+    room: u64,
     armed: bool,
 }
 
@@ -96,8 +98,9 @@ impl Reservation {
         (fence, attempt, since): (u64, u32, Timestamp),
         digest: Digest,
         terms: Terms,
+        room: u64,
     ) -> Self {
-        Self { store, key, hash, fence, attempt, since, digest, terms, armed: true }
+        Self { store, key, hash, fence, attempt, since, digest, terms, room, armed: true }
     }
 
     /// Whose right it is.
@@ -122,8 +125,9 @@ impl Reservation {
     /// not kept: the key is released (4.2).
     ///
     /// # Errors
-    /// Outcome too large: the reservation comes back, still held (4.5). *Reservation lost*: another caller took
-    /// over, nothing was changed (4.4). *Unknown outcome*: the commit failed (5.1). *Store stopped* and *closed*:
+    /// Outcome too large: the reservation comes back, still held (4.5); so it does where the outcome is larger than
+    /// was declared and the disk is *full* (5.10). *Reservation lost*: another caller took over, nothing was
+    /// changed (4.4). *Unknown outcome*: the commit failed (5.1). *Store stopped* and *closed*:
     /// the reservation comes back.
     pub fn complete(self, outcome: Outcome) -> Result<Completed, Refused> {
         self.hand_over(outcome, false)?.map_or(Ok(Completed::Released), |pending| block_on(pending.wait()))
@@ -201,7 +205,9 @@ impl Reservation {
             bytes: outcome.body().len() as u64,
             digest: *blake3::hash(outcome.body()).as_bytes(),
         });
-        if let Err(error) = shared.check_outcome(&outcome, without_body) {
+        let kept = outcome.size() - if without_body { outcome.body().len() as u64 } else { 0 };
+        let more = Room::of_completion(kept).saturating_sub(self.room);
+        if let Err(error) = shared.check_outcome(&outcome, kept).and_then(|()| shared.take_room(more)) {
             return Err(match shared.count_lost(shared.check_held(self.hash, self.fence, self.attempt)) {
                 Ok(()) => Refused { error, reservation: Some(self) },
                 Err(lost) => {
@@ -211,8 +217,9 @@ impl Reservation {
             });
         }
         let completed = shared.chronometer.now().time;
-        match shared.count_lost(shared.pass_fence(self.hash, self.fence, self.attempt)) {
+        match shared.count_lost(shared.pass_fence(self.hash, self.fence, self.attempt, more)) {
             Ok((gate, listener)) => {
+                self.room += more;
                 let expires = completed.saturating_add(self.terms.retention);
                 let replay = Replay {
                     outcome,
@@ -314,10 +321,9 @@ async fn woken(listener: &mut EventListener) {
 
 impl Shared {
     /// Whether an outcome can be kept and the store takes completions.
-    fn check_outcome(&self, outcome: &Outcome, without_body: bool) -> Result<()> {
+    fn check_outcome(&self, outcome: &Outcome, measured: u64) -> Result<()> {
         self.check_process()?;
-        let body = if without_body { outcome.body().len() as u64 } else { 0 };
-        let (measured, limit) = (outcome.size() - body, self.options.outcome_bytes_max);
+        let limit = self.options.outcome_bytes_max;
         // Each pair costs two lengths of 8 bytes beside its own bytes.
         let metadata = outcome.size() - outcome.body().len() as u64 + 16 * outcome.metadata().len() as u64;
         let tail = METADATA_BYTES_MAX as u64 / 4;
@@ -334,12 +340,31 @@ impl Shared {
         if held { Ok(()) } else { Err(ErrorKind::ReservationLost { attempt }.into()) }
     }
 
-    /// From here on the lease no longer runs and nobody takes over (contract 4.1).
-    fn pass_fence(&self, hash: u64, fence: u64, attempt: u32) -> Result<(Arc<Gate>, EventListener)> {
+    /// Sets aside the disk room that an outcome takes beyond what was declared (contract 5.10).
+    fn take_room(&self, more: u64) -> Result<()> {
+        if more == 0 {
+            return Ok(());
+        }
+        let made = self.room.reserve(more).or_else(|sum| self.with_engine(|own| own.ledger.make_room(sum)));
+        made.inspect_err(|_| self.room.give_back(more))
+    }
+
+    /// From here on the lease no longer runs and nobody takes over (contract 4.1). The slot answers for `more` room.
+    fn pass_fence(
+        &self,
+        hash: u64,
+        fence: u64,
+        attempt: u32,
+        more: u64,
+    ) -> Result<(Arc<Gate>, EventListener)> {
         let mut stripe = self.stripes.lock(hash);
         let running = stripe.slots.held(hash, fence).filter(|slot| slot.phase == Phase::Running);
-        let Some(slot) = running else { return Err(ErrorKind::ReservationLost { attempt }.into()) };
+        let Some(slot) = running else {
+            self.room.give_back(more);
+            return Err(ErrorKind::ReservationLost { attempt }.into());
+        };
         slot.phase = Phase::Completing;
+        slot.room += more;
         let gate = Arc::clone(slot.gate());
         let listener = gate.listen();
         Ok((gate, listener))

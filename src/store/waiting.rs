@@ -135,13 +135,14 @@ impl Store {
     /// The public form of an answer.
     pub(super) fn answer(&self, ask: &Ask<'_>, asked: Asked) -> Answer {
         match asked {
-            Asked::Fresh { fence, attempt, since, digest } => Answer::Fresh(super::Reservation::new(
+            Asked::Fresh { fence, attempt, since, digest, room } => Answer::Fresh(super::Reservation::new(
                 self.clone(),
                 ask.key.clone(),
                 ask.hash,
                 (fence, attempt, since),
                 digest,
                 ask.terms,
+                room,
             )),
             Asked::Replay(replay) => Answer::Replay(replay),
             Asked::InFlight(view, _) => Answer::InFlight(InFlight {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use oncekey::{Answer, Builder, ErrorKind, Known, Limit, Outcome, Reservation, Store};
 
-use crate::support::child::{part, start_limited, tell};
+use crate::support::child::{part, start_limited, tell, while_the_disk_fails};
 use crate::support::tasks::Task;
 use crate::support::{
     Home, LONG, asked, asked_otherwise, assert_free, assert_replays, close, fresh, in_flight, kept, key,
@@ -140,10 +140,40 @@ fn room_that_a_released_reservation_held_is_given_to_others_5_10() {
     assert_eq!(acknowledged(name, &home.path()), 1);
 }
 
-/// In the child: a completion far beyond what was declared, so that its commit fails.
+#[test]
+fn an_outcome_larger_than_declared_is_refused_on_a_full_disk_and_the_reservation_comes_back_5_10_4_5() {
+    if let Some(path) = part() {
+        let store = settings().open(path).expect("opens");
+        let mut held = admit_all(&store);
+        let refusal = held.pop().expect("some were admitted").complete(Outcome::new(vec![b'x'; 8 << 20]));
+        let refusal = refusal.expect_err("there is no room for it");
+        assert!(matches!(refusal.error.kind(), ErrorKind::Full { what: Limit::DiskRoom, .. }), "{refusal}");
+        let last = refusal.reservation.expect("it comes back");
+        let number = held.len();
+        drop(in_flight(store.begin(&key(number), &asked())));
+        held.push(last);
+        for (number, reservation) in held.into_iter().enumerate() {
+            kept(reservation.complete(Outcome::new(body(number))));
+            tell(&format!("acknowledged {number}"));
+        }
+        assert_eq!((store.stats().failed, store.stats().completed), (0, number as u64 + 1));
+        close(store);
+        return;
+    }
+    let home = Home::directory();
+    let name = "s5_full_disk::an_outcome_larger_than_declared_is_refused_on_a_full_disk_and_the_reservation_comes_back_5_10_4_5";
+    let kept = acknowledged(name, &home.path());
+    let store = home.open(settings());
+    for number in 0..kept {
+        assert_eq!(replay(store.begin(&key(number), &asked())).outcome().body(), body(number));
+    }
+}
+
+/// In the child: a completion whose commit fails.
 fn fail_a_commit(store: &Store) {
-    let small = store.request(&key(500), &asked()).declare(0).begin();
-    let refusal = fresh(small).complete(Outcome::new(vec![b'x'; 16 << 20])).expect_err("it can't be written");
+    let held = fresh(store.begin(&key(500), &asked()));
+    let refusal =
+        while_the_disk_fails(|| held.complete(Outcome::new(body(500))).expect_err("it can't be written"));
     assert_eq!(refusal.error.kind(), &ErrorKind::UnknownOutcome);
     assert!(refusal.reservation.is_none() && refusal.error.is_unknown_outcome());
 }
@@ -211,13 +241,13 @@ fn waiters_of_a_failed_commit_are_told_unknown_outcome_5_5() {
     if let Some(path) = part() {
         let store = settings().open(path).expect("opens");
         let (own, parameters) = (key(0), asked());
-        let held = fresh(store.request(&own, &parameters).declare(0).begin());
+        let held = fresh(store.begin(&own, &parameters));
         let mut waiting: Vec<_> =
             (0..3).map(|_| Task::new(store.request(&own, &parameters).wait(LONG).begin_async())).collect();
         for task in &mut waiting {
             assert!(task.poll().is_pending());
         }
-        held.complete(Outcome::new(vec![b'x'; 16 << 20])).expect_err("it can't be written");
+        while_the_disk_fails(|| held.complete(Outcome::new("lost")).expect_err("it can't be written"));
         for task in waiting {
             assert!(refused(task.finish()).is_unknown_outcome());
         }

@@ -39,6 +39,17 @@ pub(crate) fn start_limited(name: &str, path: &Path, kibibytes: u64) -> Told {
     finish(shell, name, path)
 }
 
+/// In a child of [`start_limited`]: `body` runs while no write beyond the first bytes of a file succeeds.
+pub(crate) fn while_the_disk_fails<T>(body: impl FnOnce() -> T) -> T {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let before = getrlimit(Resource::Fsize);
+    setrlimit(Resource::Fsize, rustix::process::Rlimit { current: Some(1), ..before })
+        .expect("a lower limit");
+    let result = body();
+    setrlimit(Resource::Fsize, before).expect("the limit as it was");
+    result
+}
+
 fn own() -> PathBuf {
     std::env::current_exe().expect("the test binary's own path")
 }

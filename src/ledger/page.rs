@@ -1,0 +1,119 @@
+//! The page of ours that a segment file begins with: which store, which segment, which format, the length that redb
+//! believes in, and whether the file was closed.
+//!
+//! Law: two slots, a sector each, written in turn, so that a torn write leaves the other; the newer one that passes
+//! its checksum counts. A page is durable when its writing returns.
+
+use std::io;
+
+use super::disk::DiskFile;
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::{FORMAT, u32_at, u64_at};
+
+const MAGIC: &[u8; 8] = b"oncekey\n";
+/// Bytes of the page.
+pub(super) const BYTES: u64 = 4096;
+/// Bytes of a slot: a sector, which a disk writes whole.
+const SLOT_BYTES: usize = 512;
+const SLOT_USED: usize = 8 + 4 + 4 + 16 + 8 + 8 + 8;
+
+/// Which file this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) store: [u8; 16],
+    pub(crate) segment: u64,
+}
+
+/// What the page says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Page {
+    /// The length that redb believes in.
+    pub(super) logical: u64,
+    /// Nothing was written since redb closed the file.
+    pub(super) closed: bool,
+    /// Counts writes of the page.
+    turn: u64,
+}
+
+impl Page {
+    /// Reads the page of a segment file.
+    ///
+    /// # Errors
+    /// *Damaged store*, *newer format*, *not a store* (a segment of another one).
+    pub(super) fn read(file: &dyn DiskFile, identity: Identity) -> Result<Self> {
+        let damaged =
+            || Error::from(ErrorKind::DamagedStore { file: format!("segment {}", identity.segment) });
+        let mut page = [0; 2 * SLOT_BYTES];
+        file.read(0, &mut page).map_err(|_| damaged())?;
+        let slots = page.chunks_exact(SLOT_BYTES).map(|slot| &slot[..SLOT_USED + 8]);
+        let sound = slots.filter(|slot| {
+            slot.starts_with(MAGIC) && slot[SLOT_USED..] == blake3::hash(&slot[..SLOT_USED]).as_bytes()[..8]
+        });
+        let newest = sound.max_by_key(|slot| u64_at(slot, SLOT_USED - 8)).ok_or_else(damaged)?;
+        let format = u32_at(newest, 8);
+        if format > FORMAT {
+            return Err(ErrorKind::NewerFormat { found: format, supported: FORMAT }.into());
+        }
+        if newest[16..32] != identity.store || u64_at(newest, 32) != identity.segment {
+            let why = "a segment of another store lies among this store's files";
+            return Err(ErrorKind::NotAStore(why).into());
+        }
+        let (logical, turn) = (u64_at(newest, SLOT_USED - 16), u64_at(newest, SLOT_USED - 8));
+        Ok(Self { logical, closed: u32_at(newest, 12) == 1, turn })
+    }
+
+    /// Writes magic, format, whether it was closed, store, segment, redb's length, turn, checksum; then syncs.
+    pub(super) fn write(&mut self, file: &dyn DiskFile, identity: Identity) -> io::Result<()> {
+        self.turn += 1;
+        let mut slot = Vec::with_capacity(SLOT_USED + 8);
+        slot.extend_from_slice(MAGIC);
+        slot.extend_from_slice(&FORMAT.to_le_bytes());
+        slot.extend_from_slice(&u32::from(self.closed).to_le_bytes());
+        slot.extend_from_slice(&identity.store);
+        slot.extend_from_slice(&identity.segment.to_le_bytes());
+        slot.extend_from_slice(&self.logical.to_le_bytes());
+        slot.extend_from_slice(&self.turn.to_le_bytes());
+        let checksum = blake3::hash(&slot);
+        slot.extend_from_slice(&checksum.as_bytes()[..8]);
+        file.write(self.turn % 2 * SLOT_BYTES as u64, &slot)?;
+        file.sync()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::disk::{Disk, Memory};
+    use super::*;
+    use std::sync::Arc;
+
+    const IDENTITY: Identity = Identity { store: [4; 16], segment: 2 };
+
+    fn written(pages: &[u64]) -> Arc<dyn DiskFile> {
+        let file = Memory::default().create("segment").unwrap();
+        file.write(0, &[0; 4096]).unwrap();
+        let mut page = Page::default();
+        for logical in pages {
+            page.logical = *logical;
+            page.write(&*file, IDENTITY).unwrap();
+        }
+        file
+    }
+
+    #[test]
+    fn a_torn_write_of_the_page_leaves_the_length_before_it_5_7() {
+        let file = written(&[111, 222]);
+        assert_eq!(Page::read(&*file, IDENTITY).unwrap(), Page { logical: 222, closed: false, turn: 2 });
+        file.write(20, b"torn").unwrap();
+        assert_eq!(Page::read(&*file, IDENTITY).unwrap().logical, 111);
+        file.write(SLOT_BYTES as u64 + 20, b"torn").unwrap();
+        assert!(Page::read(&*file, IDENTITY).is_err());
+    }
+
+    #[test]
+    fn a_segment_of_another_store_is_refused_5_6() {
+        let file = written(&[111]);
+        let other = Identity { store: [5; 16], ..IDENTITY };
+        let error = Page::read(&*file, other).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::NotAStore(_)));
+    }
+}
