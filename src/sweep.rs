@@ -159,7 +159,7 @@ impl Sweep<'_> {
                     return Ok(false);
                 };
                 let meaning = Meaning::Finished(hint.weight);
-                entries.push(Entry { hash: hint.hash, bytes, expires: hint.expires, meaning });
+                entries.push(Entry { hash: hint.hash, bytes: bytes.into(), expires: hint.expires, meaning });
                 known.push(hint);
             }
             let places = self.append(&mut log, &entries)?;
@@ -186,13 +186,13 @@ impl Sweep<'_> {
                     weight: hint.weight,
                 })
             };
-            let entries: Vec<Entry> = group.iter().map(again).collect();
+            let entries: Vec<Entry<'_>> = group.iter().map(again).collect();
             self.append(&mut self.ledger.log(), &entries)?;
         }
         Ok(true)
     }
 
-    fn append(&self, log: &mut Log, entries: &[Entry]) -> Result<Vec<Location>> {
+    fn append(&self, log: &mut Log, entries: &[Entry<'_>]) -> Result<Vec<Location>> {
         if entries.is_empty() { Ok(Vec::new()) } else { self.ledger.append(log, self.now, entries, true) }
     }
 

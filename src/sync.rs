@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-pub(crate) use crossbeam_channel::{Receiver, Sender, after, select, unbounded};
+pub(crate) use crossbeam_channel::{Receiver, Sender, TrySendError, after, bounded, select, unbounded};
 pub(crate) use crossbeam_utils::CachePadded;
 pub(crate) use event_listener::{Event, EventListener};
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};

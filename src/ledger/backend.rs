@@ -1,9 +1,10 @@
 //! A segment file as redb sees it: space written with zeros ahead of need, and a judge's copy.
 //!
-//! Law: a segment file begins with a page of ours (`page`), then come redb's bytes. Syncing blocks that were written before needs no journal commit
-//! of the file system, so the file grows by zeros in steps, ahead of what redb writes; redb is told its own
-//! length, kept durably in that page before `set_len` answers. Where the page does not say that the file was closed,
-//! it is read from the disk and not from a cache, which after a failed write may hold what the disk does not. How much of what lies ready is the *room* of contract 5.10 says `extent`.
+//! Law: a segment file begins with a page of ours (`page`), then come redb's bytes. Syncing blocks that were written
+//! before needs no journal commit of the file system, so the file grows by zeros in steps, ahead of what redb writes;
+//! redb is told its own length, kept durably in that page before `set_len` answers. Where the page does not say that
+//! the file was closed, it is read from the disk and not from a cache, which after a failed write may hold what the
+//! disk does not. How much of what lies ready is the *room* of contract 5.10 says `extent`.
 //!
 //! | mode | reads | writes | becomes |
 //! | --- | --- | --- | --- |
@@ -161,10 +162,10 @@ impl Backend {
         self.0.write_zeros(&mut state, wanted)
     }
 
-    /// Pays a part of redb's next growth, so that it never comes all at once.
-    pub(crate) fn extend_ahead(&self) -> io::Result<()> {
+    /// Pays a part of redb's next growth, so that it never comes all at once; `end` is where the file is to end.
+    pub(crate) fn extend_ahead(&self, end: u64) -> io::Result<()> {
         let mut state = self.0.state.lock();
-        let wanted = state.extent.ahead();
+        let wanted = state.extent.ahead(end);
         self.0.write_zeros(&mut state, wanted)
     }
 

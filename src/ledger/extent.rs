@@ -103,8 +103,12 @@ impl Extent {
     }
 
     /// How far bytes should lie ready by now, so that the next growth is paid for little by little: nothing of it
-    /// while redb has taken half of what it has, all of it at three quarters.
-    pub(super) fn ahead(&self) -> u64 {
+    /// while redb has taken half of what it has, all of it at three quarters. None at all where `end` bytes, beyond
+    /// which nothing more is written, fit into what redb has.
+    pub(super) fn ahead(&self, end: u64) -> u64 {
+        if self.logical >= end {
+            return self.logical;
+        }
         let wanted = (4 * self.taken_bytes()).saturating_sub(self.logical);
         wanted.min(self.grown(self.logical)).max(self.logical)
     }
@@ -187,12 +191,13 @@ mod tests {
     fn the_next_growth_is_paid_for_between_one_half_and_three_quarters() {
         let mut extent = extent(4 * MIB, 4 * MIB);
         extent.take(0, 2 * MIB);
-        assert_eq!(extent.ahead(), 4 * MIB);
+        assert_eq!(extent.ahead(u64::MAX), 4 * MIB);
         extent.take(0, 5 * MIB / 2);
-        assert_eq!(extent.ahead(), 6 * MIB);
+        assert_eq!(extent.ahead(u64::MAX), 6 * MIB);
         extent.take(0, 3 * MIB);
-        assert_eq!(extent.ahead(), 8 * MIB);
+        assert_eq!(extent.ahead(u64::MAX), 8 * MIB);
         extent.take(0, 4 * MIB);
-        assert_eq!(extent.ahead(), 8 * MIB);
+        assert_eq!(extent.ahead(4 * MIB + 1), 8 * MIB);
+        assert_eq!(extent.ahead(4 * MIB), 4 * MIB, "the file ends before it has to grow");
     }
 }

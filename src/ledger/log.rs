@@ -5,12 +5,13 @@
 //! A commit that fails stops the ledger: it is never tried again, since a failed sync may leave pages that read
 //! well and are not on the disk (contract 5.5).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::block::{self, Item};
 use super::fault::io_error;
-use super::files::{give_name, segment_name};
+use super::files::{give_name, remove_if_there, segment_name, segment_name_new};
 use super::hint::Hint;
 use super::segment::Segment;
 use super::{Catalogue, Ledger};
@@ -38,9 +39,9 @@ pub(crate) struct Log {
 }
 
 /// One record to append.
-pub(crate) struct Entry {
+pub(crate) struct Entry<'a> {
     pub(crate) hash: u64,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Cow<'a, [u8]>,
     pub(crate) expires: Timestamp,
     pub(crate) meaning: Meaning,
 }
@@ -66,17 +67,17 @@ impl Note {
     /// Most bytes of a note: 40,000 segments.
     pub(super) const BYTES_MAX: usize = 1 << 20;
 
-    pub(super) fn entry(&self) -> Entry {
+    pub(super) fn entry(&self) -> Entry<'static> {
         let mut body = Vec::new();
         codec::encode_into(self, &mut body);
-        let bytes = record::control(&body);
+        let bytes = record::control(&body).into();
         Entry { hash: 0, bytes, expires: Timestamp::default(), meaning: Meaning::Note }
     }
 }
 
-impl Entry {
+impl Entry<'_> {
     pub(crate) fn forgotten(note: Forgotten) -> Self {
-        let bytes = note.encode();
+        let bytes = note.encode().into();
         Self { hash: note.hash, bytes, expires: Timestamp::default(), meaning: Meaning::Forgotten(note) }
     }
 }
@@ -102,7 +103,7 @@ impl Ledger {
         &self,
         log: &mut Log,
         now: Timestamp,
-        entries: &[Entry],
+        entries: &[Entry<'_>],
         durable: bool,
     ) -> Result<Vec<Location>> {
         self.check_running()?;
@@ -147,13 +148,11 @@ impl Ledger {
         self.sync(log)?;
         let number = log.active.number + 1;
         let first = log.active.last() + 1;
-        let listed = self.segments.read().iter().map(|own| (own.number, own.first, own.last())).collect();
-        let fresh = Arc::new(self.maker.create(&*self.disk, number, first, now, listed)?);
-        let wanted = self.room.reserved() + super::room::MARGIN_BYTES;
-        fresh
-            .backend()
-            .extend_room(wanted, self.room.largest())
-            .map_err(io_error("making room in a new segment"))?;
+        let fresh = self.successor(number, first, now).inspect_err(|_| {
+            // A disk that is full wants its space back; what can't be removed now is a leftover.
+            drop(remove_if_there(&*self.disk, &segment_name_new(number)));
+        })?;
+        let fresh = Arc::new(fresh);
         if give_name(&*self.disk, &fresh).is_err() {
             // It may be found at the next opening, so the old one must not grow beyond what it says of it.
             return Err(self.stop("rotation"));
@@ -164,6 +163,15 @@ impl Ledger {
         self.unsealed.lock().push((old, std::mem::take(&mut log.hints)));
         (log.since, log.time) = (now, now);
         Ok(())
+    }
+
+    /// A new segment with room for what is reserved, still under its temporary name.
+    fn successor(&self, number: u64, first: u64, now: Timestamp) -> Result<Segment> {
+        let listed = self.segments.read().iter().map(|own| (own.number, own.first, own.last())).collect();
+        let fresh = self.maker.create(&*self.disk, number, first, now, listed)?;
+        let wanted = self.room.reserved() + super::room::MARGIN_BYTES;
+        let made = fresh.backend().extend_room(wanted, self.room.largest());
+        made.map_err(io_error("making room in a new segment")).map(|()| fresh)
     }
 
     /// Rotates if that is possible now; if not, the active segment just grows on.
@@ -226,7 +234,7 @@ impl Ledger {
 pub(super) fn pack(
     first: u64,
     now: Timestamp,
-    entries: &[Entry],
+    entries: &[Entry<'_>],
     keys: &HashKeys,
 ) -> (Vec<Vec<u8>>, Vec<Location>, Timestamp) {
     let (mut blocks, mut places) = (Vec::new(), Vec::with_capacity(entries.len()));
@@ -249,7 +257,7 @@ pub(super) fn pack(
 }
 
 /// How many of the entries go into the next block: as many as fit, but at least one.
-fn fitting(entries: &[Entry]) -> usize {
+fn fitting(entries: &[Entry<'_>]) -> usize {
     let mut bytes = block::overhead(0);
     let per_record = block::overhead(1) - block::overhead(0);
     let fit = entries.iter().take(BLOCK_RECORDS).take_while(|entry| {
@@ -259,7 +267,7 @@ fn fitting(entries: &[Entry]) -> usize {
     fit.count().max(1).min(entries.len())
 }
 
-fn hint(entry: &Entry, at: Location) -> Option<Hint> {
+fn hint(entry: &Entry<'_>, at: Location) -> Option<Hint> {
     match entry.meaning {
         Meaning::Finished(weight) => {
             Some(Hint { forgotten: false, hash: entry.hash, at, expires: entry.expires, weight })

@@ -17,7 +17,7 @@
 //! | `log` | appending, rotating, sealing, dropping |
 //! | `recovery` | opening after anything |
 //! | `room` | disk room for what was promised |
-//! | `writer` | the thread that commits for everybody |
+//! | `queue`, `writer` | what waits for the writer; the thread that commits for everybody |
 //! | `faulty` | for tests: a disk that fails and can be cut |
 
 mod backend;
@@ -33,6 +33,7 @@ mod identity;
 mod index;
 mod log;
 mod page;
+mod queue;
 mod recovery;
 mod room;
 mod segment;
@@ -50,10 +51,11 @@ pub(crate) use faulty::{Chance, Cut, Failure, Faulty, Platter};
 pub(crate) use hint::Hint;
 pub(crate) use index::Index;
 pub(crate) use log::{Entry, Log, Meaning};
+pub(crate) use queue::{Job, Queue, queue};
 pub(crate) use recovery::{Opening, open, open_sealed};
 pub(crate) use room::Room;
 pub(crate) use segment::Segment;
-pub(crate) use writer::{Job, Settle, run as run_writer};
+pub(crate) use writer::{Settle, run as run_writer};
 
 use crate::digest::Secret;
 use crate::error::{ErrorKind, Limit, Result};
@@ -146,33 +148,42 @@ impl Ledger {
     #[cold]
     pub(crate) fn make_room(&self, reserved: u64) -> Result<()> {
         self.check_running()?;
-        let log = self.log.lock();
         let wanted = reserved + room::MARGIN_BYTES;
-        // It extends in large steps: a full disk may refuse the whole step and still have given enough.
-        drop(log.active.backend().extend_room(wanted, self.room.largest()));
-        let ready = log.active.backend().room();
-        self.room.set_ready(ready);
+        let ready = self.find_room(&mut self.log.lock(), wanted);
         if ready >= wanted {
             return Ok(());
         }
+        self.check_running()?;
         let limit = ready.saturating_sub(room::MARGIN_BYTES);
         Err(ErrorKind::Full { what: Limit::DiskRoom, measured: reserved, limit }.into())
     }
 
     /// Makes room ahead for what is reserved, as far as the disk has it.
     fn keep_room(&self) {
-        let log = self.log.lock();
+        let mut log = self.log.lock();
         if self.check_running().is_err() {
             return;
         }
-        let wanted = self.room.reserved() + room::MARGIN_BYTES;
-        let backend = log.active.backend();
         // A full disk is told to whoever begins next.
-        drop(backend.extend_ahead());
-        if backend.room() < wanted {
+        drop(log.active.backend().extend_ahead(self.segment_bytes_max));
+        self.find_room(&mut log, self.room.reserved() + room::MARGIN_BYTES);
+    }
+
+    /// Tries to have so much room lie ready, in a new segment where this one comes to its end anyway; gives what does.
+    fn find_room(&self, log: &mut Log, wanted: u64) -> u64 {
+        let backend = log.active.backend();
+        if backend.room() < wanted && backend.used_bytes() >= self.segment_bytes_max / 2 {
+            let now = log.time;
+            self.rotate_or_go_on(log, now);
+        }
+        let backend = log.active.backend();
+        if backend.room() < wanted && self.check_running().is_ok() {
+            // It extends in large steps: a full disk may refuse the whole step and still have given enough.
             drop(backend.extend_room(wanted, self.room.largest()));
         }
-        self.room.set_ready(backend.room());
+        let ready = if self.check_running().is_ok() { backend.room() } else { 0 };
+        self.room.set_ready(ready);
+        ready
     }
 
     /// All segments, oldest first; the last one is being written.

@@ -3,26 +3,20 @@
 //! Law: whatever queued while the last commit synced goes into the next one; there is no other delay. A group
 //! is appended and published while the log is held, then answered, in that order: disk first, then tongue. If its
 //! commit fails, every job of the group is told so, and none is tried again. Caller's code (the clock, wakers) runs
-//! outside the log. Room for what is reserved is made ahead after the answers, so that `begin` need not. The queue ends when all its senders are gone: what was handed over is still written.
+//! outside the log. Room for what is reserved is made ahead after the answers, so that `begin` need not. The queue
+//! ends when its handle is gone: what was handed over is still written.
 
 use std::time::Duration;
 
 use super::Ledger;
 use super::log::Entry;
+use super::queue::{Group, Jobs};
 use crate::record::Location;
-use crate::sync::{Alarm, Receiver, after, select};
+use crate::sync::{Alarm, after, select};
 use crate::time::Timestamp;
 
-/// A group is closed at this size; what is left goes into the next one.
-const GROUP_BYTES: usize = 8 << 20;
-const GROUP_JOBS: usize = 16_384;
-
-/// A record handed over, and what belongs to it.
-pub(crate) struct Job<T> {
-    pub(crate) entry: Entry,
-    pub(crate) durable: bool,
-    pub(crate) tag: T,
-}
+/// One commit takes this much at most; of what queued beyond it, the next ones.
+const COMMIT_BYTES: usize = 8 << 20;
 
 /// What becomes of a job.
 pub(crate) trait Settle<T> {
@@ -37,32 +31,40 @@ pub(crate) trait Settle<T> {
 }
 
 /// Runs until the queue ends.
-pub(crate) fn run<T>(ledger: &Ledger, queue: &Receiver<Job<T>>, lag: Duration, store: &impl Settle<T>) {
+pub(crate) fn run<T>(ledger: &Ledger, jobs: &Jobs<T>, lag: Duration, store: &impl Settle<T>) {
     // Rings when something relaxed has waited long enough for its sync (contract 5.2).
     let mut alarm: Option<Alarm> = None;
-    while let Some(first) = next(ledger, queue, &mut alarm) {
-        let (entries, tags, durable) = gather(first, queue);
+    let mut group = Group::default();
+    let mut answers = Vec::new();
+    while rung(ledger, jobs, &mut alarm) {
+        group = jobs.take(group);
+        if group.is_empty() {
+            continue;
+        }
         let now = store.now();
         let mut log = ledger.log();
-        let done = ledger.append(&mut log, now, &entries, durable);
-        alarm = if log.is_unsynced() { alarm.or_else(|| Some(after(lag))) } else { None };
-        let answers: Vec<_> = match done {
-            Ok(places) => {
-                tags.into_iter().zip(places).map(|(tag, at)| store.publish(tag, Some(at))).collect()
-            }
-            // Every later call is told *stopped*; these are told that their outcome is unknown.
-            Err(_stopped) => tags.into_iter().map(|tag| store.publish(tag, None)).collect(),
-        };
-        drop(log);
-        for answer in answers {
-            store.answer(answer);
+        let durable = group.is_durable();
+        let entries = group.entries();
+        let (mut places, mut rest) = (Vec::with_capacity(entries.len()), &entries[..]);
+        while !rest.is_empty() {
+            let (own, later) = rest.split_at(share(rest));
+            // Every later call is told *stopped*; the jobs from here on, that their outcome is unknown.
+            let Ok(own) = ledger.append(&mut log, now, own, durable) else { break };
+            places.extend(own.into_iter().map(Some));
+            rest = later;
         }
+        drop(entries);
+        let places = places.into_iter().chain(std::iter::repeat(None));
+        answers.extend(group.drain().zip(places).map(|(tag, at)| store.publish(tag, at)));
+        alarm = if log.is_unsynced() { alarm.or_else(|| Some(after(lag))) } else { None };
+        drop(log);
+        answers.drain(..).for_each(|answer| store.answer(answer));
         ledger.keep_room();
     }
 }
 
-/// The next job; `None` at the queue's end. Syncs when the alarm rings.
-fn next<T>(ledger: &Ledger, queue: &Receiver<Job<T>>, alarm: &mut Option<Alarm>) -> Option<Job<T>> {
+/// Waits until something was handed over; `false` at the queue's end. Syncs when the alarm rings.
+fn rung<T>(ledger: &Ledger, jobs: &Jobs<T>, alarm: &mut Option<Alarm>) -> bool {
     while let Some(ring) = &alarm {
         select! {
             recv(ring) -> _ => {
@@ -70,22 +72,18 @@ fn next<T>(ledger: &Ledger, queue: &Receiver<Job<T>>, alarm: &mut Option<Alarm>)
                 drop(ledger.sync(&mut ledger.log()));
                 *alarm = None;
             }
-            recv(queue) -> job => return job.ok(),
+            recv(jobs.bell) -> bell => return bell.is_ok(),
         }
     }
-    queue.recv().ok()
+    jobs.bell.recv().is_ok()
 }
 
-fn gather<T>(first: Job<T>, queue: &Receiver<Job<T>>) -> (Vec<Entry>, Vec<T>, bool) {
-    let mut bytes = first.entry.bytes.len();
-    let mut durable = first.durable;
-    let (mut entries, mut tags) = (vec![first.entry], vec![first.tag]);
-    while bytes < GROUP_BYTES && entries.len() < GROUP_JOBS {
-        let Ok(job) = queue.try_recv() else { break };
-        bytes += job.entry.bytes.len();
-        durable |= job.durable;
-        entries.push(job.entry);
-        tags.push(job.tag);
-    }
-    (entries, tags, durable)
+/// How many of the entries go into one commit: as many as it takes, but at least one.
+fn share(entries: &[Entry<'_>]) -> usize {
+    let mut bytes = 0;
+    let fit = entries.iter().take_while(|entry| {
+        bytes += entry.bytes.len();
+        bytes <= COMMIT_BYTES
+    });
+    fit.count().max(1)
 }

@@ -124,34 +124,34 @@ impl Finished<'_> {
         u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 
-    /// The record's bytes, still without checksum.
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// Lays the record's bytes behind `out`'s, still without checksum.
+    pub(crate) fn encode_into(&self, out: &mut Vec<u8>) {
         let body: &[u8] = if self.omitted.is_some() { &[] } else { self.outcome.body() };
-        let mut flags = 0;
-        let mut bytes = Vec::with_capacity(KEY + self.key.len() + body.len() + 64);
-        bytes.resize(KEY, 0);
-        bytes.extend_from_slice(self.key);
-        bytes.extend_from_slice(body);
+        let (begin, mut flags) = (out.len(), 0);
+        out.resize(begin + KEY, 0);
+        out.extend_from_slice(self.key);
+        out.extend_from_slice(body);
         if let Some(omitted) = self.omitted {
             flags |= FLAG_OMITTED;
-            bytes.extend_from_slice(&omitted.bytes.to_le_bytes());
-            bytes.extend_from_slice(&omitted.digest);
+            out.extend_from_slice(&omitted.bytes.to_le_bytes());
+            out.extend_from_slice(&omitted.digest);
         }
         if !self.outcome.metadata().is_empty() {
             flags |= FLAG_METADATA;
-            codec::encode_into(&self.outcome.metadata, &mut bytes);
+            codec::encode_into(&self.outcome.metadata, out);
         }
-        put(&mut bytes, DIGEST_VERSION, &self.digest_version.to_le_bytes());
-        put(&mut bytes, COMPLETED, &self.completed.as_millis().to_le_bytes());
-        put(&mut bytes, EXPIRES, &self.expires.as_millis().to_le_bytes());
-        put(&mut bytes, DIGEST, self.digest);
-        put(&mut bytes, RULES, &self.rules.to_le_bytes());
-        put(&mut bytes, SECRET, &self.secret.to_le_bytes());
-        put(&mut bytes, STATUS, &self.outcome.status.to_le_bytes());
-        put(&mut bytes, ATTEMPTS, &self.attempts.to_le_bytes());
-        put(&mut bytes, OUTCOME_FORMAT, &self.format.to_le_bytes());
-        put(&mut bytes, BODY_LENGTH, &length(body).to_le_bytes());
-        prefixed(bytes, Kind::Finished, flags)
+        let bytes = &mut out[begin..];
+        put(bytes, DIGEST_VERSION, &self.digest_version.to_le_bytes());
+        put(bytes, COMPLETED, &self.completed.as_millis().to_le_bytes());
+        put(bytes, EXPIRES, &self.expires.as_millis().to_le_bytes());
+        put(bytes, DIGEST, self.digest);
+        put(bytes, RULES, &self.rules.to_le_bytes());
+        put(bytes, SECRET, &self.secret.to_le_bytes());
+        put(bytes, STATUS, &self.outcome.status.to_le_bytes());
+        put(bytes, ATTEMPTS, &self.attempts.to_le_bytes());
+        put(bytes, OUTCOME_FORMAT, &self.format.to_le_bytes());
+        put(bytes, BODY_LENGTH, &length(body).to_le_bytes());
+        prefix(bytes, Kind::Finished, flags);
     }
 }
 
@@ -172,7 +172,8 @@ impl Forgotten {
         put(&mut bytes, FORGET_HASH, &self.hash.to_le_bytes());
         put(&mut bytes, FORGET_SCOPE, &self.weight.scope.to_le_bytes());
         put(&mut bytes, FORGET_WEIGHT, &self.weight.bytes.to_le_bytes());
-        prefixed(bytes, Kind::Forgotten, 0)
+        prefix(&mut bytes, Kind::Forgotten, 0);
+        bytes
     }
 }
 
@@ -180,7 +181,8 @@ impl Forgotten {
 pub(crate) fn control(body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; PREFIX_BYTES];
     bytes.extend_from_slice(body);
-    prefixed(bytes, Kind::Control, 0)
+    prefix(&mut bytes, Kind::Control, 0);
+    bytes
 }
 
 /// Sets the checksum, now that the record's place is known.
@@ -344,12 +346,11 @@ fn check_finished(bytes: &[u8]) -> Option<usize> {
     (sound && scope_len > 0 && token_len > 0).then_some(key_len)
 }
 
-fn prefixed(mut bytes: Vec<u8>, kind: Kind, flags: u8) -> Vec<u8> {
-    let length = length(&bytes);
-    put(&mut bytes, LENGTH, &length.to_le_bytes());
+/// Writes what every record begins with, but for the checksum.
+fn prefix(bytes: &mut [u8], kind: Kind, flags: u8) {
+    put(bytes, LENGTH, &length(bytes).to_le_bytes());
     bytes[KIND] = kind.code();
     bytes[FLAGS] = flags;
-    bytes
 }
 
 fn checksum(bytes: &[u8], at: Location, keys: &HashKeys) -> u64 {

@@ -8,7 +8,8 @@ fn keys() -> HashKeys {
 }
 
 fn sample(outcome: &Outcome, omitted: Option<Omitted>, at: Location) -> Vec<u8> {
-    let mut bytes = Finished {
+    let mut bytes = Vec::new();
+    Finished {
         key: b"\x05scope\x05token",
         digest: &[9; 32],
         digest_version: 1,
@@ -21,7 +22,7 @@ fn sample(outcome: &Outcome, omitted: Option<Omitted>, at: Location) -> Vec<u8> 
         outcome,
         omitted,
     }
-    .encode();
+    .encode_into(&mut bytes);
     seal(&mut bytes, at, &keys());
     bytes
 }

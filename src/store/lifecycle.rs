@@ -131,7 +131,7 @@ impl Shared {
     fn start(self: &Arc<Self>, opening: Opening) -> Result<Engine> {
         let Opening { ledger, secrets, rules, current_rules, .. } = opening;
         let ledger = Arc::new(ledger);
-        let (queue, jobs) = unbounded();
+        let (queue, jobs) = ledger::queue();
         let (own, lag) = (Arc::clone(&ledger), self.options.relaxed_lag);
         let last = Mutex::new(self.chronometer.now().time);
         let publisher =

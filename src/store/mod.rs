@@ -425,7 +425,7 @@ impl Shared {
         if notes.is_empty() {
             return self.no_record().map(|_| false);
         }
-        let entries: Vec<Entry> = notes.iter().copied().map(Entry::forgotten).collect();
+        let entries: Vec<Entry<'_>> = notes.iter().copied().map(Entry::forgotten).collect();
         ledger.append(&mut log, now.time, &entries, true)?;
         for note in &notes {
             self.stripes.remove(hash, note.target, note.weight);

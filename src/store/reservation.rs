@@ -18,7 +18,7 @@ use super::shared::{Shared, Tag};
 use crate::digest::{DIGEST_VERSION, Digest};
 use crate::error::{Error, ErrorKind, Limit, Result};
 use crate::inflight::{Ended, Ending, Gate, Phase};
-use crate::ledger::{Entry, Job, Meaning, Room};
+use crate::ledger::{Job, Meaning, Room};
 use crate::outcome::{Class, Omitted, Outcome, Replay};
 use crate::record::{Finished, METADATA_BYTES_MAX, Weight};
 use crate::sync::{EventListener, block_on, shielded_waker};
@@ -247,6 +247,8 @@ impl Reservation {
         shared.with_engine(|engine| {
             let (secret_number, secret) = engine.comparer.current_secret();
             let bound = secret.bind(self.key.as_framed(), &self.digest);
+            let ended = Arc::new(Ended { digest: self.digest, replay });
+            let replay = &ended.replay;
             let record = Finished {
                 key: self.key.as_framed(),
                 digest: bound.as_bytes(),
@@ -260,14 +262,17 @@ impl Reservation {
                 outcome: &replay.outcome,
                 omitted: replay.omitted,
             };
-            let bytes = record.encode();
             let weight = Weight { scope: shared.scope_hash(&self.key), bytes: record.weighs() };
-            let entry =
-                Entry { hash: self.hash, bytes, expires: replay.expires, meaning: Meaning::Finished(weight) };
-            let ended = Ended::new(self.digest, replay);
-            let tag = Tag { hash: self.hash, fence: self.fence, gate, weight, ended };
-            let sent = engine.queue.send(Job { entry, durable: !self.terms.relaxed, tag });
-            sent.map_err(|_| ErrorKind::Stopped { operation: "writing" }.into())
+            let tag = Tag { hash: self.hash, fence: self.fence, gate, weight, ended: Arc::clone(&ended) };
+            let job = Job {
+                hash: self.hash,
+                expires: replay.expires,
+                meaning: Meaning::Finished(weight),
+                durable: !self.terms.relaxed,
+                tag,
+            };
+            let taken = engine.queue.hand_over(job, |bytes| record.encode_into(bytes));
+            if taken { Ok(()) } else { Err(ErrorKind::Stopped { operation: "writing" }.into()) }
         })
     }
 }

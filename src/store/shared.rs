@@ -10,11 +10,10 @@ use super::stripe::Stripes;
 use crate::digest::{DigestRules, ParameterLimits, Secret};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inflight::{Ended, Ending, Gate, Phase, Slot, Timer};
-use crate::ledger::{Catalogue, Disk, Job, Ledger, Room, Settle};
+use crate::ledger::{Catalogue, Disk, Ledger, Queue, Room, Settle};
 use crate::options::Builder;
-use crate::outcome::Replay;
 use crate::record::{HashKeys, Location, Weight};
-use crate::sync::{Event, JoinHandle, Mutex, RwLock, Sender, shielded};
+use crate::sync::{Event, JoinHandle, Mutex, RwLock, shielded};
 use crate::time::{Chronometer, Timestamp};
 use crate::token::Key;
 
@@ -51,7 +50,7 @@ pub(super) struct Shared {
 /// One opening of the ledger, with its writer.
 pub(super) struct Engine {
     pub(super) ledger: Arc<Ledger>,
-    pub(super) queue: Sender<Job<Tag>>,
+    pub(super) queue: Queue<Tag>,
     pub(super) writer: Option<JoinHandle<()>>,
     pub(super) comparer: Arc<Comparer>,
 }
@@ -84,7 +83,7 @@ pub(super) struct Tag {
     pub(super) fence: u64,
     pub(super) gate: Arc<Gate>,
     pub(super) weight: Weight,
-    pub(super) ended: Ended,
+    pub(super) ended: Arc<Ended>,
 }
 
 /// Counts since the store was opened.
@@ -182,7 +181,7 @@ impl Shared {
             self.dismiss(&slot);
         }
         count(&self.counters.completed);
-        (tag.gate, Ending::Finished(Arc::new(tag.ended)))
+        (tag.gate, Ending::Finished(tag.ended))
     }
 
     fn publish_failed(&self, tag: Tag) -> (Arc<Gate>, Ending) {
@@ -225,11 +224,5 @@ impl Settle<Tag> for Publisher {
         if let Some((gate, ending)) = answer {
             gate.end(ending);
         }
-    }
-}
-
-impl Ended {
-    pub(super) fn new(digest: crate::digest::Digest, replay: Replay) -> Self {
-        Self { digest, replay }
     }
 }
