@@ -255,31 +255,31 @@ fn index_bytes_per_record(stats: &Stats) -> f64 {
 }
 
 fn compare_openings(form: &Form, home: &Path) {
-    title("opening, ms", &["SIGKILL", "closed"]);
-    let mut killed = Vec::new();
+    title("opening, ms", &["SIGKILL", "closed", "the kill adds"]);
+    let mut opened = Vec::new();
     for (number, &shape) in form.shapes.iter().enumerate() {
         let own = home.join(format!("opening-{number}"));
         opening::make(&own, shape);
         let rounds: Vec<_> = (0..form.rounds).map(|_| opening::open_both(&own)).collect();
-        let of = |at: usize| median(rounds.iter().map(|round| round[at].as_secs_f64() * 1e3).collect());
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        let of = |at: usize| median(rounds.iter().map(|round| millis(round[at])).collect());
+        let added = median(rounds.iter().map(|round| millis(round[0]) - millis(round[1])).collect());
         let label = format!("{} kept, {} active", shape.kept, shape.active);
-        line(&label, &[of(0), of(1)].map(|millis| format!("{millis:.1}")), "");
-        killed.push((shape, of(0)));
+        line(&label, &[of(0), of(1), added].map(|millis| format!("{millis:.1}")), "");
+        opened.push((shape, [of(0), of(1), added]));
         std::fs::remove_dir_all(own).expect("it is ours");
     }
-    for (at, (small, small_time)) in killed.iter().enumerate() {
-        for (large, large_time) in &killed[at + 1..] {
-            let ratio = format!("{:.2}", large_time / small_time);
-            if small.active == large.active {
-                line(
-                    &format!("  x {} sealed, {} active", large.kept / small.kept, small.active),
-                    &[ratio],
-                    "",
-                );
+    for (at, (small, small_times)) in opened.iter().enumerate() {
+        for (large, large_times) in &opened[at + 1..] {
+            let label = if small.active == large.active {
+                format!("  x {} kept, {} active", large.kept / small.kept, small.active)
             } else if small.kept == large.kept {
-                let times = large.active / small.active;
-                line(&format!("  x {times} active, {} kept", small.kept), &[ratio], "");
-            }
+                format!("  x {} active, {} kept", large.active / small.active, small.kept)
+            } else {
+                continue;
+            };
+            let ratios = [0, 1, 2].map(|at| format!("{:.2}", large_times[at] / small_times[at]));
+            line(&label, &ratios, "");
         }
     }
 }

@@ -110,7 +110,7 @@ pub(crate) fn open(
     }
     opener.remove_leftovers(&judged)?;
     let (epoch, rules) = (identity.epoch, identity.all_rules());
-    let ledger = assemble(Arc::clone(disk), lock, identity, maker, options, room, judged, catalogue);
+    let ledger = assemble(Arc::clone(disk), lock, identity, maker, options, room, judged, start, catalogue);
     Ok(Opening { ledger, start, epoch, secrets, rules, current_rules })
 }
 
@@ -126,7 +126,8 @@ fn is_leftover(name: &str) -> bool {
     name == LOCK_NAME || identity::is_leftover(name)
 }
 
-/// Puts the judged segments together and tells the catalogue what they hold, oldest first.
+/// Puts the judged segments together and tells the catalogue what they hold, oldest first. What has expired at `start` is
+/// not counted again (contract 8.3): an opening sweeps.
 #[expect(clippy::too_many_arguments, reason = "called once, with all that an opening found")]
 fn assemble(
     disk: Arc<dyn Disk>,
@@ -136,6 +137,7 @@ fn assemble(
     options: &Builder,
     room: Arc<Room>,
     judged: Vec<Judged>,
+    start: Timestamp,
     catalogue: &dyn Catalogue,
 ) -> Ledger {
     let blind = judged.iter().find(|own| own.blind).map_or(0, |own| own.segment.number);
@@ -176,10 +178,11 @@ fn assemble(
         // Those of a sealed segment lie so already. Stable: what is said of one fingerprint keeps its order.
         hints.sort_by_key(|hint| hint.hash);
         for hint in &hints {
-            if hint.forgotten {
-                gone.push((hint.hash, hint.at, hint.weight));
-            } else {
+            if !hint.forgotten {
                 adopt(&ledger, catalogue, hint, &mut gone);
+            }
+            if hint.forgotten || hint.expires <= start {
+                gone.push((hint.hash, hint.at, hint.weight));
             }
         }
     }

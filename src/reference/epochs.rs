@@ -39,11 +39,15 @@ impl Model {
     pub fn sweep(&mut self) -> Result<usize, Refusal> {
         self.open()?;
         self.going()?;
+        Ok(self.remove_expired())
+    }
+
+    fn remove_expired(&mut self) -> usize {
         let (now, before) = (self.now(), self.records.len());
         self.records.retain(|_, record| !record.has_expired(now));
         self.disk.retain(|_, record| !record.has_expired(now));
         self.unsynced.retain(|(_, record)| !record.has_expired(now));
-        Ok(before - self.records.len())
+        before - self.records.len()
     }
 
     /// Brings to disk what relaxed completions have not yet (5.2).
@@ -107,6 +111,7 @@ impl Model {
             }
         }
         self.sync();
+        self.remove_expired(); // An opening sweeps (8.3).
         self.settle();
         Ok(())
     }

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -75,6 +76,9 @@ impl<T, E> fmt::Debug for Executed<T, E> {
     }
 }
 
+/// The shortest time between two renewals.
+const RENEWAL_MIN: Duration = Duration::from_millis(1);
+
 /// The first byte of a kept value: which side of the result follows.
 const VALUE: u8 = 0;
 const ERROR: u8 = 1;
@@ -135,10 +139,11 @@ where
     Ok(Executed { result, replayed: false, attempts })
 }
 
-/// Renews the lease at every third of it, for as long as the reservation is held.
+/// Renews the lease at every third of it, for as long as the reservation is held; not more often than the timer is meant
+/// for, so that a lease of a moment lapses.
 fn keep_renewed(reservation: &Reservation) {
     let shared = reservation.store().shared();
-    let third = reservation.terms().lease / 3;
+    let third = (reservation.terms().lease / 3).max(RENEWAL_MIN);
     let (hash, fence) = reservation.fence();
     let attempt = reservation.attempt();
     let first = shared.chronometer.now().tick.saturating_add(third);

@@ -156,7 +156,8 @@ impl Shared {
     pub(super) fn reopen(self: &Arc<Self>) -> Result<()> {
         self.check_open()?;
         self.check_process()?;
-        let wall = self.options.clock.wall().max(self.chronometer.now().time);
+        // In place the store's time just goes on, whatever the wall clock has done meanwhile (contract 7.2).
+        let now = self.chronometer.now().time;
         self.hurry.store(true, Ordering::Release);
         let _sweeping = self.sweeping.lock();
         self.hurry.store(false, Ordering::Release);
@@ -172,7 +173,7 @@ impl Shared {
             stripe.index.clear();
         }
         self.stripes.quota.let_go_of_all();
-        let opening = self.open_again(wall)?;
+        let opening = self.open_again(now)?;
         self.begin_epoch(opening.epoch);
         self.blind.store(opening.ledger.blind(), Ordering::Release);
         *engine = Some(self.start(opening)?);
@@ -183,12 +184,12 @@ impl Shared {
         Ok(())
     }
 
-    fn open_again(&self, wall: crate::time::Timestamp) -> Result<Opening> {
+    fn open_again(&self, now: crate::time::Timestamp) -> Result<Opening> {
         let mut options = self.options.clone().accept_clock_jump();
         for secret in &*self.rotated.lock() {
             options.old_secrets.extend(options.secret.replace(secret.clone()));
         }
-        ledger::open(&self.disk, &options, wall, Arc::clone(&self.room), &*self.stripes)
+        ledger::open(&self.disk, &options, now, Arc::clone(&self.room), &*self.stripes)
     }
 
     /// Sweeps all there is to sweep now.

@@ -56,7 +56,9 @@ use crate::token::Key;
 use lifecycle::Owner;
 use shared::Shared;
 
-/// An idempotency store. Clones are one store, cheap, and can be sent to any thread.
+/// An idempotency store. Clones are one store, cheap, and can be sent to any thread, not into a forked child: there
+/// completing and forgetting answer *forked*. (`begin` does not ask the system whose process it is, since that costs a
+/// fifth of it.)
 ///
 /// ```
 /// use oncekey::{Answer, Key, Outcome, Parameters, Store};

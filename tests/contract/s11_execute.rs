@@ -3,13 +3,18 @@
 //! Goal: a closure or a future runs once, and its value or final error comes back typed ever after. Method: operations
 //! that count their runs, that take long, and whose values are too large or of another format.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use oncekey::{Class, ErrorKind, Executed, Known, Never, OperationError, Parameters, Reservation, Store};
+use oncekey::{
+    Class, Clock, ErrorKind, Executed, Known, Never, OperationError, Parameters, Reservation, Store,
+    Timestamp,
+};
 
 use crate::support::tasks::{block_on, until};
 use crate::support::{
-    asked, asked_otherwise, assert_free, fresh, in_both_homes, in_flight, key, plain, replay, secs,
+    Home, asked, asked_otherwise, assert_free, fresh, in_both_homes, in_flight, key, plain, replay, secs,
     with_clock,
 };
 
@@ -117,6 +122,34 @@ fn inside_execute_the_lease_is_renewed_11() {
         };
         assert_eq!(store.execute(&key(0), &asked(), operation).expect("executed").attempts, 1);
     });
+}
+
+/// A clock that stands still and counts how often it is asked.
+struct Counted(Arc<AtomicUsize>);
+
+impl Clock for Counted {
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_millis(1_800_000_000_000)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Duration::ZERO
+    }
+}
+
+#[test]
+fn a_lease_of_a_moment_keeps_no_thread_busy_11() {
+    let asked_for = Arc::new(AtomicUsize::new(0));
+    let builder = plain().clock(Counted(Arc::clone(&asked_for))).lease(Duration::from_nanos(2));
+    let store = Home::memory().open(builder);
+    let operation = |_: &Reservation| {
+        std::thread::sleep(Duration::from_millis(50));
+        Ok::<u8, Never>(1)
+    };
+    assert_eq!(store.execute(&key(0), &asked(), operation).expect("executed").result, Ok(1));
+    let times = asked_for.load(Ordering::Relaxed);
+    assert!(times < 100, "while it stood still the clock was asked {times} times");
 }
 
 #[test]
