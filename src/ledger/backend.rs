@@ -28,7 +28,7 @@ use crate::sync::Mutex;
 
 /// Zeros are written ahead in steps of this size.
 const STEP_BYTES: u64 = 1 << 20;
-const ZEROS: &[u8] = &[0; 128 << 10];
+pub(super) const ZEROS: &[u8] = &[0; 128 << 10];
 
 /// What was written to redb's bytes, counted apart.
 #[derive(Debug, Default)]
@@ -74,14 +74,21 @@ enum Step {
     Sync,
 }
 
+impl Written {
+    pub(super) fn add_zeros(&self, bytes: u64) {
+        self.zeros.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
 impl Backend {
-    /// Begins a new, empty segment file.
+    /// Begins a new segment file, in one that is empty or holds nothing but zeros.
     pub(crate) fn create(
         file: Arc<dyn DiskFile>,
         identity: Identity,
         written: Arc<Written>,
     ) -> io::Result<Self> {
-        let state = State { extent: Extent::default(), page: Page::default(), mode: Mode::Live };
+        let extent = Extent::of_file(0, file.len()?.saturating_sub(page::BYTES));
+        let state = State { extent, page: Page::default(), mode: Mode::Live };
         let backend = Self(Arc::new(Inner { file, identity, written, state: Mutex::new(state) }));
         backend.0.file.write(0, &ZEROS[..index(page::BYTES)])?;
         backend.0.write_page(&mut backend.0.state.lock())?;
@@ -228,7 +235,7 @@ impl Inner {
     fn zero(&self, offset: u64, until: u64) -> io::Result<u64> {
         let count = (until - offset).min(ZEROS.len() as u64);
         self.file.write(page::BYTES + offset, &ZEROS[..index(count)])?;
-        self.written.zeros.fetch_add(count, Ordering::Relaxed);
+        self.written.add_zeros(count);
         Ok(count)
     }
 

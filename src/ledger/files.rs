@@ -7,7 +7,7 @@ use std::io::ErrorKind as IoKind;
 use std::sync::Arc;
 
 use super::backend::{Backend, Written};
-use super::disk::Disk;
+use super::disk::{Disk, DiskFile};
 use super::fault::{Fault, io_error};
 use super::log::{Note, pack};
 use super::page::Identity;
@@ -49,7 +49,8 @@ impl Maker {
         Identity { store: self.store, segment }
     }
 
-    /// A new segment on `disk`, whose first block lists the older ones; still under its temporary name.
+    /// A new segment on `disk`, whose first block lists the older ones; still under its temporary name. `spare` is a file
+    /// of zeros under that name.
     pub(super) fn create(
         &self,
         disk: &dyn Disk,
@@ -57,11 +58,14 @@ impl Maker {
         first: u64,
         now: Timestamp,
         listed: Vec<Listed>,
+        spare: Option<Arc<dyn DiskFile>>,
     ) -> Result<Segment> {
         let temporary = segment_name_new(number);
-        remove_if_there(disk, &temporary)?;
+        if spare.is_none() {
+            remove_if_there(disk, &temporary)?;
+        }
         let create = || {
-            let file = disk.create(&temporary)?;
+            let file = spare.map_or_else(|| disk.create(&temporary), Ok)?;
             let backend = Backend::create(file, self.identity(number), Arc::clone(&self.written))?;
             let segment = Segment::create(number, first, backend, self.keys)?;
             let (blocks, ..) = pack(first, now, &[Note::Manifest(listed).entry()], &self.keys);

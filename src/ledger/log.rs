@@ -168,7 +168,7 @@ impl Ledger {
     /// A new segment with room for what is reserved, still under its temporary name.
     fn successor(&self, number: u64, first: u64, now: Timestamp) -> Result<Segment> {
         let listed = self.segments.read().iter().map(|own| (own.number, own.first, own.last())).collect();
-        let fresh = self.maker.create(&*self.disk, number, first, now, listed)?;
+        let fresh = self.maker.create(&*self.disk, number, first, now, listed, self.take_spare(number))?;
         let wanted = self.room.reserved() + super::room::MARGIN_BYTES;
         let made = fresh.backend().extend_room(wanted, self.room.largest());
         made.map_err(io_error("making room in a new segment")).map(|()| fresh)

@@ -13,7 +13,7 @@
 //! | `block`, `hint` | the bytes in it |
 //! | `index` | where every kept record is |
 //! | `identity` | which store this is |
-//! | `files` | segment files: names, and how a new one comes to be |
+//! | `files`, `spare` | segment files: names, and how a new one comes to be; the next one's space |
 //! | `log` | appending, rotating, sealing, dropping |
 //! | `recovery` | opening after anything |
 //! | `room` | disk room for what was promised |
@@ -37,6 +37,7 @@ mod queue;
 mod recovery;
 mod room;
 mod segment;
+mod spare;
 mod writer;
 
 use std::fmt;
@@ -87,6 +88,7 @@ pub(crate) struct Ledger {
     unsealed: Mutex<Vec<(Arc<Segment>, Vec<Hint>)>>,
     log: Mutex<Log>,
     room: Arc<Room>,
+    spare: Mutex<spare::Spare>,
     stopped: OnceLock<&'static str>,
     blind: u64,
     failed_rotations: AtomicU64,
@@ -179,7 +181,8 @@ impl Ledger {
         let backend = log.active.backend();
         if backend.room() < wanted && self.check_running().is_ok() {
             // It extends in large steps: a full disk may refuse the whole step and still have given enough.
-            drop(backend.extend_room(wanted, self.room.largest()));
+            let extend = || backend.extend_room(wanted, self.room.largest());
+            drop(extend().or_else(|full| if self.give_up_spare() { extend() } else { Err(full) }));
         }
         let ready = if self.check_running().is_ok() { backend.room() } else { 0 };
         self.room.set_ready(ready);
@@ -214,6 +217,7 @@ impl Ledger {
 
     /// Syncs and closes every file cleanly; reports the first error.
     pub(crate) fn close(&self) -> Result<()> {
+        self.give_up_spare();
         let mut log = self.log.lock();
         let synced = self.sync(&mut log);
         let segments = std::mem::take(&mut *self.segments.write());
@@ -244,7 +248,7 @@ impl Ledger {
             segment.backend().copy_to(&*copy).map_err(&failed)?;
         }
         let listed = sealed.iter().map(|own| (own.number, own.first, own.last())).collect();
-        let fresh = self.maker.create(target, number, first, now, listed)?;
+        let fresh = self.maker.create(target, number, first, now, listed, None)?;
         files::give_name(target, &fresh)?;
         fresh.close().map_err(|fault| fault.in_segment(number, "closing the backup"))?;
         self.identity.lock().save(target)

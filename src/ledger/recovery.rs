@@ -168,6 +168,7 @@ fn assemble(
         unsealed: Mutex::new(unsealed),
         log: Mutex::new(log),
         room,
+        spare: Mutex::default(),
         stopped: OnceLock::new(),
         blind,
         failed_rotations: AtomicU64::new(0),
@@ -244,7 +245,7 @@ impl Opener<'_> {
         for number in self.numbers()? {
             self.disk.remove(&segment_name(number)).map_err(io_error("removing a leftover"))?;
         }
-        let first = self.maker.create(self.disk, 1, 1, wall, Vec::new())?;
+        let first = self.maker.create(self.disk, 1, 1, wall, Vec::new(), None)?;
         give_name(self.disk, &first)?;
         first.close().map_err(|fault| fault.in_segment(1, "creating a segment"))?;
         identity.born = true;

@@ -28,6 +28,8 @@ pub(crate) trait Settle<T> {
     fn publish(&self, tag: T, at: Option<Location>) -> Self::Answer;
     /// Tells those who wait for it.
     fn answer(&self, answer: Self::Answer);
+    /// The segment comes to its end soon: somebody else should make the next one's space.
+    fn want_spare(&self);
 }
 
 /// Runs until the queue ends.
@@ -60,6 +62,9 @@ pub(crate) fn run<T>(ledger: &Ledger, jobs: &Jobs<T>, lag: Duration, store: &imp
         drop(log);
         answers.drain(..).for_each(|answer| store.answer(answer));
         ledger.keep_room();
+        if ledger.wants_spare() {
+            store.want_spare();
+        }
     }
 }
 

@@ -19,7 +19,8 @@ use crate::ledger::{self, Directory, Disk, Ledger, Memory, Opening, Room};
 use crate::options::Builder;
 use crate::sweep::{Sweep, Swept};
 use crate::sync::{
-    Event, JoinHandle, Mutex, Receiver, RwLock, Sender, block_on, spawn, unbounded, yield_now,
+    Event, JoinHandle, Mutex, Receiver, RwLock, Sender, after, block_on, bounded, select, spawn, unbounded,
+    yield_now,
 };
 use crate::time::Chronometer;
 
@@ -56,9 +57,10 @@ impl Owner {
     }
 
     fn over(options: Builder, disk: Arc<dyn Disk>, in_memory: bool) -> Result<Self> {
-        let shared = Shared::open(options, disk, in_memory)?;
+        let (nudge, nudged) = bounded(1);
+        let shared = Shared::open(options, disk, in_memory, nudge)?;
         let sweeper =
-            Mutex::new(if shared.options.background_sweep { Some(sweeper(&shared)?) } else { None });
+            Mutex::new(if shared.options.background_sweep { Some(sweeper(&shared, nudged)?) } else { None });
         Ok(Self { shared, sweeper })
     }
 
@@ -85,7 +87,7 @@ impl Drop for Owner {
 }
 
 impl Shared {
-    fn open(options: Builder, disk: Arc<dyn Disk>, in_memory: bool) -> Result<Arc<Self>> {
+    fn open(options: Builder, disk: Arc<dyn Disk>, in_memory: bool, nudge: Sender<()>) -> Result<Arc<Self>> {
         let wall = options.clock.wall();
         let room = Arc::<Room>::default();
         let stripes = Arc::new(Stripes::new(options.stripes, Quota::new(&options)));
@@ -109,6 +111,7 @@ impl Shared {
             blind: AtomicU64::new(opening.ledger.blind()),
             sweeping: Mutex::new(()),
             hurry: AtomicBool::new(false),
+            nudge,
             left: Event::new(),
             counters: Counters::default(),
             rotated: Mutex::default(),
@@ -133,9 +136,9 @@ impl Shared {
         let ledger = Arc::new(ledger);
         let (queue, jobs) = ledger::queue();
         let (own, lag) = (Arc::clone(&ledger), self.options.relaxed_lag);
-        let last = Mutex::new(self.chronometer.now().time);
+        let (last, nudge) = (Mutex::new(self.chronometer.now().time), self.nudge.clone());
         let publisher =
-            Publisher { shared: Arc::downgrade(self), chronometer: self.chronometer.clone(), last };
+            Publisher { shared: Arc::downgrade(self), chronometer: self.chronometer.clone(), last, nudge };
         let writer = spawn("oncekey-writer", move || ledger::run_writer(&own, &jobs, lag, &publisher));
         let writer = writer.map_err(|kind| ErrorKind::Io { operation: "starting the writer", kind })?;
         let comparer = Arc::new(Comparer { secrets, rules, current_rules });
@@ -197,11 +200,23 @@ impl Shared {
         let _sweeping = self.sweeping.lock();
         let now = self.chronometer.now().time;
         let ledger = self.ledger()?;
-        let pause = || {
-            yield_now();
-            !self.hurry.load(Ordering::Acquire)
-        };
-        Sweep { ledger: &ledger, catalogue: &*self.stripes, now, pause: &pause }.run()
+        let pause = || self.pause();
+        let swept = Sweep { ledger: &ledger, catalogue: &*self.stripes, now, pause: &pause }.run();
+        self.make_spare(&ledger);
+        swept
+    }
+
+    /// Makes the next segment's space; in memory there is nothing to be gained by that.
+    fn make_spare(&self, ledger: &Ledger) {
+        if !self.in_memory {
+            ledger.make_spare(&|| self.pause());
+        }
+    }
+
+    /// Between two bounded steps: lets others go first; `false` if somebody wants no step at all.
+    fn pause(&self) -> bool {
+        yield_now();
+        !self.hurry.load(Ordering::Acquire)
     }
 
     /// Wakes everybody who waits, to be told that the store is closed.
@@ -274,16 +289,28 @@ fn wait_until_alone(mut ledger: Arc<Ledger>) {
     }
 }
 
-/// Starts the thread that sweeps.
-fn sweeper(shared: &Arc<Shared>) -> Result<(Sender<()>, JoinHandle<()>)> {
+/// Starts the thread that sweeps, and makes spares when it is nudged.
+fn sweeper(shared: &Arc<Shared>, nudged: Receiver<()>) -> Result<(Sender<()>, JoinHandle<()>)> {
     let (stop, stopped): (Sender<()>, Receiver<()>) = unbounded();
     let weak = Arc::downgrade(shared);
     let thread = spawn("oncekey-sweeper", move || {
-        while matches!(stopped.recv_timeout(SWEEP_EVERY), Err(error) if error.is_timeout()) {
+        let mut alarm = after(SWEEP_EVERY);
+        loop {
+            let due = select! {
+                recv(stopped) -> _ => return,
+                recv(nudged) -> _ => false,
+                recv(alarm) -> _ => true,
+            };
             let Some(shared) = weak.upgrade() else { return };
             // A sweep that fails has stopped the ledger, or leaves its segment for the next one. The clock, which is
             // the caller's code, may panic.
-            drop(crate::sync::shielded(|| shared.sweep()));
+            if due {
+                drop(crate::sync::shielded(|| shared.sweep()));
+                alarm = after(SWEEP_EVERY);
+            } else {
+                let _sweeping = shared.sweeping.lock();
+                drop(shared.ledger().map(|ledger| shared.make_spare(&ledger)));
+            }
         }
     });
     Ok((stop, thread.map_err(|kind| ErrorKind::Io { operation: "starting the sweeper", kind })?))

@@ -13,7 +13,7 @@ use crate::inflight::{Ended, Ending, Gate, Phase, Slot, Timer};
 use crate::ledger::{Catalogue, Disk, Ledger, Queue, Room, Settle};
 use crate::options::Builder;
 use crate::record::{HashKeys, Location, Weight};
-use crate::sync::{Event, JoinHandle, Mutex, RwLock, shielded};
+use crate::sync::{Event, JoinHandle, Mutex, RwLock, Sender, shielded};
 use crate::time::{Chronometer, Timestamp};
 use crate::token::Key;
 
@@ -39,6 +39,8 @@ pub(super) struct Shared {
     /// Held while a sweep or a backup runs, and by whoever wants none to.
     pub(super) sweeping: Mutex<()>,
     pub(super) hurry: AtomicBool,
+    /// Tells the sweeper that a spare is wanted.
+    pub(super) nudge: Sender<()>,
     /// Somebody left while the store was closing.
     pub(super) left: Event,
     pub(super) counters: Counters,
@@ -199,6 +201,7 @@ pub(super) struct Publisher {
     pub(super) shared: Weak<Shared>,
     pub(super) chronometer: Chronometer,
     pub(super) last: Mutex<Timestamp>,
+    pub(super) nudge: Sender<()>,
 }
 
 impl Settle<Tag> for Publisher {
@@ -224,5 +227,10 @@ impl Settle<Tag> for Publisher {
         if let Some((gate, ending)) = answer {
             gate.end(ending);
         }
+    }
+
+    fn want_spare(&self) {
+        // It hears of it already, or there is nobody who sweeps in the background.
+        let _ = self.nudge.try_send(());
     }
 }

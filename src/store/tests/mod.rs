@@ -5,9 +5,11 @@
 //! | `workload` | steps, run against a store, with what they must have come to |
 //! | `cuts` | a power cut at every change of the disk, and a second one inside the recovery |
 //! | `faults` | the n-th change or reading fails, for every n |
+//! | `spare` | the next segment's space, made before it is needed |
 
 mod cuts;
 mod faults;
+mod spare;
 mod workload;
 
 use std::time::Duration;

@@ -1,0 +1,111 @@
+//! The next segment's file, its space written before it is needed.
+//!
+//! Law: while much is written, whoever sweeps makes the successor's file of zeros, synced piece by piece, so that no
+//! commit waits for zeros. It stands under the successor's temporary name and means nothing until a rotation takes it:
+//! an opening removes it, and a disk that is full gets its space back first. The log's lock is not needed for it. One
+//! who rotates while it is being made abandons it, and from then on its maker touches no name any more.
+//!
+//! | state | begun by | ends by |
+//! | --- | --- | --- |
+//! | none | an opening, a rotation | making |
+//! | making | whoever sweeps, where one is wanted | done → ready; failed → refused; a rotation → none |
+//! | ready | | a rotation → none; giving it up → refused |
+//! | refused | the disk has no space for one | the end of the segment that is active now |
+
+use std::io;
+use std::sync::Arc;
+
+use super::Ledger;
+use super::backend::ZEROS;
+use super::disk::DiskFile;
+use super::files::{remove_if_there, segment_name_new};
+
+/// Zeros are synced in pieces of this size, so that no commit's sync waits long for them.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// What there is of a spare.
+#[derive(Debug, Default)]
+pub(crate) enum Spare {
+    #[default]
+    None,
+    Making(u64),
+    Ready(u64, Arc<dyn DiskFile>),
+    Refused(u64),
+}
+
+impl Ledger {
+    /// Whether a spare should be made: a quarter of the active segment is written, so its end comes soon.
+    pub(crate) fn wants_spare(&self) -> bool {
+        let Some(active) = self.segments.read().last().map(Arc::clone) else { return false };
+        let soon = active.backend().used_bytes() >= self.segment_bytes_max / 4;
+        soon && match *self.spare.lock() {
+            Spare::None => true,
+            Spare::Refused(number) => number <= active.number,
+            Spare::Making(_) | Spare::Ready(..) => false,
+        }
+    }
+
+    /// Makes a spare if one is wanted. `pause` is called between two pieces; where it says `false` nothing is made.
+    pub(crate) fn make_spare(&self, pause: &dyn Fn() -> bool) {
+        if !self.wants_spare() || self.check_running().is_err() {
+            return;
+        }
+        let number = {
+            let mut spare = self.spare.lock();
+            let Some(active) = self.segments.read().last().map(|own| own.number) else { return };
+            *spare = Spare::Making(active + 1);
+            active + 1
+        };
+        let made = self.write_spare(number, pause);
+        let mut spare = self.spare.lock();
+        if !matches!(*spare, Spare::Making(own) if own == number) {
+            return;
+        }
+        *spare = made.map_or(Spare::Refused(number), |file| Spare::Ready(number, file));
+        if matches!(*spare, Spare::Refused(_)) {
+            // What can't be removed now is a leftover.
+            drop(remove_if_there(&*self.disk, &segment_name_new(number)));
+        }
+    }
+
+    fn write_spare(&self, number: u64, pause: &dyn Fn() -> bool) -> io::Result<Arc<dyn DiskFile>> {
+        let file = {
+            let spare = self.spare.lock();
+            if !matches!(*spare, Spare::Making(own) if own == number) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            self.disk.create(&segment_name_new(number))?
+        };
+        // redb's lengths are powers of two times a small number: an eighth more than the limit holds one of them.
+        let length = (self.segment_bytes_max / 8 * 9).next_multiple_of(PIECE_BYTES) + PIECE_BYTES;
+        let mut ready = 0;
+        while ready < length {
+            file.write(ready, ZEROS)?;
+            ready += ZEROS.len() as u64;
+            self.maker.written().add_zeros(ZEROS.len() as u64);
+            if ready.is_multiple_of(PIECE_BYTES) {
+                file.sync()?;
+                if !pause() || !matches!(*self.spare.lock(), Spare::Making(own) if own == number) {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
+            }
+        }
+        Ok(file)
+    }
+
+    /// The spare for this segment, if it is ready; one that is being made is abandoned.
+    pub(super) fn take_spare(&self, number: u64) -> Option<Arc<dyn DiskFile>> {
+        match std::mem::take(&mut *self.spare.lock()) {
+            Spare::Ready(own, file) if own == number => Some(file),
+            _ => None,
+        }
+    }
+
+    /// Gives the spare's space back to the disk; whether there was one.
+    pub(super) fn give_up_spare(&self) -> bool {
+        let mut spare = self.spare.lock();
+        let Spare::Ready(number, _) = *spare else { return false };
+        *spare = Spare::Refused(number);
+        remove_if_there(&*self.disk, &segment_name_new(number)).is_ok()
+    }
+}
