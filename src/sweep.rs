@@ -85,7 +85,7 @@ impl Sweep<'_> {
             }
             drop(log);
             at += hints.len();
-            for hint in hints.iter().filter(|hint| !hint.forgotten) {
+            for hint in hints.iter().filter(|hint| !hint.is_forgotten()) {
                 records += 1;
                 known += u64::from(!self.expire(hint, swept) && self.is_known(hint));
             }
@@ -122,7 +122,7 @@ impl Sweep<'_> {
     }
 
     fn look(&self, hint: Hint, known: &mut Known, swept: &mut Swept) {
-        if hint.forgotten {
+        if hint.is_forgotten() {
             if self.ledger.is_kept(hint.at) {
                 known.notes.push(hint);
             }
@@ -158,14 +158,13 @@ impl Sweep<'_> {
                 else {
                     return Ok(false);
                 };
-                let meaning = Meaning::Finished(hint.weight);
+                let meaning = Meaning::Kept(hint.what, hint.weight);
                 entries.push(Entry { hash: hint.hash, bytes, expires: hint.expires, meaning });
                 known.push(hint);
             }
             let places = self.append(&mut log, &entries)?;
             for (hint, place) in known.into_iter().zip(places) {
-                self.catalogue.insert(hint.hash, place, hint.weight);
-                self.catalogue.remove(hint.hash, hint.at, hint.weight);
+                self.catalogue.carry(hint.hash, hint.at, place);
                 swept.carried += 1;
             }
             drop(log);

@@ -5,8 +5,10 @@
 //!
 //! | phase | begun by | ends by |
 //! | --- | --- | --- |
-//! | running | `begin`, a take-over, a waiter's claim | completing; release → vacant or gone |
-//! | completing | `complete` passed its fence | commit → gone; failed commit → unknown; not handed over → running |
+//! | running | `begin`, a take-over, a waiter's claim | writing; completing; release → vacant or gone |
+//! | writing | a durable start, a checkpoint handed over | commit → running; its end handed over → completing |
+//! | completing | `complete` passed its fence, or the release of a durable one | commit → gone (released: vacant or gone); failed commit → unknown; not handed over → running |
+//! | settling | `resolve` of an interrupted key | commit → gone |
 //! | vacant | a release while others wait | a waiter's claim → running; the last waiter leaving → gone; its lease |
 //! | unknown | a failed commit | reopening → gone |
 
@@ -25,9 +27,20 @@ use crate::token::Key;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Running,
+    Writing,
     Completing,
+    Settling,
     Vacant,
     Unknown,
+}
+
+/// What a durable reservation has beside a volatile one (contract 5.4, 6.3).
+#[derive(Clone, Default)]
+pub(crate) struct Durable {
+    /// The last checkpoint, on disk or on its way there.
+    pub(crate) checkpoint: Option<Arc<[u8]>>,
+    /// Starts and checkpoints on their way to the disk.
+    pub(crate) writes: u32,
 }
 
 /// One key that is reserved, or was a moment ago.
@@ -44,7 +57,9 @@ pub(crate) struct Slot {
     /// Outcome bytes declared, and disk room set aside for them.
     pub(crate) declared: u64,
     pub(crate) room: u64,
-    /// Expired records of this key that its completion will replace.
+    /// What it has beside a volatile one, if it was durably started.
+    pub(crate) durable: Option<Box<Durable>>,
+    /// Records of this key that its completion will replace: expired, started, released.
     pub(crate) replaces: Vec<(Location, Weight)>,
     pub(crate) waiters: u64,
     pub(crate) gate: Option<Arc<Gate>>,
@@ -54,6 +69,27 @@ impl Slot {
     /// Whether its lease has lapsed: time left 0 has (contract 4.4). One that is completing has passed its fence.
     pub(crate) fn is_lapsed(&self, now: Now) -> bool {
         self.phase == Phase::Running && self.lease_end <= now.tick
+    }
+
+    /// Whether its holder can end it: it runs, or something before its end is being written.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Writing)
+    }
+
+    /// It runs again, or will when what is on its way has been written.
+    pub(crate) fn run_on(&mut self) {
+        let writes = self.durable.as_ref().map_or(0, |own| own.writes);
+        self.phase = if writes > 0 { Phase::Writing } else { Phase::Running };
+    }
+
+    /// A start or a checkpoint of it was written, or failed to be.
+    pub(crate) fn written(&mut self) {
+        if let Some(own) = &mut self.durable {
+            own.writes = own.writes.saturating_sub(1);
+        }
+        if self.phase == Phase::Writing {
+            self.run_on();
+        }
     }
 
     /// What is left of the lease; `None` once it no longer runs.
@@ -99,7 +135,16 @@ impl Slots {
 
     /// The slots of live reservations.
     pub(crate) fn live(&self) -> impl Iterator<Item = &Slot> {
-        self.iter().filter(|slot| matches!(slot.phase, Phase::Running | Phase::Completing))
+        self.iter().filter(|slot| matches!(slot.phase, Phase::Running | Phase::Writing | Phase::Completing))
+    }
+
+    /// A record that a slot is to replace was carried on.
+    pub(crate) fn carry(&mut self, hash: u64, from: Location, to: Location) {
+        for slot in self.table.iter_hash_mut(hash) {
+            for (place, _) in slot.replaces.iter_mut().filter(|(place, _)| *place == from) {
+                *place = to;
+            }
+        }
     }
 
     /// Removes the slots whose outcome was unknown; the index now says what became of them.

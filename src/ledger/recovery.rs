@@ -23,7 +23,7 @@ use super::block::Block;
 use super::disk::{Disk, DiskFile};
 use super::fault::{Fault, io_error};
 use super::files::{Maker, give_name, remove_if_there, segment_name, segment_name_new, segment_number};
-use super::hint::Hint;
+use super::hint::{Hint, What};
 use super::identity::{self, Identity};
 use super::log::{Log, Note};
 use super::room::Room;
@@ -176,7 +176,7 @@ fn assemble(
         // Those of a sealed segment lie so already. Stable: what is said of one fingerprint keeps its order.
         hints.sort_by_key(|hint| hint.hash);
         for hint in &hints {
-            if hint.forgotten {
+            if hint.is_forgotten() {
                 gone.push((hint.hash, hint.at, hint.weight));
             } else {
                 adopt(&ledger, catalogue, hint, &mut gone);
@@ -204,7 +204,7 @@ fn adopt(ledger: &Ledger, catalogue: &dyn Catalogue, hint: &Hint, gone: &mut Vec
             gone.push((hint.hash, other, weight));
         }
     }
-    catalogue.insert(hint.hash, hint.at, hint.weight);
+    catalogue.insert(hint.hash, hint.at, hint.what, hint.weight);
 }
 
 /// A sealed segment and its hints.
@@ -351,7 +351,7 @@ impl Opener<'_> {
                 Err(Unreadable::Newer) => return Err(Fault::Newer),
                 // It stays known by its fingerprint, so that its key answers *damaged* and never runs again.
                 Err(Unreadable::Damaged) => judged.hints.push(Hint {
-                    forgotten: false,
+                    what: What::Kept,
                     hash,
                     at,
                     expires: table.head.expires,
@@ -364,8 +364,8 @@ impl Opener<'_> {
 
     fn note(&self, judged: &mut Judged, hash: u64, at: Location, record: Record<'_>) -> Result<(), Fault> {
         match record.kind() {
-            Kind::Finished => judged.hints.push(Hint {
-                forgotten: false,
+            Kind::Finished | Kind::Released | Kind::Started => judged.hints.push(Hint {
+                what: if record.kind() == Kind::Started { What::Started } else { What::Kept },
                 hash,
                 at,
                 expires: record.expires(),

@@ -13,12 +13,12 @@ use std::sync::Arc;
 use std::task::Context;
 
 use super::Store;
-use super::asking::Terms;
-use super::shared::{Shared, Tag};
-use crate::digest::{DIGEST_VERSION, Digest};
+use super::asking::{Given, Past, Terms};
+use super::shared::{Deed, Shared, Tag};
+use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Limit, Result};
 use crate::inflight::{Ended, Ending, Gate, Phase};
-use crate::ledger::{Entry, Job, Meaning, Room};
+use crate::ledger::{Entry, Job, Meaning, Room, What};
 use crate::outcome::{Class, Omitted, Outcome, Replay};
 use crate::record::{Finished, METADATA_BYTES_MAX, Weight};
 use crate::sync::{EventListener, block_on, shielded_waker};
@@ -31,17 +31,19 @@ use crate::token::Key;
 /// a panic, releases the key without an outcome, and a retry runs afresh (contract 4.3).
 #[must_use = "dropping a reservation at once releases the key: run the operation, then `complete`"]
 pub struct Reservation {
-    store: Store,
-    key: Key,
-    hash: u64,
-    fence: u64,
-    attempt: u32,
-    since: Timestamp,
-    digest: Digest,
-    terms: Terms,
+    pub(super) store: Store,
+    pub(super) key: Key,
+    pub(super) hash: u64,
+    pub(super) fence: u64,
+    pub(super) attempt: u32,
+    pub(super) since: Timestamp,
+    pub(super) digest: Digest,
+    pub(super) terms: Terms,
     /// Disk room set aside for its outcome, in bytes.
     room: u64,
-    armed: bool,
+    /// What earlier attempts left, and whether this one is durable.
+    pub(super) past: Option<Box<Past>>,
+    pub(super) armed: bool,
 }
 
 /// What a completion came to.
@@ -91,16 +93,9 @@ struct Pending {
 }
 
 impl Reservation {
-    pub(super) fn new(
-        store: Store,
-        key: Key,
-        hash: u64,
-        (fence, attempt, since): (u64, u32, Timestamp),
-        digest: Digest,
-        terms: Terms,
-        room: u64,
-    ) -> Self {
-        Self { store, key, hash, fence, attempt, since, digest, terms, room, armed: true }
+    pub(super) fn new(store: Store, key: Key, hash: u64, given: Given, terms: Terms) -> Self {
+        let Given { fence, attempt, since, digest, room, past } = given;
+        Self { store, key, hash, fence, attempt, since, digest, terms, room, past, armed: true }
     }
 
     /// Whose right it is.
@@ -173,14 +168,23 @@ impl Reservation {
         shared.count_lost(shared.renew(self.hash, self.fence, self.attempt))
     }
 
-    /// Gives the key back without an outcome, as dropping does, and says whether it was still held.
+    /// Gives the key back without an outcome, as dropping does, and says whether it was still held. The release of a
+    /// durable reservation is on its way to the disk then.
     ///
     /// # Errors
     /// *Reservation lost*, if another caller took over; nothing was changed.
     pub fn release(mut self) -> Result<()> {
+        self.give_back()
+    }
+
+    fn give_back(&mut self) -> Result<()> {
         self.armed = false;
         let shared = self.store.shared();
-        shared.count_lost(shared.release(self.hash, self.fence, self.attempt))
+        shared.count_lost(if self.is_durable() {
+            self.hand_over_release(shared)
+        } else {
+            shared.release(self.hash, self.fence, self.attempt)
+        })
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -229,7 +233,7 @@ impl Reservation {
                     attempts: self.attempt,
                     format: self.terms.format,
                 };
-                if let Err(error) = self.enqueue(&shared, Arc::clone(&gate), replay) {
+                if let Err(error) = self.enqueue_outcome(&shared, Arc::clone(&gate), replay) {
                     shared.step_back(self.hash, self.fence);
                     return Err(Refused { error, reservation: Some(self) });
                 }
@@ -243,16 +247,12 @@ impl Reservation {
         }
     }
 
-    fn enqueue(&self, shared: &Shared, gate: Arc<Gate>, replay: Replay) -> Result<()> {
+    fn enqueue_outcome(&self, shared: &Shared, gate: Arc<Gate>, replay: Replay) -> Result<()> {
         shared.with_engine(|engine| {
-            let (secret_number, secret) = engine.comparer.current_secret();
-            let bound = secret.bind(self.key.as_framed(), &self.digest);
+            let bound = engine.comparer.bind(&self.key, &self.digest);
             let record = Finished {
                 key: self.key.as_framed(),
-                digest: bound.as_bytes(),
-                digest_version: DIGEST_VERSION,
-                rules: engine.comparer.current_rules,
-                secret: secret_number,
+                bound,
                 completed: replay.completed,
                 expires: replay.expires,
                 attempts: replay.attempts,
@@ -260,14 +260,13 @@ impl Reservation {
                 outcome: &replay.outcome,
                 omitted: replay.omitted,
             };
-            let bytes = record.encode();
             let weight = Weight { scope: shared.scope_hash(&self.key), bytes: record.weighs() };
-            let entry =
-                Entry { hash: self.hash, bytes, expires: replay.expires, meaning: Meaning::Finished(weight) };
-            let ended = Ended::new(self.digest, replay);
-            let tag = Tag { hash: self.hash, fence: self.fence, gate, weight, ended };
-            let sent = engine.queue.send(Job { entry, durable: !self.terms.relaxed, tag });
-            sent.map_err(|_| ErrorKind::Stopped { operation: "writing" }.into())
+            let (hash, fence, bytes) = (self.hash, self.fence, record.encode());
+            let meaning = Meaning::Kept(What::Kept, weight);
+            let entry = Entry { hash, bytes, expires: replay.expires, meaning };
+            let deed = Deed::Finish(Ended::new(self.digest, replay));
+            let tag = Tag { hash, fence, gate, weight, deed };
+            engine.send(Job { entry, durable: !self.terms.relaxed, tag })
         })
     }
 }
@@ -276,7 +275,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         if self.armed {
             // Where it was lost meanwhile there is nothing to give back.
-            drop(self.store.shared().release(self.hash, self.fence, self.attempt));
+            drop(self.give_back());
         }
     }
 }
@@ -297,7 +296,7 @@ impl Pending {
         loop {
             // The ending is looked at after each listener was made, so that no wake-up falls between.
             match self.gate.ending() {
-                Some(Ending::Finished(_)) => {
+                Some(Ending::Finished(_) | Ending::Written) => {
                     return Ok(Completed::Kept { completed: self.completed, expires: self.expires });
                 }
                 Some(Ending::Failed(error)) => {
@@ -311,7 +310,7 @@ impl Pending {
 }
 
 /// Sleeps until the gate wakes this listener.
-async fn woken(listener: &mut EventListener) {
+pub(super) async fn woken(listener: &mut EventListener) {
     std::future::poll_fn(|context| {
         let waker = shielded_waker(context.waker());
         Pin::new(&mut *listener).poll(&mut Context::from_waker(&waker))
@@ -341,7 +340,7 @@ impl Shared {
     }
 
     /// Sets aside the disk room that an outcome takes beyond what was declared (contract 5.10).
-    fn take_room(&self, more: u64) -> Result<()> {
+    pub(super) fn take_room(&self, more: u64) -> Result<()> {
         if more == 0 {
             return Ok(());
         }
@@ -358,7 +357,7 @@ impl Shared {
         more: u64,
     ) -> Result<(Arc<Gate>, EventListener)> {
         let mut stripe = self.stripes.lock(hash);
-        let running = stripe.slots.held(hash, fence).filter(|slot| slot.phase == Phase::Running);
+        let running = stripe.slots.held(hash, fence).filter(|slot| slot.is_held());
         let Some(slot) = running else {
             self.room.give_back(more);
             return Err(ErrorKind::ReservationLost { attempt }.into());
@@ -373,14 +372,14 @@ impl Shared {
     /// The completion was not handed over after all.
     fn step_back(&self, hash: u64, fence: u64) {
         if let Some(slot) = self.stripes.lock(hash).slots.held(hash, fence) {
-            slot.phase = Phase::Running;
+            slot.run_on();
         }
     }
 
     pub(super) fn renew(&self, hash: u64, fence: u64, attempt: u32) -> Result<()> {
         let now = self.chronometer.now();
         let mut stripe = self.stripes.lock(hash);
-        let Some(slot) = stripe.slots.held(hash, fence).filter(|slot| slot.phase == Phase::Running) else {
+        let Some(slot) = stripe.slots.held(hash, fence).filter(|slot| slot.is_held()) else {
             return Err(ErrorKind::ReservationLost { attempt }.into());
         };
         slot.lease_end = now.tick.saturating_add(slot.lease);

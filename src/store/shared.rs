@@ -1,21 +1,20 @@
-//! What all handles of one store share, and the walk of a completion through it.
+//! What all handles of one store share.
 //!
 //! Law: the wings meet here. A stripe's lock is taken after the log's, if both are. What is published has been
 //! committed. Whoever leaves (finished, released, refused) gives back what was set aside for it, exactly once.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use super::stripe::Stripes;
-use crate::digest::{DigestRules, ParameterLimits, Secret};
+use super::stripe::{Stripe, Stripes};
+use crate::digest::{DIGEST_VERSION, Digest, DigestRules, ParameterLimits, Secret};
 use crate::error::{Error, ErrorKind, Result};
-use crate::inflight::{Ended, Ending, Gate, Phase, Slot, Timer};
-use crate::ledger::{Catalogue, Disk, Job, Ledger, Room, Settle};
+use crate::inflight::{Ended, Gate, Phase, Slot, Timer};
+use crate::ledger::{Disk, Job, Ledger, Room};
 use crate::options::Builder;
-use crate::outcome::Replay;
-use crate::record::{HashKeys, Location, Weight};
-use crate::sync::{Event, JoinHandle, Mutex, RwLock, Sender, shielded};
-use crate::time::{Chronometer, Timestamp};
+use crate::record::{Bound, HashKeys, Weight};
+use crate::sync::{Event, JoinHandle, Mutex, MutexGuard, RwLock, Sender};
+use crate::time::Chronometer;
 use crate::token::Key;
 
 /// What all handles share.
@@ -56,6 +55,13 @@ pub(super) struct Engine {
     pub(super) comparer: Arc<Comparer>,
 }
 
+impl Engine {
+    /// Hands a record to the writer.
+    pub(super) fn send(&self, job: Job<Tag>) -> Result<()> {
+        self.queue.send(job).map_err(|_| ErrorKind::Stopped { operation: "writing" }.into())
+    }
+}
+
 /// What digests of records may have been made under.
 pub(super) struct Comparer {
     /// By number, from 1.
@@ -73,18 +79,39 @@ impl Comparer {
         (number, secret.expect("a store opens only with its current secret"))
     }
 
+    /// A digest as it is kept: bound to its key, under the current secret (contract 2.5).
+    pub(super) fn bind(&self, key: &Key, digest: &Digest) -> Bound {
+        let (number, secret) = self.current_secret();
+        let digest = *secret.bind(key.as_framed(), digest).as_bytes();
+        Bound { digest, version: DIGEST_VERSION, rules: self.current_rules, secret: number }
+    }
+
     pub(super) fn secret(&self, number: u16) -> Option<&Secret> {
         self.secrets.get(usize::from(number).checked_sub(1)?)?.as_ref()
     }
 }
 
-/// What belongs to a completion on its way through the writer.
+/// What belongs to a record on its way through the writer.
 pub(super) struct Tag {
     pub(super) hash: u64,
     pub(super) fence: u64,
+    /// Where the one who handed it over waits for it.
     pub(super) gate: Arc<Gate>,
     pub(super) weight: Weight,
-    pub(super) ended: Ended,
+    pub(super) deed: Deed,
+}
+
+/// What a record does to its reservation.
+pub(super) enum Deed {
+    /// Ends it with an outcome.
+    Finish(Ended),
+    /// Starts it, or keeps a checkpoint; disk room was taken for the record itself.
+    Start { room: u64 },
+    Checkpoint { room: u64 },
+    /// Ends it without one.
+    Release,
+    /// Ends an interrupted one from outside.
+    Settle,
 }
 
 /// Counts since the store was opened.
@@ -152,84 +179,29 @@ impl Shared {
     /// Ends a reservation without an outcome. If others wait, exactly one of them is woken to take it.
     pub(super) fn release(&self, hash: u64, fence: u64, attempt: u32) -> Result<()> {
         let mut stripe = self.stripes.lock(hash);
-        let running = stripe.slots.held(hash, fence).filter(|slot| slot.phase == Phase::Running);
-        let Some(slot) = running else { return Err(ErrorKind::ReservationLost { attempt }.into()) };
+        if stripe.slots.held(hash, fence).is_none_or(|slot| !slot.is_held()) {
+            return Err(ErrorKind::ReservationLost { attempt }.into());
+        }
+        if let Some(gate) = self.vacate(stripe, hash, fence) {
+            gate.wake_one();
+        }
+        Ok(())
+    }
+
+    /// The key is free again, or promised to those who wait for it: then one is to be woken, at this gate.
+    pub(super) fn vacate(&self, mut stripe: MutexGuard<'_, Stripe>, hash: u64, fence: u64) -> Option<Arc<Gate>> {
+        let slot = stripe.slots.held(hash, fence)?;
         count(&self.counters.released);
         if let (Some(gate), true) = (&slot.gate, slot.waiters > 0) {
             let gate = Arc::clone(gate);
             slot.phase = Phase::Vacant;
             slot.replaces.clear();
             self.dismiss(slot);
-            drop(stripe);
-            gate.wake_one();
-        } else if let Some(slot) = stripe.slots.remove(hash, fence) {
-            drop(stripe);
-            self.dismiss(&slot);
+            return Some(gate);
         }
-        Ok(())
-    }
-
-    fn publish_finished(&self, tag: Tag, at: Location) -> (Arc<Gate>, Ending) {
-        let mut stripe = self.stripes.lock(tag.hash);
-        stripe.index.insert(self.stripes.fingerprint(tag.hash), at);
-        let slot = stripe.slots.remove(tag.hash, tag.fence);
+        let slot = stripe.slots.remove(hash, fence)?;
         drop(stripe);
-        self.stripes.quota.keep(tag.weight);
-        if let Some(slot) = slot {
-            for (place, weight) in &slot.replaces {
-                self.stripes.remove(tag.hash, *place, *weight);
-            }
-            self.dismiss(&slot);
-        }
-        count(&self.counters.completed);
-        (tag.gate, Ending::Finished(Arc::new(tag.ended)))
-    }
-
-    fn publish_failed(&self, tag: Tag) -> (Arc<Gate>, Ending) {
-        if let Some(slot) = self.stripes.lock(tag.hash).slots.held(tag.hash, tag.fence) {
-            slot.phase = Phase::Unknown;
-            self.dismiss(slot);
-        }
-        count(&self.counters.failed);
-        (tag.gate, Ending::Failed(ErrorKind::UnknownOutcome.into()))
-    }
-}
-
-/// The store, as the writer sees it. It holds the store weakly, so that the last handle's drop ends both.
-pub(super) struct Publisher {
-    pub(super) shared: Weak<Shared>,
-    pub(super) chronometer: Chronometer,
-    pub(super) last: Mutex<Timestamp>,
-}
-
-impl Settle<Tag> for Publisher {
-    type Answer = Option<(Arc<Gate>, Ending)>;
-
-    fn now(&self) -> Timestamp {
-        // A clock that panics harms nobody's completion (contract 5.11).
-        let now = shielded(|| self.chronometer.now().time);
-        let mut last = self.last.lock();
-        *last = now.unwrap_or(*last);
-        *last
-    }
-
-    fn publish(&self, tag: Tag, at: Option<Location>) -> Self::Answer {
-        let shared = self.shared.upgrade()?;
-        Some(match at {
-            Some(at) => shared.publish_finished(tag, at),
-            None => shared.publish_failed(tag),
-        })
-    }
-
-    fn answer(&self, answer: Self::Answer) {
-        if let Some((gate, ending)) = answer {
-            gate.end(ending);
-        }
-    }
-}
-
-impl Ended {
-    pub(super) fn new(digest: crate::digest::Digest, replay: Replay) -> Self {
-        Self { digest, replay }
+        self.dismiss(&slot);
+        None
     }
 }

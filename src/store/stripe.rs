@@ -4,8 +4,11 @@
 //! stands on cache lines of its own. The stripe is chosen by the top bits of a key's keyed fingerprint, the next
 //! 32 bits are its fingerprint in the index.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::inflight::Slots;
-use crate::ledger::{Catalogue, Index};
+use crate::ledger::{Catalogue, Index, What};
 use crate::record::{Location, Weight};
 use crate::sync::{CachePadded, Mutex, MutexGuard};
 
@@ -34,13 +37,52 @@ pub(super) struct Stripes {
     all: Box<[CachePadded<Mutex<Stripe>>]>,
     bits: u32,
     pub(super) quota: Quota,
+    /// Where started records stand: operations that run or were interrupted (contract 5.4).
+    pub(super) started: Started,
+}
+
+/// The places of started records. Counted apart, so that a store without durable reservations never locks it.
+#[derive(Default)]
+pub(super) struct Started {
+    count: AtomicUsize,
+    places: Mutex<BTreeSet<Location>>,
+}
+
+impl Started {
+    pub(super) fn places(&self) -> Vec<Location> {
+        self.places.lock().iter().copied().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    pub(super) fn clear(&self) {
+        self.change(BTreeSet::clear);
+    }
+
+    pub(super) fn insert(&self, at: Location) {
+        self.change(|places| places.insert(at));
+    }
+
+    /// Whether it was there.
+    fn remove(&self, at: Location) -> bool {
+        self.len() > 0 && self.change(|places| places.remove(&at))
+    }
+
+    fn change<T>(&self, with: impl FnOnce(&mut BTreeSet<Location>) -> T) -> T {
+        let mut places = self.places.lock();
+        let done = with(&mut places);
+        self.count.store(places.len(), Ordering::Release);
+        done
+    }
 }
 
 impl Stripes {
     /// `count` stripes, a power of two.
     pub(super) fn new(count: usize, quota: Quota) -> Self {
         let all = (0..count).map(|_| CachePadded::default()).collect();
-        Self { all, bits: count.trailing_zeros(), quota }
+        Self { all, bits: count.trailing_zeros(), quota, started: Started::default() }
     }
 
     #[inline]
@@ -71,15 +113,33 @@ impl Catalogue for Stripes {
         self.lock(hash).index.find(self.fingerprint(hash)).collect()
     }
 
-    fn insert(&self, hash: u64, at: Location, weight: Weight) {
+    fn insert(&self, hash: u64, at: Location, what: What, weight: Weight) {
         self.lock(hash).index.insert(self.fingerprint(hash), at);
         self.quota.keep(weight);
+        if what == What::Started {
+            self.started.insert(at);
+        }
+    }
+
+    fn carry(&self, hash: u64, from: Location, to: Location) {
+        let mut stripe = self.lock(hash);
+        let fingerprint = self.fingerprint(hash);
+        if !stripe.index.remove(fingerprint, from) {
+            return;
+        }
+        stripe.index.insert(fingerprint, to);
+        stripe.slots.carry(hash, from, to);
+        drop(stripe);
+        if self.started.remove(from) {
+            self.started.insert(to);
+        }
     }
 
     fn remove(&self, hash: u64, at: Location, weight: Weight) -> bool {
         let removed = self.lock(hash).index.remove(self.fingerprint(hash), at);
         if removed {
             self.quota.let_go(weight);
+            self.started.remove(at);
         }
         removed
     }
@@ -101,7 +161,7 @@ mod tests {
             let stripes = Stripes::new(count, Quota::new(&Builder::default()));
             for hash in [0, 1, u64::MAX, 0x8000_0000_0000_0000, 0x1234_5678_9abc_def0] {
                 let at = Location::new(7, 7);
-                stripes.insert(hash, at, Weight::default());
+                stripes.insert(hash, at, What::Kept, Weight::default());
                 assert_eq!(stripes.find(hash), [at]);
                 assert!(stripes.remove(hash, at, Weight::default()));
                 assert!(stripes.find(hash).is_empty());
