@@ -7,10 +7,13 @@
 //! | --- | --- | --- |
 //! | running | `begin`, a take-over, a waiter's claim | writing; completing; release → vacant or gone |
 //! | writing | a durable start, a checkpoint handed over | commit → running; its end handed over → completing |
-//! | completing | `complete` passed its fence, or the release of a durable one | commit → gone (released: vacant or gone); failed commit → unknown; not handed over → running |
-//! | settling | `resolve` of an interrupted key | commit → gone |
+//! | completing | `complete` passed its fence; the release of a durable one, or its panic, while something is written | commit → gone (released: vacant or gone); failed commit → unknown; not handed over → running |
+//! | settling | `resolve` or `forget` of an interrupted key | commit → gone; failed commit → unsettled |
 //! | vacant | a release while others wait | a waiter's claim → running; the last waiter leaving → gone; its lease |
-//! | unknown | a failed commit | reopening → gone |
+//! | unknown | a completion's failed commit | reopening → gone |
+//! | unsettled | a `resolve`'s failed commit | reopening → gone |
+//!
+//! The digest of one that is settling, or unsettled, stands in its record and not here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +22,7 @@ use hashbrown::HashTable;
 
 use super::Gate;
 use crate::digest::Digest;
+use crate::outcome::Checkpoint;
 use crate::record::{Location, Weight};
 use crate::time::{Now, Timestamp};
 use crate::token::Key;
@@ -32,15 +36,18 @@ pub(crate) enum Phase {
     Settling,
     Vacant,
     Unknown,
+    Unsettled,
 }
 
 /// What a durable reservation has beside a volatile one (contract 5.4, 6.3).
 #[derive(Clone, Default)]
 pub(crate) struct Durable {
     /// The last checkpoint, on disk or on its way there.
-    pub(crate) checkpoint: Option<Arc<[u8]>>,
+    pub(crate) checkpoint: Option<Checkpoint>,
     /// Starts and checkpoints on their way to the disk.
     pub(crate) writes: u32,
+    /// Its holder panicked while some were: interrupted, once they are there (contract 4.3).
+    pub(crate) abandoned: bool,
 }
 
 /// One key that is reserved, or was a moment ago.
@@ -82,14 +89,26 @@ impl Slot {
         self.phase = if writes > 0 { Phase::Writing } else { Phase::Running };
     }
 
-    /// A start or a checkpoint of it was written, or failed to be.
-    pub(crate) fn written(&mut self) {
-        if let Some(own) = &mut self.durable {
+    /// A start or a checkpoint of it was written, or failed to be. Whether nobody holds it any more.
+    pub(crate) fn written(&mut self) -> bool {
+        let abandoned = self.durable.as_mut().is_some_and(|own| {
             own.writes = own.writes.saturating_sub(1);
-        }
+            own.abandoned && own.writes == 0
+        });
         if self.phase == Phase::Writing {
             self.run_on();
         }
+        abandoned
+    }
+
+    /// Whether it is, or should have been, settled from outside: then only its record knows the digest.
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(self.phase, Phase::Settling | Phase::Unsettled)
+    }
+
+    /// Whether nobody knows what became of it (contract 3.9).
+    pub(crate) fn is_unknown(&self) -> bool {
+        matches!(self.phase, Phase::Unknown | Phase::Unsettled)
     }
 
     /// What is left of the lease; `None` once it no longer runs.
@@ -149,6 +168,6 @@ impl Slots {
 
     /// Removes the slots whose outcome was unknown; the index now says what became of them.
     pub(crate) fn remove_unknown(&mut self) {
-        self.table.retain(|slot| slot.phase != Phase::Unknown);
+        self.table.retain(|slot| !slot.is_unknown());
     }
 }

@@ -75,6 +75,9 @@ pub(crate) trait Catalogue: Send + Sync {
     fn remove(&self, hash: u64, at: Location, weight: Weight) -> bool;
 }
 
+/// What was read of a key: of its newest record, if it has any; and where its records are, with what they count for.
+pub(crate) type Newest<T> = (Option<T>, Vec<(Location, Weight)>);
+
 /// All that is on disk, and the way to it.
 pub(crate) struct Ledger {
     disk: Arc<dyn Disk>,
@@ -121,7 +124,7 @@ impl Ledger {
         places: &[Location],
         key: &[u8],
         use_it: impl Fn(Location, Record<'_>) -> T,
-    ) -> Result<(Option<T>, Vec<(Location, Weight)>)> {
+    ) -> Result<Newest<T>> {
         let (mut newest, mut all) = (None, Vec::new());
         for at in places {
             let matching = |record: Record<'_>| {

@@ -175,7 +175,7 @@ fn assemble(
     for mut hints in found {
         // Those of a sealed segment lie so already. Stable: what is said of one fingerprint keeps its order.
         hints.sort_by_key(|hint| hint.hash);
-        for hint in &hints {
+        for hint in &newest_of_each(&ledger, hints) {
             if hint.is_forgotten() {
                 gone.push((hint.hash, hint.at, hint.weight));
             } else {
@@ -188,6 +188,33 @@ fn assemble(
         catalogue.remove(hash, at, weight);
     }
     ledger
+}
+
+/// Of hints that lie by fingerprint, those of each key's newest record: of the starts, checkpoints and end of one
+/// operation only the last counts, and each is read once.
+fn newest_of_each(ledger: &Ledger, hints: Vec<Hint>) -> Vec<Hint> {
+    if hints.windows(2).all(|pair| pair[0].hash != pair[1].hash) {
+        return hints;
+    }
+    let mut newest = Vec::with_capacity(hints.len());
+    for same in hints.chunk_by(|one, other| one.hash == other.hash) {
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        let from = newest.len();
+        for hint in same.iter().rev() {
+            let single = same.len() == 1 || hint.is_forgotten();
+            let key =
+                if single { None } else { ledger.read(hint.at, |own| own.key().to_vec()).ok().flatten() };
+            match key {
+                Some(key) if keys.contains(&key) => continue,
+                Some(key) => keys.push(key),
+                // What reads as damaged stays, and answers so when it is asked for.
+                None => {}
+            }
+            newest.push(*hint);
+        }
+        newest[from..].reverse();
+    }
+    newest
 }
 
 /// Enters a record; an older one of the same key is `gone`, since the later sequence wins.

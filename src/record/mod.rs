@@ -9,7 +9,8 @@
 //! every record:  length u32 | kind u8 | flags u8 | digest version u16 | checksum u64 | ...
 //! finished:      completed u64 | expires u64 | digest 32 | rules u16 | secret u16 | status u16 | 0 u16
 //!                | attempts u32 | format u32 | body length u32 | framed key | body | [omitted 40] | [metadata]
-//! started:       since u64 | as finished, status says whether there is a checkpoint | framed key | checkpoint
+//! started:       since u64 | as finished, in place of the status and 0 the checkpoint's attempt u32 (0: none)
+//!                | framed key | checkpoint
 //! released:      as started
 //! forgotten:     time u64 | target u64 | hash u64 | scope u64 | weight u32
 //! control:       what the ledger has to say of itself, encoded by bincode
@@ -224,9 +225,10 @@ impl<'a> Record<'a> {
             return Err(Unreadable::Newer);
         }
         let key_len = match kind {
-            Kind::Finished => check_parts(bytes).ok_or(Unreadable::Damaged)?,
             Kind::Started | Kind::Released if bytes[FLAGS] != 0 => return Err(Unreadable::Newer),
-            Kind::Started | Kind::Released => check_parts(bytes).ok_or(Unreadable::Damaged)?,
+            Kind::Finished | Kind::Started | Kind::Released => {
+                check_parts(bytes).ok_or(Unreadable::Damaged)?
+            }
             Kind::Forgotten if bytes.len() == FORGET_END => 0,
             Kind::Forgotten => return Err(Unreadable::Damaged),
             Kind::Control => 0,

@@ -5,13 +5,14 @@
 //! *released* one, which keeps attempt number and checkpoint for the next holder (4.3), expires as a finished one.
 
 use super::{
-    ATTEMPTS, BODY_LENGTH, COMPLETED, DIGEST, DIGEST_VERSION, EXPIRES, KEY, Kind, OUTCOME_FORMAT, RULES, Record, SECRET, STATUS,
-    length, prefixed, put, u16_at, u32_at,
+    ATTEMPTS, BODY_LENGTH, COMPLETED, DIGEST, DIGEST_VERSION, EXPIRES, KEY, Kind, OUTCOME_FORMAT, RULES,
+    Record, SECRET, STATUS, length, prefixed, put, u32_at,
 };
+use crate::outcome::Checkpoint;
 use crate::time::Timestamp;
 
-/// What stands where a finished record has its status: whether there is a checkpoint.
-const CHECKPOINT: u16 = 1;
+/// Where a finished record has its status: which attempt wrote the checkpoint, 0 where there is none.
+const CHECKPOINT_ATTEMPT: usize = STATUS;
 
 /// A digest as it is kept: bound to its key, and what it was made under.
 #[derive(Clone, Copy)]
@@ -40,7 +41,7 @@ pub(crate) struct Started<'a> {
     pub(crate) attempt: u32,
     /// The format of the typed value that it will be finished with.
     pub(crate) format: u32,
-    pub(crate) checkpoint: Option<&'a [u8]>,
+    pub(crate) checkpoint: Option<&'a Checkpoint>,
     /// When a released one expires; `None` while it is not released.
     pub(crate) released_until: Option<Timestamp>,
 }
@@ -48,7 +49,7 @@ pub(crate) struct Started<'a> {
 impl Started<'_> {
     /// What it counts for, in bytes: scope, token and checkpoint.
     pub(crate) fn weighs(&self) -> u32 {
-        let bytes = self.key.len() - 2 + self.checkpoint.map_or(0, <[u8]>::len);
+        let bytes = self.key.len() - 2 + self.checkpoint.map_or(0, |note| note.bytes.len());
         u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 
@@ -59,14 +60,15 @@ impl Started<'_> {
 
     /// The record's bytes, still without checksum.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let checkpoint = self.checkpoint.unwrap_or_default();
+        let checkpoint: &[u8] = self.checkpoint.map_or(&[], |note| &note.bytes);
+        let written_in = self.checkpoint.map_or(0, |note| note.attempt);
         let mut bytes = vec![0; KEY];
         bytes.extend_from_slice(self.key);
         bytes.extend_from_slice(checkpoint);
         put(&mut bytes, COMPLETED, &self.since.as_millis().to_le_bytes());
         put(&mut bytes, EXPIRES, &self.expires().as_millis().to_le_bytes());
         self.bound.lay(&mut bytes);
-        put(&mut bytes, STATUS, &self.checkpoint.map_or(0, |_| CHECKPOINT).to_le_bytes());
+        put(&mut bytes, CHECKPOINT_ATTEMPT, &written_in.to_le_bytes());
         put(&mut bytes, ATTEMPTS, &self.attempt.to_le_bytes());
         put(&mut bytes, OUTCOME_FORMAT, &self.format.to_le_bytes());
         put(&mut bytes, BODY_LENGTH, &length(checkpoint).to_le_bytes());
@@ -75,7 +77,7 @@ impl Started<'_> {
     }
 }
 
-impl<'a> Record<'a> {
+impl Record<'_> {
     /// The digest as it was kept, to be kept again.
     pub(crate) fn bound(&self) -> Bound {
         let (version, rules, secret) = (self.digest_version(), self.rules(), self.secret());
@@ -98,10 +100,10 @@ impl<'a> Record<'a> {
     }
 
     /// A started or released record's last checkpoint.
-    pub(crate) fn checkpoint(&self) -> Option<&'a [u8]> {
+    pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
         let unfinished = matches!(self.kind, Kind::Started | Kind::Released);
-        let from = KEY + self.key_len;
-        let there = unfinished && u16_at(self.bytes, STATUS) == CHECKPOINT;
-        there.then(|| &self.bytes[from..from + u32_at(self.bytes, BODY_LENGTH) as usize])
+        let (attempt, from) = (u32_at(self.bytes, CHECKPOINT_ATTEMPT), KEY + self.key_len);
+        let bytes = || &self.bytes[from..from + u32_at(self.bytes, BODY_LENGTH) as usize];
+        (unfinished && attempt > 0).then(|| Checkpoint { attempt, bytes: bytes().into() })
     }
 }

@@ -15,8 +15,8 @@ use crate::error::{Error, ErrorKind, Incomparable, Limit, Result};
 use crate::inflight::{Durable, Phase, Slot};
 use crate::ledger::Room;
 use crate::options::OnInterrupted;
-use crate::outcome::Replay;
-use crate::record::{Kind, Location, Record, Weight};
+use crate::outcome::{Checkpoint, Replay};
+use crate::record::{Bound, Kind, Location, Record, Weight};
 use crate::time::{Now, Timestamp};
 use crate::token::Key;
 use crate::verdict::{Comparison, State, Verdict, judge};
@@ -68,11 +68,13 @@ pub(super) struct Past {
     /// How many attempts there were.
     pub(super) attempts: u32,
     /// The last checkpoint, made with the same parameters.
-    pub(super) checkpoint: Option<Arc<[u8]>>,
+    pub(super) checkpoint: Option<Checkpoint>,
     /// The last attempt was interrupted.
     pub(super) interrupted: bool,
     /// The attempt that begins now is durable too.
     pub(super) durable: bool,
+    /// The digest that its start is kept with, from when on that was handed over.
+    pub(super) started: Option<Bound>,
 }
 
 /// What can be seen of a running reservation.
@@ -166,6 +168,9 @@ impl Shared {
         // A place that is not kept is left, outside the stripe's lock.
         drop(patience);
         match &asked {
+            Ok(Asked::Fresh(Given { past: Some(past), .. })) if past.interrupted => {
+                count(&self.counters.resumed);
+            }
             Ok(Asked::Fresh(_)) => {}
             Ok(Asked::Replay(_)) => count(&self.counters.replays),
             // One who waits is counted when he sits down, and not each time that he wakes up and looks.
@@ -214,7 +219,7 @@ impl Shared {
         let unread = || !places().eq(stale.places.iter().copied());
         if let Some(slot) = slots.find(ask.hash, ask.key).filter(|slot| !patience.may_claim(slot, now)) {
             // Only its record knows the digest of one that is being resolved.
-            if slot.phase == Phase::Settling && unread() {
+            if slot.is_settled() && unread() {
                 return Ok(Look::Read(places().collect()));
             }
             return self.look_at_slot(slot, fence, ask, now, patience).map(Look::Answered);
@@ -254,11 +259,11 @@ impl Shared {
             // Promised to those who wait: for anybody else it runs.
             Phase::Vacant => State::Running { lapsed: false },
             Phase::Writing | Phase::Completing | Phase::Settling => State::Completing,
-            Phase::Unknown => State::Unknown,
+            Phase::Unknown | Phase::Unsettled => State::Unknown,
         };
         let compare = || match ask.digest {
             // Its record was read, and compared, a moment ago.
-            _ if slot.phase == Phase::Settling => Comparison::Equal,
+            _ if slot.is_settled() => Comparison::Equal,
             Fingerprinted::Digest(digest) if digest == slot.digest => Comparison::Equal,
             Fingerprinted::Digest(_) => Comparison::Different,
             Fingerprinted::Incomparable(why) => Comparison::Incomparable(why),
@@ -342,14 +347,14 @@ impl Shared {
             }
             // Whatever it is asked with, the key is free; the checkpoint belongs to its parameters (contract 4.3).
             Kind::Released if !expired => {
-                return Ok(Found::Nothing(Some(past(record, comparison == Comparison::Equal))));
+                return Ok(Found::Nothing(Some(Box::new(past(record, comparison == Comparison::Equal)))));
             }
             Kind::Released | Kind::Finished | Kind::Forgotten | Kind::Control => State::Finished { expired },
         };
         match judge(state, || comparison) {
             Verdict::Refuse(kind) => Err(kind.into()),
             Verdict::Replay => record.replay().map(Found::Kept).ok_or_else(|| self.undecodable(at)),
-            Verdict::Resume => Ok(Found::Nothing(Some(past(record, true)))),
+            Verdict::Resume => Ok(Found::Nothing(Some(Box::new(past(record, true))))),
             Verdict::Reserve | Verdict::TakeOver | Verdict::InFlight => Ok(Found::Nothing(None)),
         }
     }
@@ -393,7 +398,7 @@ fn reserve(stripe: &mut Stripe, ask: &Ask<'_>, digest: Digest, now: Now, stale: 
     let interrupted = stale.past.as_ref().is_some_and(|past| past.interrupted);
     let durable = (ask.terms.start_durably || interrupted).then(|| {
         let checkpoint = stale.past.as_ref().and_then(|past| past.checkpoint.clone());
-        Box::new(Durable { checkpoint, writes: 1 })
+        Box::new(Durable { checkpoint, writes: 1, abandoned: false })
     });
     let slot = Slot {
         hash: ask.hash,
@@ -424,14 +429,14 @@ fn given(slot: &Slot, interrupted: bool) -> Given {
     let Slot { fence, attempt, since, digest, room, .. } = *slot;
     let past = slot.durable.as_ref().map(|own| {
         let checkpoint = own.checkpoint.clone();
-        Box::new(Past { attempts: attempt - 1, checkpoint, interrupted, durable: true })
+        Box::new(Past { attempts: attempt - 1, checkpoint, interrupted, durable: true, started: None })
     });
     Given { fence, attempt, since, digest, room, past }
 }
 
 /// What an unfinished record leaves to the next holder.
-fn past(record: &Record<'_>, same: bool) -> Box<Past> {
-    let checkpoint = record.checkpoint().filter(|_| same).map(Arc::from);
+fn past(record: &Record<'_>, same: bool) -> Past {
+    let checkpoint = record.checkpoint().filter(|_| same);
     let interrupted = record.kind() == Kind::Started;
-    Box::new(Past { attempts: record.attempts(), checkpoint, interrupted, durable: false })
+    Past { attempts: record.attempts(), checkpoint, interrupted, ..Past::default() }
 }

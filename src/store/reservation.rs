@@ -84,12 +84,16 @@ impl From<Refused> for Error {
     }
 }
 
-/// A completion on its way to the disk.
-struct Pending {
+/// A record on its way to the disk, for the one who handed it over.
+pub(super) struct Written {
     gate: Arc<Gate>,
     listener: EventListener,
-    completed: Timestamp,
-    expires: Timestamp,
+}
+
+/// An end on its way to the disk, and what it comes to.
+pub(super) struct Pending {
+    pub(super) written: Written,
+    pub(super) completed: Completed,
 }
 
 impl Reservation {
@@ -174,17 +178,7 @@ impl Reservation {
     /// # Errors
     /// *Reservation lost*, if another caller took over; nothing was changed.
     pub fn release(mut self) -> Result<()> {
-        self.give_back()
-    }
-
-    fn give_back(&mut self) -> Result<()> {
-        self.armed = false;
-        let shared = self.store.shared();
-        shared.count_lost(if self.is_durable() {
-            self.hand_over_release(shared)
-        } else {
-            shared.release(self.hash, self.fence, self.attempt)
-        })
+        self.hand_over_release().map(drop)
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -199,11 +193,12 @@ impl Reservation {
         (self.hash, self.fence)
     }
 
-    /// `None`: it was released, since the outcome is retryable.
+    /// `None`: it was released at once, since the outcome is retryable.
     fn hand_over(mut self, outcome: Outcome, without_body: bool) -> Result<Option<Pending>, Refused> {
         let shared = Arc::clone(self.store.shared());
         if outcome.class_by(shared.options.classifier.as_ref()) == Class::Retryable {
-            return self.release().map(|()| None).map_err(|error| Refused { error, reservation: None });
+            let released = self.hand_over_release().map_err(|error| Refused { error, reservation: None })?;
+            return Ok(released.map(|written| Pending { written, completed: Completed::Released }));
         }
         let omitted = without_body.then(|| Omitted {
             bytes: outcome.body().len() as u64,
@@ -222,8 +217,9 @@ impl Reservation {
         }
         let completed = shared.chronometer.now().time;
         match shared.count_lost(shared.pass_fence(self.hash, self.fence, self.attempt, more)) {
-            Ok((gate, listener)) => {
+            Ok(gate) => {
                 self.room += more;
+                let written = Written::at(&gate);
                 let expires = completed.saturating_add(self.terms.retention);
                 let replay = Replay {
                     outcome,
@@ -238,7 +234,7 @@ impl Reservation {
                     return Err(Refused { error, reservation: Some(self) });
                 }
                 self.armed = false;
-                Ok(Some(Pending { gate, listener, completed, expires }))
+                Ok(Some(Pending { written, completed: Completed::Kept { completed, expires } }))
             }
             Err(error) => {
                 self.armed = false;
@@ -264,7 +260,7 @@ impl Reservation {
             let (hash, fence, bytes) = (self.hash, self.fence, record.encode());
             let meaning = Meaning::Kept(What::Kept, weight);
             let entry = Entry { hash, bytes, expires: replay.expires, meaning };
-            let deed = Deed::Finish(Ended::new(self.digest, replay));
+            let deed = Deed::Finish(Ended { digest: self.digest, replay });
             let tag = Tag { hash, fence, gate, weight, deed };
             engine.send(Job { entry, durable: !self.terms.relaxed, tag })
         })
@@ -275,7 +271,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         if self.armed {
             // Where it was lost meanwhile there is nothing to give back.
-            drop(self.give_back());
+            drop(self.hand_over_release());
         }
     }
 }
@@ -290,27 +286,36 @@ impl fmt::Debug for Reservation {
     }
 }
 
-impl Pending {
-    async fn wait(self) -> Result<Completed, Refused> {
-        let mut listener = self.listener;
+impl Written {
+    /// Begins to listen; before the record is handed over.
+    pub(super) fn at(gate: &Arc<Gate>) -> Self {
+        Self { gate: Arc::clone(gate), listener: gate.listen() }
+    }
+
+    pub(super) async fn wait(mut self) -> Result<()> {
         loop {
             // The ending is looked at after each listener was made, so that no wake-up falls between.
             match self.gate.ending() {
-                Some(Ending::Finished(_) | Ending::Written) => {
-                    return Ok(Completed::Kept { completed: self.completed, expires: self.expires });
-                }
-                Some(Ending::Failed(error)) => {
-                    return Err(Refused { error: error.clone(), reservation: None });
-                }
-                None => woken(&mut listener).await,
+                Some(Ending::Finished(_) | Ending::Written) => return Ok(()),
+                Some(Ending::Failed(error)) => return Err(error.clone()),
+                None => woken(&mut self.listener).await,
             }
-            listener = self.gate.listen();
+            self.listener = self.gate.listen();
+        }
+    }
+}
+
+impl Pending {
+    pub(super) async fn wait(self) -> Result<Completed, Refused> {
+        match self.written.wait().await {
+            Ok(()) => Ok(self.completed),
+            Err(error) => Err(Refused { error, reservation: None }),
         }
     }
 }
 
 /// Sleeps until the gate wakes this listener.
-pub(super) async fn woken(listener: &mut EventListener) {
+async fn woken(listener: &mut EventListener) {
     std::future::poll_fn(|context| {
         let waker = shielded_waker(context.waker());
         Pin::new(&mut *listener).poll(&mut Context::from_waker(&waker))
@@ -320,7 +325,7 @@ pub(super) async fn woken(listener: &mut EventListener) {
 
 impl Shared {
     /// Whether an outcome can be kept and the store takes completions.
-    fn check_outcome(&self, outcome: &Outcome, measured: u64) -> Result<()> {
+    pub(super) fn check_outcome(&self, outcome: &Outcome, measured: u64) -> Result<()> {
         self.check_process()?;
         let limit = self.options.outcome_bytes_max;
         // Each pair costs two lengths of 8 bytes beside its own bytes.
@@ -349,13 +354,7 @@ impl Shared {
     }
 
     /// From here on the lease no longer runs and nobody takes over (contract 4.1). The slot answers for `more` room.
-    fn pass_fence(
-        &self,
-        hash: u64,
-        fence: u64,
-        attempt: u32,
-        more: u64,
-    ) -> Result<(Arc<Gate>, EventListener)> {
+    fn pass_fence(&self, hash: u64, fence: u64, attempt: u32, more: u64) -> Result<Arc<Gate>> {
         let mut stripe = self.stripes.lock(hash);
         let running = stripe.slots.held(hash, fence).filter(|slot| slot.is_held());
         let Some(slot) = running else {
@@ -364,9 +363,7 @@ impl Shared {
         };
         slot.phase = Phase::Completing;
         slot.room += more;
-        let gate = Arc::clone(slot.gate());
-        let listener = gate.listen();
-        Ok((gate, listener))
+        Ok(Arc::clone(slot.gate()))
     }
 
     /// The completion was not handed over after all.

@@ -3,8 +3,8 @@
 //! Law: the wings meet here. A stripe's lock is taken after the log's, if both are. What is published has been
 //! committed. Whoever leaves (finished, released, refused) gives back what was set aside for it, exactly once.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::stripe::{Stripe, Stripes};
 use crate::digest::{DIGEST_VERSION, Digest, DigestRules, ParameterLimits, Secret};
@@ -42,6 +42,8 @@ pub(super) struct Shared {
     /// Somebody left while the store was closing.
     pub(super) left: Event,
     pub(super) counters: Counters,
+    /// Releases that were handed over while the way to the disk was shut: sent when it is open again.
+    pub(super) late: Mutex<Vec<Job<Tag>>>,
     /// Secrets that it was rotated to since it was opened, the current one last.
     pub(super) rotated: Mutex<Vec<Secret>>,
     pub(super) process: u32,
@@ -106,8 +108,12 @@ pub(super) enum Deed {
     /// Ends it with an outcome.
     Finish(Ended),
     /// Starts it, or keeps a checkpoint; disk room was taken for the record itself.
-    Start { room: u64 },
-    Checkpoint { room: u64 },
+    Start {
+        room: u64,
+    },
+    Checkpoint {
+        room: u64,
+    },
     /// Ends it without one.
     Release,
     /// Ends an interrupted one from outside.
@@ -126,6 +132,10 @@ pub(super) struct Counters {
     pub(super) completed: AtomicU64,
     pub(super) released: AtomicU64,
     pub(super) failed: AtomicU64,
+    pub(super) started: AtomicU64,
+    pub(super) resumed: AtomicU64,
+    pub(super) checkpoints: AtomicU64,
+    pub(super) resolved: AtomicU64,
 }
 
 pub(super) fn count(counter: &AtomicU64) {
@@ -144,6 +154,33 @@ impl Shared {
     /// Calls with the way to the disk.
     pub(super) fn with_engine<T>(&self, call: impl FnOnce(&Engine) -> Result<T>) -> Result<T> {
         self.engine.read().as_ref().map_or_else(|| Err(self.no_engine()), call)
+    }
+
+    /// Hands a release to the writer without ever waiting: a drop does not wait for a store that is being reopened.
+    pub(super) fn send_without_waiting(&self, job: Job<Tag>) {
+        self.late.lock().push(job);
+        self.send_late();
+    }
+
+    /// Hands on what came while the way to the disk was shut; whoever shut it calls this.
+    pub(super) fn send_late(&self) {
+        let Some(engine) = self.engine.try_read() else { return };
+        let gone = self.closing.load(Ordering::Acquire);
+        if engine.is_none() && !gone {
+            return;
+        }
+        let failed: Vec<_> = {
+            let mut late = self.late.lock();
+            let send = |job: Job<Tag>| match engine.as_ref() {
+                Some(engine) => engine.queue.send(job).err().map(|refused| refused.0.tag),
+                None => Some(job.tag),
+            };
+            late.drain(..).filter_map(send).collect()
+        };
+        drop(engine);
+        for tag in failed {
+            self.publish_failed(tag).tell();
+        }
     }
 
     pub(super) fn ledger(&self) -> Result<Arc<Ledger>> {
@@ -189,7 +226,12 @@ impl Shared {
     }
 
     /// The key is free again, or promised to those who wait for it: then one is to be woken, at this gate.
-    pub(super) fn vacate(&self, mut stripe: MutexGuard<'_, Stripe>, hash: u64, fence: u64) -> Option<Arc<Gate>> {
+    pub(super) fn vacate(
+        &self,
+        mut stripe: MutexGuard<'_, Stripe>,
+        hash: u64,
+        fence: u64,
+    ) -> Option<Arc<Gate>> {
         let slot = stripe.slots.held(hash, fence)?;
         count(&self.counters.released);
         if let (Some(gate), true) = (&slot.gate, slot.waiters > 0) {

@@ -5,12 +5,14 @@
 //! 32 bits are its fingerprint in the index.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::inflight::Slots;
 use crate::ledger::{Catalogue, Index, What};
 use crate::record::{Location, Weight};
 use crate::sync::{CachePadded, Mutex, MutexGuard};
+use crate::token::Key;
 
 use super::quota::Quota;
 
@@ -49,8 +51,19 @@ pub(super) struct Started {
 }
 
 impl Started {
-    pub(super) fn places(&self) -> Vec<Location> {
-        self.places.lock().iter().copied().collect()
+    /// Up to `count` places behind this one.
+    pub(super) fn after(&self, last: Option<Location>, count: usize) -> Vec<Location> {
+        let behind = last.map_or(Bound::Unbounded, Bound::Excluded);
+        self.places.lock().range((behind, Bound::Unbounded)).take(count).copied().collect()
+    }
+
+    /// How many of these places are among them.
+    pub(super) fn count_of(&self, places: &[(Location, Weight)]) -> usize {
+        if self.len() == 0 || places.is_empty() {
+            return 0;
+        }
+        let own = self.places.lock();
+        places.iter().filter(|(at, _)| own.contains(at)).count()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -96,6 +109,31 @@ impl Stripes {
     #[inline]
     pub(super) fn fingerprint(&self, hash: u64) -> u32 {
         (hash << self.bits >> 32) as u32
+    }
+
+    /// What was read at these places, of this key, is what its slot replaces; `false` if the index has moved on since.
+    pub(super) fn replaced(
+        &self,
+        hash: u64,
+        key: &Key,
+        places: &[Location],
+        replaces: Vec<(Location, Weight)>,
+    ) -> bool {
+        let mut stripe = self.lock(hash);
+        let still = stripe.index.find(self.fingerprint(hash)).eq(places.iter().copied());
+        if let (true, Some(slot)) = (still, stripe.slots.find(hash, key)) {
+            slot.replaces = replaces;
+        }
+        still
+    }
+
+    /// How many stripes there are.
+    pub(super) fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn nth(&self, number: usize) -> MutexGuard<'_, Stripe> {
+        self.all[number].lock()
     }
 
     /// Every stripe in turn.
