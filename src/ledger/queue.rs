@@ -50,18 +50,21 @@ pub(crate) fn queue<T>() -> (Queue<T>, Jobs<T>) {
 }
 
 impl<T> Queue<T> {
-    /// Hands a record over; `write` lays its bytes behind what is there. `false` where nobody takes it any more.
-    pub(crate) fn hand_over(&self, job: Job<T>, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+    /// Hands a record over; `write` lays its bytes behind what is there.
+    ///
+    /// # Errors
+    /// The tag, where nobody takes it any more.
+    pub(crate) fn hand_over(&self, job: Job<T>, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), T> {
         let mut next = self.next.lock();
         let first = next.jobs.is_empty();
         write(&mut next.bytes);
         let end = next.bytes.len();
         next.jobs.push((job, end));
         if first && matches!(self.bell.try_send(()), Err(TrySendError::Disconnected(()))) {
-            next.clear();
-            return false;
+            next.bytes.clear();
+            return next.jobs.pop().map_or(Ok(()), |(job, _)| Err(job.tag));
         }
-        true
+        Ok(())
     }
 }
 
@@ -99,10 +102,6 @@ impl<T> Group<T> {
         self.bytes.shrink_to(KEPT_BYTES);
         self.jobs.drain(..).map(|(job, _)| job.tag)
     }
-
-    fn clear(&mut self) {
-        self.drain().for_each(drop);
-    }
 }
 
 impl<T> Default for Group<T> {
@@ -122,9 +121,9 @@ mod tests {
     #[test]
     fn what_is_handed_over_comes_in_order_with_its_own_bytes() {
         let (queue, jobs) = queue();
-        assert!(queue.hand_over(job(1, false), |bytes| bytes.extend_from_slice(b"first")));
-        assert!(queue.hand_over(job(2, false), |_| {}));
-        assert!(queue.hand_over(job(3, true), |bytes| bytes.extend_from_slice(b"third")));
+        queue.hand_over(job(1, false), |bytes| bytes.extend_from_slice(b"first")).unwrap();
+        queue.hand_over(job(2, false), |_| {}).unwrap();
+        queue.hand_over(job(3, true), |bytes| bytes.extend_from_slice(b"third")).unwrap();
         assert_eq!(jobs.bell.len(), 1, "the first one rings");
         let mut group = jobs.take(Group::default());
         let told: Vec<_> = group.entries().iter().map(|own| (own.hash, own.bytes.to_vec())).collect();
@@ -138,14 +137,14 @@ mod tests {
     fn nothing_is_taken_over_when_the_writer_is_gone() {
         let (queue, jobs) = queue();
         drop(jobs);
-        assert!(!queue.hand_over(job(1, true), |bytes| bytes.push(1)));
-        assert!(!queue.hand_over(job(2, true), |bytes| bytes.push(1)));
+        assert_eq!(queue.hand_over(job(1, true), |bytes| bytes.push(1)), Err(1));
+        assert_eq!(queue.hand_over(job(2, true), |bytes| bytes.push(1)), Err(2));
     }
 
     #[test]
     fn what_was_handed_over_before_the_end_is_still_there() {
         let (queue, jobs) = queue();
-        assert!(queue.hand_over(job(1, true), |_| {}));
+        queue.hand_over(job(1, true), |_| {}).unwrap();
         drop(queue);
         assert!(jobs.bell.recv().is_ok() && jobs.bell.recv().is_err());
         assert!(!jobs.take(Group::default()).is_empty());

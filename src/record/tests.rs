@@ -1,6 +1,7 @@
 //! Tests of the record's bytes.
 
 use super::*;
+use crate::outcome::Checkpoint;
 use proptest::prelude::*;
 
 fn keys() -> HashKeys {
@@ -11,10 +12,7 @@ fn sample(outcome: &Outcome, omitted: Option<Omitted>, at: Location) -> Vec<u8> 
     let mut bytes = Vec::new();
     Finished {
         key: b"\x05scope\x05token",
-        digest: &[9; 32],
-        digest_version: 1,
-        rules: 2,
-        secret: 3,
+        bound: Bound { digest: [9; 32], version: 1, rules: 2, secret: 3 },
         completed: Timestamp::from_millis(1000),
         expires: Timestamp::from_millis(2000),
         attempts: 4,
@@ -51,6 +49,38 @@ fn an_omitted_body_leaves_its_length_and_digest_4_5() {
 }
 
 #[test]
+fn a_start_and_a_release_come_back_with_attempt_and_checkpoint_4_3_6_3() {
+    let at = Location::new(7, 3);
+    let note = Checkpoint { attempt: 3, bytes: b"charged"[..].into() };
+    let until = Timestamp::from_millis(2000);
+    for (checkpoint, released_until) in [(None, None), (Some(&note), None), (Some(&note), Some(until))] {
+        let started = Started {
+            key: b"\x05scope\x05token",
+            bound: Bound { digest: [9; 32], version: 1, rules: 2, secret: 3 },
+            since: Timestamp::from_millis(1000),
+            attempt: 4,
+            format: 5,
+            checkpoint,
+            released_until,
+        };
+        let mut bytes = started.encode();
+        seal(&mut bytes, at, &keys());
+        let record = Record::open(&bytes, at, &keys()).unwrap();
+        let kind = if released_until.is_some() { Kind::Released } else { Kind::Started };
+        assert_eq!((record.kind(), record.since().as_millis()), (kind, 1000));
+        assert_eq!((record.attempts(), record.format()), (4, 5));
+        assert_eq!(
+            record.expires(),
+            released_until.unwrap_or(Timestamp::MAX),
+            "a started one never expires (4.6)"
+        );
+        assert_eq!(record.checkpoint().as_ref(), checkpoint);
+        assert_eq!((record.key(), record.digest()), (&b"\x05scope\x05token"[..], [9; 32]));
+        assert_eq!(record.weight(&keys()).bytes, started.weighs());
+    }
+}
+
+#[test]
 fn a_record_read_at_another_place_is_damage_5_9() {
     let bytes = sample(&Outcome::new("x"), None, Location::new(1, 0));
     assert_eq!(Record::open(&bytes, Location::new(1, 1), &keys()).err(), Some(Unreadable::Damaged));
@@ -60,7 +90,7 @@ fn a_record_read_at_another_place_is_damage_5_9() {
 fn a_kind_of_a_newer_library_is_told_apart_from_damage_5_6() {
     let at = Location::new(1, 0);
     let mut bytes = sample(&Outcome::new("x"), None, at);
-    bytes[KIND] = 3;
+    bytes[KIND] = 5;
     seal(&mut bytes, at, &keys());
     assert_eq!(Record::open(&bytes, at, &keys()).err(), Some(Unreadable::Newer));
 }
@@ -100,15 +130,17 @@ proptest! {
         if sealed.len() >= PREFIX_BYTES {
             let length = length(&sealed).to_le_bytes();
             put(&mut sealed, LENGTH, &length);
-            sealed[KIND] = [1, 2, 16][usize::from(sealed[KIND]) % 3];
+            sealed[KIND] = [1, 2, 3, 4, 16][usize::from(sealed[KIND]) % 5];
             sealed[FLAGS] &= FLAGS_KNOWN;
             seal(&mut sealed, place, &keys());
             if let Ok(record) = Record::open(&sealed, place, &keys())
-                && record.kind() == Kind::Finished
+                && matches!(record.kind(), Kind::Finished | Kind::Started | Kind::Released)
             {
+                if record.kind() == Kind::Finished {
                     let _ = record.replay();
-                    let _ = record.weight(&keys());
                 }
+                let _ = (record.weight(&keys()), record.checkpoint());
+            }
         }
     }
 }
