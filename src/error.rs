@@ -126,6 +126,14 @@ pub enum ErrorKind {
     /// The scope breaks its rule (contract 1.2). The server has to name whose token it is.
     #[error("scope refused: {0}")]
     InvalidScope(ScopeFault),
+    /// The label of a derived token is empty or too long (`Key::derive`). It is the server's own word: shorten it.
+    #[error("label refused: it has {measured} bytes; a label has 1 to {limit}")]
+    InvalidLabel {
+        /// Its length in bytes.
+        measured: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// The parameters can't be digested (contract 2.3). The client has to send them well formed.
     #[error("parameters refused: {0}")]
     InvalidParameters(ParameterFault),

@@ -98,4 +98,4 @@ pub use store::{
 };
 pub use sweep::Swept;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
-pub use token::{Key, SCOPE_BYTES_MAX, TOKEN_BYTES_DEFAULT, TOKEN_BYTES_MAX, Token};
+pub use token::{Key, LABEL_BYTES_MAX, SCOPE_BYTES_MAX, TOKEN_BYTES_DEFAULT, TOKEN_BYTES_MAX, Token};

@@ -196,6 +196,20 @@ impl Subject for ReferenceSubject {
         }
     }
 
+    /// By README.md alone, with nothing of the crate but the rule of keys.
+    fn derive(&mut self, scope: &[u8], token: &[u8], label: &[u8]) -> Value {
+        if let Err(refusal) = self.model.key(scope, token) {
+            return subject::refused(&refusal);
+        }
+        if label.is_empty() || label.len() > 255 {
+            return subject::invalid_label(label.len(), 255);
+        }
+        let framed = [scope, token, label].map(|part| [&[u8::try_from(part.len()).unwrap()], part].concat());
+        let context = "oncekey 2026 v1: derive a token for a downstream call";
+        let derived = blake3::Hash::from_bytes(blake3::derive_key(context, &framed.concat()));
+        subject::derived(&derived.to_hex())
+    }
+
     fn sweep(&mut self) -> Value {
         done(self.model.sweep().map(drop))
     }

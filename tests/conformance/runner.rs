@@ -79,6 +79,10 @@ impl Run<'_> {
             }
             Do::Get => on_key(step, |scope, token| self.subject.get(scope, token))?,
             Do::Forget => on_key(step, |scope, token| self.subject.forget(scope, token))?,
+            Do::Derive => {
+                let label = given(step.label.as_ref(), "label")?.to_vec();
+                on_key(step, |scope, token| self.subject.derive(scope, token, &label))?
+            }
             Do::Sweep => self.subject.sweep(),
             Do::Flush => self.subject.flush(),
             Do::Usage => self.subject.usage(),

@@ -261,6 +261,13 @@ impl Subject for StoreSubject {
         }
     }
 
+    fn derive(&mut self, scope: &[u8], token: &[u8], label: &[u8]) -> Value {
+        match self.process.store.key(scope, token).and_then(|key| key.derive(label)) {
+            Ok(token) => subject::derived(token.as_str()),
+            Err(error) => subject::error(&error),
+        }
+    }
+
     fn sweep(&mut self) -> Value {
         done(self.process.store.sweep())
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use oncekey::reference::{Completed, Refusal, Running};
 use oncekey::{
-    Error, Incomparable, Limit, Outcome, ParameterFault, Replay, ScopeFault, Timestamp, TokenFault,
+    Error, ErrorKind, Incomparable, Limit, Outcome, ParameterFault, Replay, ScopeFault, Timestamp, TokenFault,
 };
 use serde_json::{Value, json};
 
@@ -32,6 +32,8 @@ pub(crate) trait Subject {
 
     fn get(&mut self, scope: &[u8], token: &[u8]) -> Value;
     fn forget(&mut self, scope: &[u8], token: &[u8]) -> Value;
+    /// The token for a downstream call of this key's operation.
+    fn derive(&mut self, scope: &[u8], token: &[u8], label: &[u8]) -> Value;
     fn sweep(&mut self) -> Value;
     fn flush(&mut self) -> Value;
     fn usage(&mut self) -> Value;
@@ -96,6 +98,14 @@ pub(crate) fn completed(completed: Completed) -> Value {
     }
 }
 
+pub(crate) fn derived(token: &str) -> Value {
+    json!({"derived": token})
+}
+
+pub(crate) fn invalid_label(measured: usize, limit: usize) -> Value {
+    json!({"refused": {"kind": "invalid_label", "measured": measured, "limit": limit}})
+}
+
 pub(crate) fn usage(live_reservations: u64, kept_records: u64, kept_bytes: u64) -> Value {
     json!({"usage": {
         "live_reservations": live_reservations,
@@ -123,6 +133,9 @@ fn millis(time: Duration) -> u64 {
 
 /// An error of the crate. One without a word in the vectors shows as itself, and matches nothing.
 pub(crate) fn error(error: &Error) -> Value {
+    if let ErrorKind::InvalidLabel { measured, limit } = *error.kind() {
+        return invalid_label(measured, limit);
+    }
     Refusal::of(error).map_or_else(|| json!({"unexpected": error.to_string()}), |refusal| refused(&refusal))
 }
 

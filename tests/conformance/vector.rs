@@ -91,6 +91,7 @@ pub(crate) enum Do {
     Sweep,
     Flush,
     Usage,
+    Derive,
     Advance,
     SetWall,
     Crash,
@@ -105,6 +106,7 @@ pub(crate) struct Step {
     #[serde(rename = "do")]
     pub(crate) action: Do,
     pub(crate) key: Option<(Bytes, Bytes)>,
+    pub(crate) label: Option<Bytes>,
     pub(crate) parameters: Option<Given>,
     #[serde(rename = "as")]
     pub(crate) name: Option<String>,
