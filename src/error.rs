@@ -5,21 +5,43 @@
 //! (contract 8.1, 10.2). An [`Error`] carries no guard, no handle and no lock: it can be cloned, compared,
 //! kept and sent anywhere. Nothing is imported from the rest of the crate.
 
+mod difference;
+
 use std::fmt;
 use std::time::Duration;
+
+pub use difference::Difference;
 
 /// The result of this crate's calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call was refused. Match on [`Error::kind`], or ask one of the predicates.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Error(Box<ErrorKind>);
+pub struct Error(Box<Inner>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Inner {
+    kind: ErrorKind,
+    difference: Option<Difference>,
+}
 
 impl Error {
     /// What happened, to match on.
     #[must_use]
     pub fn kind(&self) -> &ErrorKind {
-        &self.0
+        &self.0.kind
+    }
+
+    /// Which parameters of a mismatch differ (contract 2.6). `None` where the store was not told to keep what it takes
+    /// (`Builder::explain_mismatches`) when the token was first used, and where the parameters have no names.
+    #[must_use]
+    pub fn difference(&self) -> Option<&Difference> {
+        self.0.difference.as_ref()
+    }
+
+    /// A mismatch, explained if it can be.
+    pub(crate) fn mismatch(difference: Option<Difference>) -> Self {
+        Self(Box::new(Inner { kind: ErrorKind::Mismatch, difference }))
     }
 
     /// The token was used before with other parameters (contract 3.2, 3.3): HTTP 422, or 400
@@ -98,19 +120,21 @@ impl Error {
 
 impl From<ErrorKind> for Error {
     fn from(kind: ErrorKind) -> Self {
-        Self(Box::new(kind))
+        Self(Box::new(Inner { kind, difference: None }))
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.kind().fmt(f)?;
+        self.difference().map_or(Ok(()), |difference| write!(f, ", {difference:?}"))
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.kind().fmt(f)?;
+        self.difference().map_or(Ok(()), |difference| write!(f, " ({difference})"))
     }
 }
 

@@ -88,7 +88,7 @@ pub use digest::{
     Parameters, Secret,
 };
 pub use error::{
-    Error, ErrorKind, Incomparable, Limit, Opaque, ParameterFault, Result, ScopeFault, TokenFault,
+    Difference, Error, ErrorKind, Incomparable, Limit, Opaque, ParameterFault, Result, ScopeFault, TokenFault,
 };
 pub use options::Builder;
 pub use outcome::{Class, Classifier, Omitted, Outcome, Replay, classify};

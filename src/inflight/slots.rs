@@ -16,7 +16,7 @@ use std::time::Duration;
 use hashbrown::HashTable;
 
 use super::Gate;
-use crate::digest::Digest;
+use crate::digest::{Digest, Outline};
 use crate::record::{Location, Weight};
 use crate::time::{Now, Timestamp};
 use crate::token::Key;
@@ -37,6 +37,8 @@ pub(crate) struct Slot {
     pub(crate) fence: u64,
     pub(crate) phase: Phase,
     pub(crate) digest: Digest,
+    /// Its parameters one by one, where the store was told to explain mismatches.
+    pub(crate) outline: Option<Arc<Outline<Digest>>>,
     pub(crate) attempt: u32,
     pub(crate) since: Timestamp,
     pub(crate) lease: Duration,

@@ -8,17 +8,21 @@
 //! ```text
 //! every record:  length u32 | kind u8 | flags u8 | digest version u16 | checksum u64 | ...
 //! finished:      completed u64 | expires u64 | digest 32 | rules u16 | secret u16 | status u16 | 0 u16
-//!                | attempts u32 | format u32 | body length u32 | framed key | body | [omitted 40] | [metadata]
+//!                | attempts u32 | format u32 | body length u32 | framed key | body | [omitted 40] | [outline]
+//!                | [metadata]
 //! forgotten:     time u64 | target u64 | hash u64 | scope u64 | weight u32
 //! control:       what the ledger has to say of itself, encoded by bincode
+//! outline:       length u16 of what follows | reach u8 | for each name: digest u64 | length u8 | name
 //! ```
-//! Kinds 3 to 15 and the flags 4 to 128 are reserved (durable starts, releases, checkpoints, settled keys, the
-//! caller's transactions, parameter names); a reader that meets one says *newer format*.
+//! Kinds 3 to 15 and the flags 8 to 128 are reserved (durable starts, releases, checkpoints, settled keys, the
+//! caller's transactions); a reader that meets one says *newer format*.
 
 mod keys;
+mod outline;
 mod place;
 
 pub(crate) use keys::HashKeys;
+pub(crate) use outline::{outline_bytes, outline_length};
 pub(crate) use place::Location;
 
 use crate::codec;
@@ -60,7 +64,8 @@ impl Kind {
 
 const FLAG_OMITTED: u8 = 1;
 const FLAG_METADATA: u8 = 2;
-const FLAGS_KNOWN: u8 = FLAG_OMITTED | FLAG_METADATA;
+const FLAG_OUTLINE: u8 = 4;
+const FLAGS_KNOWN: u8 = FLAG_OMITTED | FLAG_METADATA | FLAG_OUTLINE;
 
 const LENGTH: usize = 0;
 const KIND: usize = LENGTH + 4;
@@ -114,6 +119,8 @@ pub(crate) struct Finished<'a> {
     pub(crate) format: u32,
     pub(crate) outcome: &'a Outcome,
     pub(crate) omitted: Option<Omitted>,
+    /// The parameters one by one, as [`outline_bytes`] lays them out; empty for none.
+    pub(crate) outline: &'a [u8],
 }
 
 impl Finished<'_> {
@@ -128,7 +135,7 @@ impl Finished<'_> {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let body: &[u8] = if self.omitted.is_some() { &[] } else { self.outcome.body() };
         let mut flags = 0;
-        let mut bytes = Vec::with_capacity(KEY + self.key.len() + body.len() + 64);
+        let mut bytes = Vec::with_capacity(KEY + self.key.len() + body.len() + self.outline.len() + 64);
         bytes.resize(KEY, 0);
         bytes.extend_from_slice(self.key);
         bytes.extend_from_slice(body);
@@ -136,6 +143,10 @@ impl Finished<'_> {
             flags |= FLAG_OMITTED;
             bytes.extend_from_slice(&omitted.bytes.to_le_bytes());
             bytes.extend_from_slice(&omitted.digest);
+        }
+        if !self.outline.is_empty() {
+            flags |= FLAG_OUTLINE;
+            bytes.extend_from_slice(self.outline);
         }
         if !self.outcome.metadata().is_empty() {
             flags |= FLAG_METADATA;
@@ -293,9 +304,10 @@ impl<'a> Record<'a> {
     /// Bytes of scope, token, body and metadata, the latter without the lengths that bincode writes.
     fn weighs(&self) -> u32 {
         let omitted = if self.bytes[FLAGS] & FLAG_OMITTED != 0 { OMITTED_BYTES } else { 0 };
-        let parts = self.bytes.len() - KEY - 2 - omitted;
+        let beside = omitted + self.outline_bytes().len();
+        let parts = self.bytes.len() - KEY - 2 - beside;
         let lengths = if self.bytes[FLAGS] & FLAG_METADATA != 0 {
-            let tail = KEY + self.key_len + u32_at(self.bytes, BODY_LENGTH) as usize + omitted;
+            let tail = KEY + self.key_len + u32_at(self.bytes, BODY_LENGTH) as usize + beside;
             let pairs = self.bytes.get(tail..tail + 8).map_or(0, |count| u64_at(count, 0));
             usize::try_from(pairs).unwrap_or(usize::MAX).saturating_mul(16).saturating_add(8)
         } else {
@@ -319,7 +331,8 @@ impl<'a> Record<'a> {
             rest = more;
         }
         if self.bytes[FLAGS] & FLAG_METADATA != 0 {
-            outcome.metadata = codec::decode::<_, METADATA_BYTES_MAX>(rest)?;
+            let metadata = &rest[self.outline_bytes().len()..];
+            outcome.metadata = codec::decode::<_, METADATA_BYTES_MAX>(metadata)?;
         }
         Some(Replay {
             outcome,
@@ -339,7 +352,10 @@ fn check_finished(bytes: &[u8]) -> Option<usize> {
     let key_len = 2 + scope_len + token_len;
     let flags = bytes[FLAGS];
     let omitted = if flags & FLAG_OMITTED != 0 { OMITTED_BYTES } else { 0 };
-    let fixed = (KEY + key_len + omitted).checked_add(u32_at(bytes, BODY_LENGTH) as usize)?;
+    let body_end = (KEY + key_len).checked_add(u32_at(bytes, BODY_LENGTH) as usize)?;
+    let before_outline = body_end.checked_add(omitted)?;
+    let fixed = before_outline
+        + if flags & FLAG_OUTLINE == 0 { 0 } else { outline::length_at(bytes.get(before_outline..)?)? };
     let sound = if flags & FLAG_METADATA != 0 { bytes.len() > fixed } else { bytes.len() == fixed };
     (sound && scope_len > 0 && token_len > 0).then_some(key_len)
 }

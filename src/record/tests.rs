@@ -1,6 +1,7 @@
 //! Tests of the record's bytes.
 
 use super::*;
+use crate::digest::Outline;
 use proptest::prelude::*;
 
 fn keys() -> HashKeys {
@@ -8,6 +9,10 @@ fn keys() -> HashKeys {
 }
 
 fn sample(outcome: &Outcome, omitted: Option<Omitted>, at: Location) -> Vec<u8> {
+    outlined(outcome, omitted, at, &[])
+}
+
+fn outlined(outcome: &Outcome, omitted: Option<Omitted>, at: Location, outline: &[u8]) -> Vec<u8> {
     let mut bytes = Finished {
         key: b"\x05scope\x05token",
         digest: &[9; 32],
@@ -20,6 +25,7 @@ fn sample(outcome: &Outcome, omitted: Option<Omitted>, at: Location) -> Vec<u8> 
         format: 5,
         outcome,
         omitted,
+        outline,
     }
     .encode();
     seal(&mut bytes, at, &keys());
@@ -47,6 +53,44 @@ fn an_omitted_body_leaves_its_length_and_digest_4_5() {
     let bytes = sample(&Outcome::http(200, "dropped"), Some(omitted), at);
     let replay = Record::open(&bytes, at, &keys()).unwrap().replay().unwrap();
     assert_eq!((replay.omitted(), replay.outcome().body()), (Some(omitted), &b""[..]));
+}
+
+#[test]
+fn an_outline_stands_beside_everything_else_and_weighs_nothing_2_6() {
+    let at = Location::new(1, 0);
+    let parameters = vec![("MaxSize".into(), 7), ("MinSize".into(), u64::MAX)];
+    let outline = Outline { parameters, long: false, cut: true };
+    let omitted = Omitted { bytes: 9_000_000, digest: [1; 32] };
+    for (metadata, omitted) in [(false, None), (true, None), (false, Some(omitted)), (true, Some(omitted))] {
+        let outcome = Outcome::http(200, if omitted.is_some() { "" } else { "body" });
+        let outcome = if metadata { outcome.with_metadata("a", "b") } else { outcome };
+        let plain = sample(&outcome, omitted, at);
+        let bytes = outlined(&outcome, omitted, at, &outline_bytes(&outline));
+        let (plain, record) =
+            (Record::open(&plain, at, &keys()).unwrap(), Record::open(&bytes, at, &keys()).unwrap());
+        assert_eq!((plain.outline(), record.outline()), (None, Some(outline.clone())));
+        assert_eq!(record.replay(), plain.replay());
+        assert_eq!(record.replay().unwrap().outcome(), &outcome);
+        assert_eq!(record.weight(&keys()), plain.weight(&keys()));
+        assert_eq!(record.bytes().len(), plain.bytes().len() + 3 + 2 * (9 + 7));
+        assert_eq!(plain.bytes()[FLAGS] & FLAG_OUTLINE, 0, "what has none is as it always was");
+    }
+}
+
+#[test]
+fn a_record_of_version_1_without_outline_is_pinned_5_6() {
+    let at = Location::new(7, 3);
+    let bytes = sample(&Outcome::http(201, "made").with_metadata("a", "b"), None, at);
+    assert_eq!(blake3::hash(&bytes).to_hex()[..16], *"f15788e41d827879");
+}
+
+#[test]
+fn an_outline_that_is_longer_than_the_record_is_damage_5_9() {
+    let at = Location::new(1, 0);
+    for outline in [&[2, 0, 0][..], &[0xff, 0xff, 0], &[9], &[0, 0]] {
+        let bytes = outlined(&Outcome::new("x"), None, at, outline);
+        assert_eq!(Record::open(&bytes, at, &keys()).err(), Some(Unreadable::Damaged), "{outline:?}");
+    }
 }
 
 #[test]
@@ -107,6 +151,7 @@ proptest! {
             {
                     let _ = record.replay();
                     let _ = record.weight(&keys());
+                    let _ = record.outline();
                 }
         }
     }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::explaining::{Outlined, bytes_of, mismatch_with_slot};
 use super::seat::{Patience, Seat};
 use super::shared::{Comparer, Shared, count};
 use super::stripe::Stripe;
-use crate::digest::{DIGEST_VERSION, Digest, Fingerprinted, Parameters};
+use crate::digest::{DIGEST_VERSION, Digest, Fingerprinted, Outline, Parameters};
 use crate::error::{Error, ErrorKind, Incomparable, Limit, Result};
 use crate::inflight::{Phase, Slot};
 use crate::ledger::Room;
@@ -38,6 +39,8 @@ pub(super) struct Ask<'a> {
     pub(super) parameters: &'a Parameters<'a>,
     /// The digest under today's version and settings; a ready-made one may be of others.
     pub(super) digest: Fingerprinted,
+    /// The parameters one by one, for mismatches that explain themselves.
+    pub(super) outline: Outlined,
     pub(super) terms: Terms,
 }
 
@@ -88,6 +91,8 @@ impl Drop for Admission<'_> {
 /// What one look under the stripe's lock came to.
 enum Look {
     Answered(Asked),
+    /// It is reserved with these other parameters.
+    Differs(Arc<Outline<Digest>>),
     /// Records may be there: read them, outside the lock.
     Read(Vec<Location>),
     /// More disk room is needed: this much in all.
@@ -125,8 +130,8 @@ impl Shared {
             let (measured, limit) = (terms.declared, self.options.outcome_bytes_max);
             return Err(ErrorKind::TooLarge { what: Limit::OutcomeBytes, measured, limit }.into());
         }
-        let digest = parameters.fingerprint(DIGEST_VERSION, &self.options.rules, &self.limits)?;
-        Ok(Ask { key, hash: self.keys.fingerprint(key.as_framed()), parameters, digest, terms })
+        let (digest, outline) = self.digest_of(parameters)?;
+        Ok(Ask { key, hash: self.keys.fingerprint(key.as_framed()), parameters, digest, outline, terms })
     }
 
     /// Asks. One who is patient and is told *in flight* gets a place among the waiters, or keeps his.
@@ -159,6 +164,7 @@ impl Shared {
         loop {
             match self.look(ask, now, patience, &mut stale, &mut admission)? {
                 Look::Answered(asked) => return Ok(asked),
+                Look::Differs(known) => return Err(mismatch_with_slot(ask, &known)),
                 Look::Room(reserved) => self.with_engine(|engine| engine.ledger.make_room(reserved))?,
                 Look::Read(places) => match self.read(ask, places, now)? {
                     Found::Kept(replay) => return Ok(Asked::Replay(replay)),
@@ -183,7 +189,11 @@ impl Shared {
         }
         let Stripe { slots, fence, .. } = &mut *stripe;
         if let Some(slot) = slots.find(ask.hash, ask.key).filter(|slot| !patience.may_claim(slot, now)) {
-            return self.look_at_slot(slot, fence, ask, now, patience).map(Look::Answered);
+            return match (self.look_at_slot(slot, fence, ask, now, patience), &slot.outline) {
+                // Told outside the lock.
+                (Err(error), Some(known)) if error.is_mismatch() => Ok(Look::Differs(Arc::clone(known))),
+                (answer, _) => answer.map(Look::Answered),
+            };
         }
         let places = || stripe.index.find(self.stripes.fingerprint(ask.hash));
         if !places().eq(stale.places.iter().copied()) {
@@ -235,6 +245,8 @@ impl Shared {
                 *fence += 1;
                 slot.fence = *fence;
                 slot.attempt = slot.attempt.saturating_add(1);
+                // One who comes with a ready-made digest knows no names.
+                slot.outline = ask.outline.clone().or_else(|| slot.outline.take());
                 slot.since = now.time;
                 slot.lease = ask.terms.lease;
                 slot.lease_end = now.tick.saturating_add(ask.terms.lease);
@@ -259,7 +271,7 @@ impl Shared {
             0 => self.stripes.quota.admit(|| self.scope_hash(ask.key), terms.declared)?,
             segment => return Err(ErrorKind::Damaged { segment }.into()),
         }
-        let room = Room::of_completion(terms.declared);
+        let room = Room::of_completion(terms.declared + bytes_of(&ask.outline));
         let needed = self.room.reserve(room).err();
         Ok((Admission { shared: self, key: ask.key, declared: terms.declared, room, taken: false }, needed))
     }
@@ -289,6 +301,7 @@ impl Shared {
         let expired = record.expires() <= now.time;
         let comparison = if expired { Comparison::Equal } else { self.compare(ask, record, comparer)? };
         match judge(State::Finished { expired }, || comparison) {
+            Verdict::Refuse(ErrorKind::Mismatch) => Err(self.mismatch_with(ask, record, comparer)),
             Verdict::Refuse(kind) => Err(kind.into()),
             Verdict::Replay => record.replay().map(Found::Kept).ok_or_else(|| self.undecodable(at)),
             Verdict::Reserve | Verdict::TakeOver | Verdict::InFlight => {
@@ -346,12 +359,13 @@ fn reserve(
         fence: stripe.next_fence(),
         phase: Phase::Running,
         digest,
+        outline: ask.outline.clone(),
         attempt: 1,
         since: now.time,
         lease: ask.terms.lease,
         lease_end: now.tick.saturating_add(ask.terms.lease),
         declared: ask.terms.declared,
-        room: Room::of_completion(ask.terms.declared),
+        room: Room::of_completion(ask.terms.declared + bytes_of(&ask.outline)),
         replaces,
         waiters,
         gate,

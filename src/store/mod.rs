@@ -3,6 +3,7 @@
 //! | file | what stands there |
 //! | --- | --- |
 //! | `asking` | from a key and parameters to one answer |
+//! | `explaining` | mismatches that tell which parameters differ |
 //! | `reservation` | the right to run, and its end |
 //! | `waiting`, `seat` | for somebody else's run, and the place to do so |
 //! | `request`, `execute` | what a caller can say of a request; closures and typed values |
@@ -14,6 +15,7 @@
 mod archive;
 mod asking;
 mod execute;
+mod explaining;
 mod lifecycle;
 mod quota;
 mod request;

@@ -14,6 +14,7 @@ use std::task::Context;
 
 use super::Store;
 use super::asking::Terms;
+use super::explaining::{Outlined, bytes_of};
 use super::shared::{Shared, Tag};
 use crate::digest::{DIGEST_VERSION, Digest};
 use crate::error::{Error, ErrorKind, Limit, Result};
@@ -38,6 +39,7 @@ pub struct Reservation {
     attempt: u32,
     since: Timestamp,
     digest: Digest,
+    outline: Outlined,
     terms: Terms,
     /// Disk room set aside for its outcome, in bytes.
     room: u64,
@@ -96,11 +98,11 @@ impl Reservation {
         key: Key,
         hash: u64,
         (fence, attempt, since): (u64, u32, Timestamp),
-        digest: Digest,
+        (digest, outline): (Digest, Outlined),
         terms: Terms,
         room: u64,
     ) -> Self {
-        Self { store, key, hash, fence, attempt, since, digest, terms, room, armed: true }
+        Self { store, key, hash, fence, attempt, since, digest, outline, terms, room, armed: true }
     }
 
     /// Whose right it is.
@@ -206,7 +208,7 @@ impl Reservation {
             digest: *blake3::hash(outcome.body()).as_bytes(),
         });
         let kept = outcome.size() - if without_body { outcome.body().len() as u64 } else { 0 };
-        let more = Room::of_completion(kept).saturating_sub(self.room);
+        let more = Room::of_completion(kept + bytes_of(&self.outline)).saturating_sub(self.room);
         if let Err(error) = shared.check_outcome(&outcome, kept).and_then(|()| shared.take_room(more)) {
             return Err(match shared.count_lost(shared.check_held(self.hash, self.fence, self.attempt)) {
                 Ok(()) => Refused { error, reservation: Some(self) },
@@ -259,6 +261,7 @@ impl Reservation {
                 format: replay.format,
                 outcome: &replay.outcome,
                 omitted: replay.omitted,
+                outline: &engine.comparer.bind_outline(&self.key, &self.outline),
             };
             let bytes = record.encode();
             let weight = Weight { scope: shared.scope_hash(&self.key), bytes: record.weighs() };
