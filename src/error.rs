@@ -81,10 +81,11 @@ impl Error {
         )
     }
 
-    /// Whether the operation was recorded is not known until the store was reopened (contract 3.9, 5.1).
+    /// Whether the operation was recorded is not known until the store was reopened (contract 3.9, 5.1); or it was
+    /// interrupted, and nobody knows how far it came until it is resolved (3.4).
     #[must_use]
     pub fn is_unknown_outcome(&self) -> bool {
-        matches!(self.kind(), ErrorKind::UnknownOutcome)
+        matches!(self.kind(), ErrorKind::UnknownOutcome | ErrorKind::Interrupted { .. })
     }
 
     /// Another caller took the key over after the lease had lapsed (contract 4.4).
@@ -197,6 +198,21 @@ pub enum ErrorKind {
         "the outcome of this operation is unknown, since its commit failed; reopen the store (`reopen`), which then looks"
     )]
     UnknownOutcome,
+    /// It was durably started, its process ended, and the policy is not to resume it (contract 3.4): how far it came is
+    /// unknown.
+    #[error(
+        "the operation was interrupted in attempt {attempt}, and how far it came is unknown; find out, then `resolve` the key with the outcome, or `forget` it"
+    )]
+    Interrupted {
+        /// The attempt that was interrupted.
+        attempt: u32,
+    },
+    /// `resolve` settles interrupted keys only (contract 4.6).
+    #[error("there is nothing to resolve: the key is not interrupted")]
+    NotInterrupted,
+    /// A checkpoint needs a durable reservation (contract 6.3).
+    #[error("the reservation is volatile, so a checkpoint would not survive; ask with `start_durably`")]
+    NotDurable,
     /// The request is older than the retention could remember (contract 3.8).
     #[error(
         "the request was first sent {age:?} ago, records are kept for {retention:?}; use a new token if the operation shall run again"
@@ -454,6 +470,9 @@ pub enum Limit {
     /// Bytes of one outcome: body and metadata.
     #[error("the outcome's bytes")]
     OutcomeBytes,
+    /// Bytes of a checkpoint.
+    #[error("the checkpoint's bytes")]
+    CheckpointBytes,
     /// Live reservations in the store.
     #[error("the number of live reservations")]
     LiveReservations,

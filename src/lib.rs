@@ -90,11 +90,11 @@ pub use digest::{
 pub use error::{
     Difference, Error, ErrorKind, Incomparable, Limit, Opaque, ParameterFault, Result, ScopeFault, TokenFault,
 };
-pub use options::Builder;
-pub use outcome::{Class, Classifier, Omitted, Outcome, Replay, classify};
+pub use options::{Builder, OnInterrupted};
+pub use outcome::{Checkpoint, Class, Classifier, Omitted, Outcome, Replay, classify};
 pub use store::{
     Answer, Archive, Completed, Executed, Guarantees, Home, InFlight, Known, Never, OperationError, Refused,
-    Request, Reservation, Stats, Store,
+    Request, Reservation, Stats, Store, Unfinished,
 };
 pub use sweep::Swept;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

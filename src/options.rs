@@ -23,6 +23,19 @@ const SEGMENT_BYTES: (u64, u64) = (1 << 20, 1 << 40);
 /// A day.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// What is answered for a key whose operation was durably started, and interrupted by the end of its process
+/// (contract 3.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnInterrupted {
+    /// A reservation that knows that it resumes, and sees the last checkpoint. For operations that are safe to run
+    /// again, or that find their recovery point.
+    #[default]
+    Resume,
+    /// *Unknown outcome*, until somebody has looked and says `resolve` or `forget`.
+    Refuse,
+}
+
 /// How a store is set up. Made by `Store::builder()`; every setting has a sound default.
 #[derive(Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "settings that are yes or no")]
@@ -43,6 +56,9 @@ pub struct Builder {
     pub(crate) kept_bytes_max: u64,
     pub(crate) kept_records_per_scope_max: Option<u64>,
     pub(crate) kept_bytes_per_scope_max: Option<u64>,
+    pub(crate) checkpoint_bytes_max: u64,
+    pub(crate) start_durably: bool,
+    pub(crate) on_interrupted: OnInterrupted,
     pub(crate) relaxed: bool,
     pub(crate) relaxed_lag: Duration,
     pub(crate) two_phase: bool,
@@ -78,6 +94,9 @@ impl Default for Builder {
             kept_bytes_max: 1 << 40,
             kept_records_per_scope_max: None,
             kept_bytes_per_scope_max: None,
+            checkpoint_bytes_max: 64 << 10,
+            start_durably: false,
+            on_interrupted: OnInterrupted::Resume,
             relaxed: false,
             relaxed_lag: Duration::from_millis(200),
             two_phase: false,
@@ -140,6 +159,14 @@ impl Builder {
         kept_records_per_scope_max: Option<u64>;
         /// Most bytes of kept records of one scope, default no limit.
         kept_bytes_per_scope_max: Option<u64>;
+        /// Most bytes of a checkpoint, default 64 KiB (contract 6.3).
+        checkpoint_bytes_max: u64;
+        /// Whether the start of an operation is on disk before `begin` returns, default no (contract 5.4); a request can
+        /// say otherwise.
+        start_durably: bool;
+        /// What a retry of an interrupted operation is told, by default to resume it (contract 3.4); a request can say
+        /// otherwise.
+        on_interrupted: OnInterrupted;
         /// Whether every commit is synced twice, which also withstands pages shaped by an attacker who knows the
         /// store's secrets; default no.
         two_phase: bool;
@@ -237,6 +264,8 @@ impl Builder {
         rule(outcome, "outcome_bytes_max", self.outcome_bytes_max, "at most 256 MiB")?;
         let declared = self.declared_outcome_bytes <= self.outcome_bytes_max;
         rule(declared, "declared_outcome_bytes", self.declared_outcome_bytes, "at most outcome_bytes_max")?;
+        let checkpoint = self.checkpoint_bytes_max <= OUTCOME_BYTES_BOUND;
+        rule(checkpoint, "checkpoint_bytes_max", self.checkpoint_bytes_max, "at most 256 MiB")?;
         let segment = (SEGMENT_BYTES.0..=SEGMENT_BYTES.1).contains(&self.segment_bytes_max);
         rule(segment, "segment_bytes_max", self.segment_bytes_max, "1 MiB to 1 TiB")?;
         let stripes = self.stripes.is_power_of_two() && self.stripes <= 65_536;

@@ -179,6 +179,36 @@ pub struct Omitted {
     pub digest: [u8; 32],
 }
 
+/// A durable note of an operation's progress, for the next attempt if this one does not end (contract 6.3).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    pub(crate) attempt: u32,
+    pub(crate) bytes: Arc<[u8]>,
+}
+
+impl Checkpoint {
+    /// Which attempt wrote it, from 1.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// What it wrote.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checkpoint")
+            .field("attempt", &self.attempt)
+            .field("bytes", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Omitted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Omitted").field("bytes", &self.bytes).finish_non_exhaustive()

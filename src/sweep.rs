@@ -6,8 +6,10 @@
 //! forgets is carried as long as the segment that it speaks of is there. Nothing unexpired is ever dropped
 //! (contract 8.3).
 
+use std::time::Duration;
+
 use crate::error::Result;
-use crate::ledger::{Catalogue, Entry, Hint, Ledger, Log, Meaning, Segment};
+use crate::ledger::{Catalogue, Entry, Hint, Ledger, Log, Meaning, Segment, What};
 use crate::record::{Forgotten, Location, Record};
 use crate::time::Timestamp;
 
@@ -15,6 +17,8 @@ use crate::time::Timestamp;
 const STEP_HINTS: usize = 1500;
 /// Records carried forward in one step.
 const STEP_CARRIED: usize = 256;
+/// A segment that holds records which may lose their meaning at any time (started ones) is looked at this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// A segment whose known records fill less than this share of its file is sparse, in 1/100.
 const SPARSE_PERCENT: u64 = 25;
 
@@ -85,7 +89,7 @@ impl Sweep<'_> {
             }
             drop(log);
             at += hints.len();
-            for hint in hints.iter().filter(|hint| !hint.forgotten) {
+            for hint in hints.iter().filter(|hint| !hint.is_forgotten()) {
                 records += 1;
                 known += u64::from(!self.expire(hint, swept) && self.is_known(hint));
             }
@@ -122,14 +126,15 @@ impl Sweep<'_> {
     }
 
     fn look(&self, hint: Hint, known: &mut Known, swept: &mut Swept) {
-        if hint.forgotten {
+        if hint.is_forgotten() {
             if self.ledger.is_kept(hint.at) {
                 known.notes.push(hint);
             }
         } else if !self.expire(&hint, swept) && self.is_known(&hint) {
             known.bytes += u64::from(hint.weight.bytes);
-            known.first_expiry =
-                Some(known.first_expiry.map_or(hint.expires, |first| first.min(hint.expires)));
+            let again =
+                if hint.what == What::Started { self.now.saturating_add(LOOK_AGAIN) } else { hint.expires };
+            known.first_expiry = Some(known.first_expiry.map_or(again, |first| first.min(again)));
             known.records.push(hint);
         }
     }
@@ -158,14 +163,13 @@ impl Sweep<'_> {
                 else {
                     return Ok(false);
                 };
-                let meaning = Meaning::Finished(hint.weight);
+                let meaning = Meaning::Kept(hint.what, hint.weight);
                 entries.push(Entry { hash: hint.hash, bytes, expires: hint.expires, meaning });
                 known.push(hint);
             }
             let places = self.append(&mut log, &entries)?;
             for (hint, place) in known.into_iter().zip(places) {
-                self.catalogue.insert(hint.hash, place, hint.weight);
-                self.catalogue.remove(hint.hash, hint.at, hint.weight);
+                self.catalogue.carry(hint.hash, hint.at, place);
                 swept.carried += 1;
             }
             drop(log);

@@ -70,6 +70,11 @@ pub(crate) fn shielded<T>(call: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(call)).ok()
 }
 
+/// Whether this thread unwinds.
+pub(crate) fn is_panicking() -> bool {
+    thread::panicking()
+}
+
 /// Waits on `condvar` for at most `time`.
 pub(crate) fn wait_for<T>(condvar: &Condvar, guard: &mut MutexGuard<'_, T>, time: Duration) {
     condvar.wait_for(guard, time);

@@ -103,6 +103,14 @@ impl Key {
         Ok(Token(hasher.finalize().to_hex().to_string()))
     }
 
+    /// The key that these framed bytes stand for, as a record keeps them.
+    pub(crate) fn from_framed(framed: &[u8]) -> Option<Self> {
+        let (scope_len, rest) = framed.split_first()?;
+        let (scope, rest) = rest.split_at_checked(usize::from(*scope_len))?;
+        let token = rest.get(1..)?;
+        Self::within(scope, token, SCOPE_BYTES_MAX, TOKEN_BYTES_MAX).ok()
+    }
+
     /// Takes the framed bytes apart; their lengths were written when the key was made.
     fn parts(&self) -> (&[u8], &[u8]) {
         let scope_end = 1 + usize::from(self.framed[0]);

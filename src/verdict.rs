@@ -12,6 +12,8 @@
 //! | completing (4.1) | in flight | mismatch | cannot compare |
 //! | commit failed (3.9) | unknown outcome | mismatch | cannot compare |
 //! | finished, kept (3.3) | replay | mismatch | cannot compare |
+//! | interrupted (3.4), to be resumed | resume | mismatch | cannot compare |
+//! | interrupted (3.4), to be refused | unknown outcome | mismatch | cannot compare |
 
 use crate::error::{ErrorKind, Incomparable};
 
@@ -30,6 +32,7 @@ pub(crate) enum State {
     Completing,
     Unknown,
     Finished { expired: bool },
+    Interrupted { attempt: u32, resume: bool },
 }
 
 /// The answer.
@@ -37,6 +40,7 @@ pub(crate) enum State {
 pub(crate) enum Verdict {
     Reserve,
     TakeOver,
+    Resume,
     InFlight,
     Replay,
     Refuse(ErrorKind),
@@ -53,6 +57,10 @@ pub(crate) fn judge(state: State, compare: impl FnOnce() -> Comparison) -> Verdi
         (Comparison::Equal, State::Running { lapsed: true }) => Verdict::TakeOver,
         (Comparison::Equal, State::Running { .. } | State::Completing) => Verdict::InFlight,
         (Comparison::Equal, State::Unknown) => Verdict::Refuse(ErrorKind::UnknownOutcome),
+        (Comparison::Equal, State::Interrupted { resume: true, .. }) => Verdict::Resume,
+        (Comparison::Equal, State::Interrupted { attempt, .. }) => {
+            Verdict::Refuse(ErrorKind::Interrupted { attempt })
+        }
         (Comparison::Equal, State::Finished { .. }) => Verdict::Replay,
     }
 }
@@ -70,6 +78,11 @@ mod tests {
             (State::Completing, Verdict::InFlight),
             (State::Unknown, Verdict::Refuse(ErrorKind::UnknownOutcome)),
             (State::Finished { expired: false }, Verdict::Replay),
+            (State::Interrupted { attempt: 1, resume: true }, Verdict::Resume),
+            (
+                State::Interrupted { attempt: 1, resume: false },
+                Verdict::Refuse(ErrorKind::Interrupted { attempt: 1 }),
+            ),
         ];
         for (state, equal) in states {
             assert_eq!(judge(state, || Comparison::Equal), equal);

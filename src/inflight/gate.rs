@@ -24,6 +24,8 @@ pub(crate) struct Gate {
 pub(crate) enum Ending {
     /// The record is where it was promised.
     Finished(Arc<Ended>),
+    /// What was to be written before its end is on disk: a durable start, a checkpoint.
+    Written,
     /// Its commit failed: whether it is there is unknown.
     Failed(Error),
 }

@@ -5,10 +5,15 @@
 //!
 //! | phase | begun by | ends by |
 //! | --- | --- | --- |
-//! | running | `begin`, a take-over, a waiter's claim | completing; release → vacant or gone |
-//! | completing | `complete` passed its fence | commit → gone; failed commit → unknown; not handed over → running |
+//! | running | `begin`, a take-over, a waiter's claim | writing; completing; release → vacant or gone |
+//! | writing | a durable start, a checkpoint handed over | commit → running; its end handed over → completing |
+//! | completing | `complete` passed its fence; the release of a durable one, or its panic, while something is written | commit → gone (released: vacant or gone); failed commit → unknown; not handed over → running |
+//! | settling | `resolve` or `forget` of an interrupted key | commit → gone; failed commit → unsettled |
 //! | vacant | a release while others wait | a waiter's claim → running; the last waiter leaving → gone; its lease |
-//! | unknown | a failed commit | reopening → gone |
+//! | unknown | a completion's failed commit | reopening → gone |
+//! | unsettled | a `resolve`'s failed commit | reopening → gone |
+//!
+//! The digest of one that is settling, or unsettled, stands in its record and not here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +22,7 @@ use hashbrown::HashTable;
 
 use super::Gate;
 use crate::digest::{Digest, Outline};
+use crate::outcome::Checkpoint;
 use crate::record::{Location, Weight};
 use crate::time::{Now, Timestamp};
 use crate::token::Key;
@@ -25,9 +31,23 @@ use crate::token::Key;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Running,
+    Writing,
     Completing,
+    Settling,
     Vacant,
     Unknown,
+    Unsettled,
+}
+
+/// What a durable reservation has beside a volatile one (contract 5.4, 6.3).
+#[derive(Clone, Default)]
+pub(crate) struct Durable {
+    /// The last checkpoint, on disk or on its way there.
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// Starts and checkpoints on their way to the disk.
+    pub(crate) writes: u32,
+    /// Its holder panicked while some were: interrupted, once they are there (contract 4.3).
+    pub(crate) abandoned: bool,
 }
 
 /// One key that is reserved, or was a moment ago.
@@ -46,7 +66,9 @@ pub(crate) struct Slot {
     /// Outcome bytes declared, and disk room set aside for them.
     pub(crate) declared: u64,
     pub(crate) room: u64,
-    /// Expired records of this key that its completion will replace.
+    /// What it has beside a volatile one, if it was durably started.
+    pub(crate) durable: Option<Box<Durable>>,
+    /// Records of this key that its completion will replace: expired, started, released.
     pub(crate) replaces: Vec<(Location, Weight)>,
     pub(crate) waiters: u64,
     pub(crate) gate: Option<Arc<Gate>>,
@@ -56,6 +78,39 @@ impl Slot {
     /// Whether its lease has lapsed: time left 0 has (contract 4.4). One that is completing has passed its fence.
     pub(crate) fn is_lapsed(&self, now: Now) -> bool {
         self.phase == Phase::Running && self.lease_end <= now.tick
+    }
+
+    /// Whether its holder can end it: it runs, or something before its end is being written.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Writing)
+    }
+
+    /// It runs again, or will when what is on its way has been written.
+    pub(crate) fn run_on(&mut self) {
+        let writes = self.durable.as_ref().map_or(0, |own| own.writes);
+        self.phase = if writes > 0 { Phase::Writing } else { Phase::Running };
+    }
+
+    /// A start or a checkpoint of it was written, or failed to be. Whether nobody holds it any more.
+    pub(crate) fn written(&mut self) -> bool {
+        let abandoned = self.durable.as_mut().is_some_and(|own| {
+            own.writes = own.writes.saturating_sub(1);
+            own.abandoned && own.writes == 0
+        });
+        if self.phase == Phase::Writing {
+            self.run_on();
+        }
+        abandoned
+    }
+
+    /// Whether it is, or should have been, settled from outside: then only its record knows the digest.
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(self.phase, Phase::Settling | Phase::Unsettled)
+    }
+
+    /// Whether nobody knows what became of it (contract 3.9).
+    pub(crate) fn is_unknown(&self) -> bool {
+        matches!(self.phase, Phase::Unknown | Phase::Unsettled)
     }
 
     /// What is left of the lease; `None` once it no longer runs.
@@ -101,11 +156,20 @@ impl Slots {
 
     /// The slots of live reservations.
     pub(crate) fn live(&self) -> impl Iterator<Item = &Slot> {
-        self.iter().filter(|slot| matches!(slot.phase, Phase::Running | Phase::Completing))
+        self.iter().filter(|slot| matches!(slot.phase, Phase::Running | Phase::Writing | Phase::Completing))
+    }
+
+    /// A record that a slot is to replace was carried on.
+    pub(crate) fn carry(&mut self, hash: u64, from: Location, to: Location) {
+        for slot in self.table.iter_hash_mut(hash) {
+            for (place, _) in slot.replaces.iter_mut().filter(|(place, _)| *place == from) {
+                *place = to;
+            }
+        }
     }
 
     /// Removes the slots whose outcome was unknown; the index now says what became of them.
     pub(crate) fn remove_unknown(&mut self) {
-        self.table.retain(|slot| slot.phase != Phase::Unknown);
+        self.table.retain(|slot| !slot.is_unknown());
     }
 }

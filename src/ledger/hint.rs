@@ -14,19 +14,53 @@ pub(crate) const CHUNK: usize = 1500;
 /// What opening has to know of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hint {
-    /// Whether this says that `at` is forgotten, and not that a record stands there.
-    pub(crate) forgotten: bool,
+    pub(crate) what: What,
     pub(crate) hash: u64,
     pub(crate) at: Location,
     pub(crate) expires: Timestamp,
     pub(crate) weight: Weight,
 }
 
+/// What a hint says of the place `at`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// A finished or released record stands there.
+    Kept,
+    /// A started record stands there.
+    Started,
+    /// What stands there is forgotten.
+    Forgotten,
+}
+
+impl What {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Kept => 0,
+            Self::Forgotten => 1,
+            Self::Started => 2,
+        }
+    }
+
+    const fn of(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Kept),
+            1 => Some(Self::Forgotten),
+            2 => Some(Self::Started),
+            _ => None,
+        }
+    }
+}
+
 impl Hint {
+    /// Whether this says that `at` is forgotten, and not that a record stands there.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.what == What::Forgotten
+    }
+
     /// The hint of a note that forgets.
     pub(crate) fn of_forgotten(note: &Forgotten) -> Self {
         Self {
-            forgotten: true,
+            what: What::Forgotten,
             hash: note.hash,
             at: note.target,
             expires: Timestamp::default(),
@@ -39,7 +73,7 @@ impl Hint {
 pub(crate) fn encode(place: u64, hints: &[Hint], keys: &HashKeys) -> Vec<u8> {
     let mut bytes = vec![0; 8];
     for hint in hints {
-        bytes.push(u8::from(hint.forgotten));
+        bytes.push(hint.what.code());
         for word in [hint.hash, hint.at.as_u64(), hint.expires.as_millis(), hint.weight.scope] {
             bytes.extend_from_slice(&word.to_le_bytes());
         }
@@ -54,14 +88,16 @@ pub(crate) fn encode(place: u64, hints: &[Hint], keys: &HashKeys) -> Vec<u8> {
 pub(crate) fn decode(place: u64, bytes: &[u8], keys: &HashKeys) -> Option<Vec<Hint>> {
     let (checksum, body) = bytes.split_at_checked(8)?;
     let sound = body.len() % BYTES == 0 && u64_at(checksum, 0) == keys.checksum(place, &[body]);
-    let hint = |own: &[u8]| Hint {
-        forgotten: own[0] == 1,
-        hash: u64_at(own, 1),
-        at: Location::from_u64(u64_at(own, 9)),
-        expires: Timestamp::from_millis(u64_at(own, 17)),
-        weight: Weight { scope: u64_at(own, 25), bytes: u32_at(own, 33) },
+    let hint = |own: &[u8]| {
+        Some(Hint {
+            what: What::of(own[0])?,
+            hash: u64_at(own, 1),
+            at: Location::from_u64(u64_at(own, 9)),
+            expires: Timestamp::from_millis(u64_at(own, 17)),
+            weight: Weight { scope: u64_at(own, 25), bytes: u32_at(own, 33) },
+        })
     };
-    sound.then(|| body.chunks_exact(BYTES).map(hint).collect())
+    sound.then(|| body.chunks_exact(BYTES).map(hint).collect())?
 }
 
 #[cfg(test)]
@@ -72,7 +108,7 @@ mod tests {
     fn hints_come_back_and_damage_is_seen_5_9() {
         let keys = HashKeys::derive(&[2; 32]);
         let hint = |hash| Hint {
-            forgotten: hash == 2,
+            what: if hash == 2 { What::Forgotten } else { What::Started },
             hash,
             at: Location::new(3, 4),
             expires: Timestamp::from_millis(5),

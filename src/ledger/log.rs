@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use super::block::{self, Item};
 use super::fault::io_error;
 use super::files::{give_name, segment_name};
-use super::hint::Hint;
+use super::hint::{Hint, What};
 use super::segment::Segment;
 use super::{Catalogue, Ledger};
 use crate::codec::{self, Decode, Encode};
@@ -48,7 +48,8 @@ pub(crate) struct Entry {
 /// What an entry does to the index.
 #[derive(Clone, Copy)]
 pub(crate) enum Meaning {
-    Finished(Weight),
+    /// A record of a key stands there.
+    Kept(What, Weight),
     Forgotten(Forgotten),
     Note,
 }
@@ -184,7 +185,11 @@ impl Ledger {
     pub(crate) fn seal_one(&self, catalogue: &dyn Catalogue, now: Timestamp) -> Result<bool> {
         let Some((segment, hints)) = self.unsealed.lock().pop() else { return Ok(false) };
         let known = |hint: &Hint| {
-            if hint.forgotten { self.is_kept(hint.at) } else { catalogue.find(hint.hash).contains(&hint.at) }
+            if hint.is_forgotten() {
+                self.is_kept(hint.at)
+            } else {
+                catalogue.find(hint.hash).contains(&hint.at)
+            }
         };
         let mut hints: Vec<Hint> = hints.into_iter().filter(known).collect();
         // As the index lies: opening then goes through both from end to end. Stable, as in `recovery`.
@@ -261,8 +266,8 @@ fn fitting(entries: &[Entry]) -> usize {
 
 fn hint(entry: &Entry, at: Location) -> Option<Hint> {
     match entry.meaning {
-        Meaning::Finished(weight) => {
-            Some(Hint { forgotten: false, hash: entry.hash, at, expires: entry.expires, weight })
+        Meaning::Kept(what, weight) => {
+            Some(Hint { what, hash: entry.hash, at, expires: entry.expires, weight })
         }
         Meaning::Forgotten(note) => Some(Hint::of_forgotten(&note)),
         Meaning::Note => None,

@@ -47,7 +47,7 @@ pub(crate) use disk::{Directory, Disk, Memory};
 pub(crate) use fault::io_error;
 #[cfg(test)]
 pub(crate) use faulty::{Chance, Cut, Failure, Faulty, Platter};
-pub(crate) use hint::Hint;
+pub(crate) use hint::{Hint, What};
 pub(crate) use index::Index;
 pub(crate) use log::{Entry, Log, Meaning};
 pub(crate) use recovery::{Opening, open, open_sealed};
@@ -68,10 +68,15 @@ pub(crate) trait Catalogue: Send + Sync {
     /// Where records with this fingerprint are.
     fn find(&self, hash: u64) -> Vec<Location>;
     /// A record now stands there.
-    fn insert(&self, hash: u64, at: Location, weight: Weight);
+    fn insert(&self, hash: u64, at: Location, what: What, weight: Weight);
+    /// The record that stands at `from`, if it is still known, stands at `to` now.
+    fn carry(&self, hash: u64, from: Location, to: Location);
     /// The record that stands there is no longer known. Whether it was.
     fn remove(&self, hash: u64, at: Location, weight: Weight) -> bool;
 }
+
+/// What was read of a key: of its newest record, if it has any; and where its records are, with what they count for.
+pub(crate) type Newest<T> = (Option<T>, Vec<(Location, Weight)>);
 
 /// All that is on disk, and the way to it.
 pub(crate) struct Ledger {
@@ -113,23 +118,26 @@ impl Ledger {
         }
     }
 
-    /// Of the places given, the newest that holds a record with this key, and what `use_it` makes of it.
+    /// Of the places given, those that hold a record with this key, and what `use_it` makes of the newest.
     pub(crate) fn newest<T>(
         &self,
         places: &[Location],
         key: &[u8],
         use_it: impl Fn(Location, Record<'_>) -> T,
-    ) -> Result<Option<T>> {
-        let mut newest = None;
+    ) -> Result<Newest<T>> {
+        let (mut newest, mut all) = (None, Vec::new());
         for at in places {
-            let matching = |record: Record<'_>| (record.key() == key).then(|| use_it(*at, record));
-            if let Some(Some(found)) = self.read(*at, matching)?
-                && newest.as_ref().is_none_or(|(other, _)| other < at)
-            {
-                newest = Some((*at, found));
+            let matching = |record: Record<'_>| {
+                (record.key() == key).then(|| (record.weight(self.keys()), use_it(*at, record)))
+            };
+            if let Some(Some((weight, found))) = self.read(*at, matching)? {
+                all.push((*at, weight));
+                if newest.as_ref().is_none_or(|(other, _)| other < at) {
+                    newest = Some((*at, found));
+                }
             }
         }
-        Ok(newest.map(|(_, found)| found))
+        Ok((newest.map(|(_, found)| found), all))
     }
 
     /// Number of a segment that holds fingerprints that do not read, or 0 (contract 5.9).

@@ -23,7 +23,7 @@ use super::block::Block;
 use super::disk::{Disk, DiskFile};
 use super::fault::{Fault, io_error};
 use super::files::{Maker, give_name, remove_if_there, segment_name, segment_name_new, segment_number};
-use super::hint::Hint;
+use super::hint::{Hint, What};
 use super::identity::{self, Identity};
 use super::log::{Log, Note};
 use super::room::Room;
@@ -175,8 +175,8 @@ fn assemble(
     for mut hints in found {
         // Those of a sealed segment lie so already. Stable: what is said of one fingerprint keeps its order.
         hints.sort_by_key(|hint| hint.hash);
-        for hint in &hints {
-            if hint.forgotten {
+        for hint in &newest_of_each(&ledger, hints) {
+            if hint.is_forgotten() {
                 gone.push((hint.hash, hint.at, hint.weight));
             } else {
                 adopt(&ledger, catalogue, hint, &mut gone);
@@ -188,6 +188,33 @@ fn assemble(
         catalogue.remove(hash, at, weight);
     }
     ledger
+}
+
+/// Of hints that lie by fingerprint, those of each key's newest record: of the starts, checkpoints and end of one
+/// operation only the last counts, and each is read once.
+fn newest_of_each(ledger: &Ledger, hints: Vec<Hint>) -> Vec<Hint> {
+    if hints.windows(2).all(|pair| pair[0].hash != pair[1].hash) {
+        return hints;
+    }
+    let mut newest = Vec::with_capacity(hints.len());
+    for same in hints.chunk_by(|one, other| one.hash == other.hash) {
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        let from = newest.len();
+        for hint in same.iter().rev() {
+            let single = same.len() == 1 || hint.is_forgotten();
+            let key =
+                if single { None } else { ledger.read(hint.at, |own| own.key().to_vec()).ok().flatten() };
+            match key {
+                Some(key) if keys.contains(&key) => continue,
+                Some(key) => keys.push(key),
+                // What reads as damaged stays, and answers so when it is asked for.
+                None => {}
+            }
+            newest.push(*hint);
+        }
+        newest[from..].reverse();
+    }
+    newest
 }
 
 /// Enters a record; an older one of the same key is `gone`, since the later sequence wins.
@@ -204,7 +231,7 @@ fn adopt(ledger: &Ledger, catalogue: &dyn Catalogue, hint: &Hint, gone: &mut Vec
             gone.push((hint.hash, other, weight));
         }
     }
-    catalogue.insert(hint.hash, hint.at, hint.weight);
+    catalogue.insert(hint.hash, hint.at, hint.what, hint.weight);
 }
 
 /// A sealed segment and its hints.
@@ -351,7 +378,7 @@ impl Opener<'_> {
                 Err(Unreadable::Newer) => return Err(Fault::Newer),
                 // It stays known by its fingerprint, so that its key answers *damaged* and never runs again.
                 Err(Unreadable::Damaged) => judged.hints.push(Hint {
-                    forgotten: false,
+                    what: What::Kept,
                     hash,
                     at,
                     expires: table.head.expires,
@@ -364,8 +391,8 @@ impl Opener<'_> {
 
     fn note(&self, judged: &mut Judged, hash: u64, at: Location, record: Record<'_>) -> Result<(), Fault> {
         match record.kind() {
-            Kind::Finished => judged.hints.push(Hint {
-                forgotten: false,
+            Kind::Finished | Kind::Released | Kind::Started => judged.hints.push(Hint {
+                what: if record.kind() == Kind::Started { What::Started } else { What::Kept },
                 hash,
                 at,
                 expires: record.expires(),

@@ -10,20 +10,24 @@
 //! finished:      completed u64 | expires u64 | digest 32 | rules u16 | secret u16 | status u16 | 0 u16
 //!                | attempts u32 | format u32 | body length u32 | framed key | body | [omitted 40] | [outline]
 //!                | [metadata]
+//! started:       since u64 | as finished, in place of the status and 0 the checkpoint's attempt u32 (0: none)
+//!                | framed key | checkpoint | [outline]
+//! released:      as started
 //! forgotten:     time u64 | target u64 | hash u64 | scope u64 | weight u32
 //! control:       what the ledger has to say of itself, encoded by bincode
 //! outline:       length u16 of what follows | reach u8 | for each name: digest u64 | length u8 | name
 //! ```
-//! Kinds 3 to 15 and the flags 8 to 128 are reserved (durable starts, releases, checkpoints, settled keys, the
-//! caller's transactions); a reader that meets one says *newer format*.
+//! Kinds 5 to 15 and the flags 8 to 128 are reserved; a reader that meets one says *newer format*.
 
 mod keys;
 mod outline;
 mod place;
+mod started;
 
 pub(crate) use keys::HashKeys;
 pub(crate) use outline::{outline_bytes, outline_length};
 pub(crate) use place::Location;
+pub(crate) use started::{Bound, Started};
 
 use crate::codec;
 use crate::outcome::{Omitted, Outcome, Replay};
@@ -37,7 +41,11 @@ pub(crate) const FORMAT: u32 = 1;
 pub(crate) enum Kind {
     /// An operation ended with this outcome.
     Finished,
-    /// A finished record is no longer to be known.
+    /// An operation was durably started, and this is its last checkpoint.
+    Started,
+    /// A durably started operation was released without an outcome.
+    Released,
+    /// A record is no longer to be known.
     Forgotten,
     /// The ledger's own notes.
     Control,
@@ -48,6 +56,8 @@ impl Kind {
         match self {
             Self::Finished => 1,
             Self::Forgotten => 2,
+            Self::Started => 3,
+            Self::Released => 4,
             Self::Control => 16,
         }
     }
@@ -56,6 +66,8 @@ impl Kind {
         match code {
             1 => Some(Self::Finished),
             2 => Some(Self::Forgotten),
+            3 => Some(Self::Started),
+            4 => Some(Self::Released),
             16 => Some(Self::Control),
             _ => None,
         }
@@ -109,18 +121,13 @@ pub(crate) struct Weight {
 /// All that a finished record is made of.
 pub(crate) struct Finished<'a> {
     pub(crate) key: &'a [u8],
-    pub(crate) digest: &'a [u8; 32],
-    pub(crate) digest_version: u16,
-    pub(crate) rules: u16,
-    pub(crate) secret: u16,
+    pub(crate) bound: Bound,
     pub(crate) completed: Timestamp,
     pub(crate) expires: Timestamp,
     pub(crate) attempts: u32,
     pub(crate) format: u32,
     pub(crate) outcome: &'a Outcome,
     pub(crate) omitted: Option<Omitted>,
-    /// The parameters one by one, as [`outline_bytes`] lays them out; empty for none.
-    pub(crate) outline: &'a [u8],
 }
 
 impl Finished<'_> {
@@ -134,8 +141,9 @@ impl Finished<'_> {
     /// The record's bytes, still without checksum.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let body: &[u8] = if self.omitted.is_some() { &[] } else { self.outcome.body() };
-        let mut flags = 0;
-        let mut bytes = Vec::with_capacity(KEY + self.key.len() + body.len() + self.outline.len() + 64);
+        let outline = self.bound.outline.as_deref().unwrap_or_default();
+        let mut flags = self.bound.flags();
+        let mut bytes = Vec::with_capacity(KEY + self.key.len() + body.len() + outline.len() + 64);
         bytes.resize(KEY, 0);
         bytes.extend_from_slice(self.key);
         bytes.extend_from_slice(body);
@@ -144,20 +152,14 @@ impl Finished<'_> {
             bytes.extend_from_slice(&omitted.bytes.to_le_bytes());
             bytes.extend_from_slice(&omitted.digest);
         }
-        if !self.outline.is_empty() {
-            flags |= FLAG_OUTLINE;
-            bytes.extend_from_slice(self.outline);
-        }
+        bytes.extend_from_slice(outline);
         if !self.outcome.metadata().is_empty() {
             flags |= FLAG_METADATA;
             codec::encode_into(&self.outcome.metadata, &mut bytes);
         }
-        put(&mut bytes, DIGEST_VERSION, &self.digest_version.to_le_bytes());
         put(&mut bytes, COMPLETED, &self.completed.as_millis().to_le_bytes());
         put(&mut bytes, EXPIRES, &self.expires.as_millis().to_le_bytes());
-        put(&mut bytes, DIGEST, self.digest);
-        put(&mut bytes, RULES, &self.rules.to_le_bytes());
-        put(&mut bytes, SECRET, &self.secret.to_le_bytes());
+        self.bound.lay(&mut bytes);
         put(&mut bytes, STATUS, &self.outcome.status.to_le_bytes());
         put(&mut bytes, ATTEMPTS, &self.attempts.to_le_bytes());
         put(&mut bytes, OUTCOME_FORMAT, &self.format.to_le_bytes());
@@ -230,7 +232,12 @@ impl<'a> Record<'a> {
             return Err(Unreadable::Newer);
         }
         let key_len = match kind {
-            Kind::Finished => check_finished(bytes).ok_or(Unreadable::Damaged)?,
+            Kind::Started | Kind::Released if bytes[FLAGS] & !FLAG_OUTLINE != 0 => {
+                return Err(Unreadable::Newer);
+            }
+            Kind::Finished | Kind::Started | Kind::Released => {
+                check_parts(bytes).ok_or(Unreadable::Damaged)?
+            }
             Kind::Forgotten if bytes.len() == FORGET_END => 0,
             Kind::Forgotten => return Err(Unreadable::Damaged),
             Kind::Control => 0,
@@ -264,7 +271,7 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// The framed key of a finished record; empty for other kinds.
+    /// The framed key of a record that has one; empty for other kinds.
     pub(crate) fn key(&self) -> &'a [u8] {
         self.bytes.get(KEY..KEY + self.key_len).unwrap_or_default()
     }
@@ -316,7 +323,7 @@ impl<'a> Record<'a> {
         u32::try_from(parts.saturating_sub(lengths)).unwrap_or(u32::MAX)
     }
 
-    /// The kept outcome; `None` where the metadata does not decode.
+    /// A finished record's outcome; `None` where the metadata does not decode.
     pub(crate) fn replay(&self) -> Option<Replay> {
         let body_at = KEY + self.key_len;
         let body_end = body_at + u32_at(self.bytes, BODY_LENGTH) as usize;
@@ -345,8 +352,8 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Checks that a finished record's parts fill it exactly; gives the framed key's length.
-fn check_finished(bytes: &[u8]) -> Option<usize> {
+/// Checks that the parts of a record with a key fill it exactly; gives the framed key's length.
+fn check_parts(bytes: &[u8]) -> Option<usize> {
     let scope_len = usize::from(*bytes.get(KEY)?);
     let token_len = usize::from(*bytes.get(KEY + 1 + scope_len)?);
     let key_len = 2 + scope_len + token_len;

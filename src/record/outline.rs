@@ -71,7 +71,8 @@ impl<'a> Record<'a> {
 
     /// The bytes of its outline; empty for none.
     pub(crate) fn outline_bytes(&self) -> &'a [u8] {
-        if self.kind != Kind::Finished || self.bytes[FLAGS] & FLAG_OUTLINE == 0 {
+        let keyed = matches!(self.kind, Kind::Finished | Kind::Started | Kind::Released);
+        if !keyed || self.bytes[FLAGS] & FLAG_OUTLINE == 0 {
             return &[];
         }
         let omitted = if self.bytes[FLAGS] & FLAG_OMITTED != 0 { OMITTED_BYTES } else { 0 };

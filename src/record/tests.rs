@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::digest::Outline;
+use crate::outcome::Checkpoint;
 use proptest::prelude::*;
 
 fn keys() -> HashKeys {
@@ -9,23 +10,23 @@ fn keys() -> HashKeys {
 }
 
 fn sample(outcome: &Outcome, omitted: Option<Omitted>, at: Location) -> Vec<u8> {
-    outlined(outcome, omitted, at, &[])
+    outlined(outcome, omitted, at, None)
 }
 
-fn outlined(outcome: &Outcome, omitted: Option<Omitted>, at: Location, outline: &[u8]) -> Vec<u8> {
+fn bound(outline: Option<&[u8]>) -> Bound {
+    Bound { digest: [9; 32], version: 1, rules: 2, secret: 3, outline: outline.map(Into::into) }
+}
+
+fn outlined(outcome: &Outcome, omitted: Option<Omitted>, at: Location, outline: Option<&[u8]>) -> Vec<u8> {
     let mut bytes = Finished {
         key: b"\x05scope\x05token",
-        digest: &[9; 32],
-        digest_version: 1,
-        rules: 2,
-        secret: 3,
+        bound: bound(outline),
         completed: Timestamp::from_millis(1000),
         expires: Timestamp::from_millis(2000),
         attempts: 4,
         format: 5,
         outcome,
         omitted,
-        outline,
     }
     .encode();
     seal(&mut bytes, at, &keys());
@@ -65,7 +66,7 @@ fn an_outline_stands_beside_everything_else_and_weighs_nothing_2_6() {
         let outcome = Outcome::http(200, if omitted.is_some() { "" } else { "body" });
         let outcome = if metadata { outcome.with_metadata("a", "b") } else { outcome };
         let plain = sample(&outcome, omitted, at);
-        let bytes = outlined(&outcome, omitted, at, &outline_bytes(&outline));
+        let bytes = outlined(&outcome, omitted, at, Some(&outline_bytes(&outline)));
         let (plain, record) =
             (Record::open(&plain, at, &keys()).unwrap(), Record::open(&bytes, at, &keys()).unwrap());
         assert_eq!((plain.outline(), record.outline()), (None, Some(outline.clone())));
@@ -88,8 +89,51 @@ fn a_record_of_version_1_without_outline_is_pinned_5_6() {
 fn an_outline_that_is_longer_than_the_record_is_damage_5_9() {
     let at = Location::new(1, 0);
     for outline in [&[2, 0, 0][..], &[0xff, 0xff, 0], &[9], &[0, 0]] {
-        let bytes = outlined(&Outcome::new("x"), None, at, outline);
+        let bytes = outlined(&Outcome::new("x"), None, at, Some(outline));
         assert_eq!(Record::open(&bytes, at, &keys()).err(), Some(Unreadable::Damaged), "{outline:?}");
+    }
+}
+
+#[test]
+fn a_start_and_a_release_come_back_with_attempt_and_checkpoint_4_3_6_3() {
+    let at = Location::new(7, 3);
+    let note = Checkpoint { attempt: 3, bytes: b"charged"[..].into() };
+    let until = Timestamp::from_millis(2000);
+    let names = Outline { parameters: vec![("MinSize".into(), 7)], long: false, cut: false };
+    let kept = outline_bytes(&names);
+    let (no, yes) = (None, Some(&kept[..]));
+    for (checkpoint, released_until, outline) in [
+        (None, None, no),
+        (None, None, yes),
+        (Some(&note), None, no),
+        (Some(&note), None, yes),
+        (Some(&note), Some(until), yes),
+    ] {
+        let started = Started {
+            key: b"\x05scope\x05token",
+            bound: bound(outline),
+            since: Timestamp::from_millis(1000),
+            attempt: 4,
+            format: 5,
+            checkpoint,
+            released_until,
+        };
+        let mut bytes = started.encode();
+        seal(&mut bytes, at, &keys());
+        let record = Record::open(&bytes, at, &keys()).unwrap();
+        let kind = if released_until.is_some() { Kind::Released } else { Kind::Started };
+        assert_eq!((record.kind(), record.since().as_millis()), (kind, 1000));
+        assert_eq!((record.attempts(), record.format()), (4, 5));
+        assert_eq!(
+            record.expires(),
+            released_until.unwrap_or(Timestamp::MAX),
+            "a started one never expires (4.6)"
+        );
+        assert_eq!(record.checkpoint().as_ref(), checkpoint);
+        assert_eq!((record.key(), record.digest()), (&b"\x05scope\x05token"[..], [9; 32]));
+        assert_eq!(record.weight(&keys()).bytes, started.weighs());
+        assert_eq!(record.outline(), outline.map(|_| names.clone()));
+        assert_eq!(record.bound().outline.as_deref(), outline, "to be kept again");
     }
 }
 
@@ -103,7 +147,7 @@ fn a_record_read_at_another_place_is_damage_5_9() {
 fn a_kind_of_a_newer_library_is_told_apart_from_damage_5_6() {
     let at = Location::new(1, 0);
     let mut bytes = sample(&Outcome::new("x"), None, at);
-    bytes[KIND] = 3;
+    bytes[KIND] = 5;
     seal(&mut bytes, at, &keys());
     assert_eq!(Record::open(&bytes, at, &keys()).err(), Some(Unreadable::Newer));
 }
@@ -143,16 +187,17 @@ proptest! {
         if sealed.len() >= PREFIX_BYTES {
             let length = length(&sealed).to_le_bytes();
             put(&mut sealed, LENGTH, &length);
-            sealed[KIND] = [1, 2, 16][usize::from(sealed[KIND]) % 3];
+            sealed[KIND] = [1, 2, 3, 4, 16][usize::from(sealed[KIND]) % 5];
             sealed[FLAGS] &= FLAGS_KNOWN;
             seal(&mut sealed, place, &keys());
             if let Ok(record) = Record::open(&sealed, place, &keys())
-                && record.kind() == Kind::Finished
+                && matches!(record.kind(), Kind::Finished | Kind::Started | Kind::Released)
             {
+                if record.kind() == Kind::Finished {
                     let _ = record.replay();
-                    let _ = record.weight(&keys());
-                    let _ = record.outline();
                 }
+                let _ = (record.weight(&keys()), record.checkpoint(), record.outline());
+            }
         }
     }
 }

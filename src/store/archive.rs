@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::error::Result;
 use crate::ledger::{Directory, Segment, io_error, open_sealed};
 use crate::outcome::Replay;
-use crate::record::{HashKeys, Location, Record};
+use crate::record::{HashKeys, Kind, Location, Record};
 use crate::token::Key;
 
 /// The records of a store's sealed segments. What was completed since the last segment was sealed is not in view,
@@ -32,7 +32,7 @@ impl Archive {
             archive.segments.push(segment);
             for hint in hints {
                 let places = archive.places.entry(hint.hash).or_default();
-                if hint.forgotten {
+                if hint.is_forgotten() {
                     places.retain(|(_, at)| *at != hint.at);
                 } else {
                     places.push((number, hint.at));
@@ -48,7 +48,10 @@ impl Archive {
     /// *Damaged*, *io*.
     pub fn get(&self, key: &Key) -> Result<Option<Replay>> {
         let hash = self.keys.fingerprint(key.as_framed());
-        let own = |record: Record<'_>| (record.key() == key.as_framed()).then(|| record.replay()).flatten();
+        let own = |record: Record<'_>| {
+            let finished = record.kind() == Kind::Finished && record.key() == key.as_framed();
+            finished.then(|| record.replay()).flatten()
+        };
         for (number, at) in self.places.get(&hash).into_iter().flatten().rev() {
             let segment = &self.segments[*number];
             let read =

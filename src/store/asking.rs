@@ -13,10 +13,11 @@ use super::shared::{Comparer, Shared, count};
 use super::stripe::Stripe;
 use crate::digest::{DIGEST_VERSION, Digest, Fingerprinted, Outline, Parameters};
 use crate::error::{Error, ErrorKind, Incomparable, Limit, Result};
-use crate::inflight::{Phase, Slot};
+use crate::inflight::{Durable, Phase, Slot};
 use crate::ledger::Room;
-use crate::outcome::Replay;
-use crate::record::{Location, Record, Weight};
+use crate::options::OnInterrupted;
+use crate::outcome::{Checkpoint, Replay};
+use crate::record::{Bound, Kind, Location, Record, Weight};
 use crate::time::{Now, Timestamp};
 use crate::token::Key;
 use crate::verdict::{Comparison, State, Verdict, judge};
@@ -30,6 +31,9 @@ pub(super) struct Terms {
     pub(super) first_sent: Option<Timestamp>,
     pub(super) format: u32,
     pub(super) relaxed: bool,
+    /// The start is on disk before the reservation is given (contract 5.4).
+    pub(super) start_durably: bool,
+    pub(super) on_interrupted: OnInterrupted,
 }
 
 /// One request, its digest made.
@@ -46,9 +50,34 @@ pub(super) struct Ask<'a> {
 
 /// The answer, as plain data and guards.
 pub(super) enum Asked {
-    Fresh { fence: u64, attempt: u32, since: Timestamp, digest: Digest, room: u64 },
+    Fresh(Given),
     Replay(Replay),
     InFlight(View, Option<Seat>),
+}
+
+/// A reservation, as it is given.
+pub(super) struct Given {
+    pub(super) fence: u64,
+    pub(super) attempt: u32,
+    pub(super) since: Timestamp,
+    pub(super) digest: Digest,
+    pub(super) room: u64,
+    pub(super) past: Option<Box<Past>>,
+}
+
+/// What a durably started operation left behind for its next holder (contract 3.4, 4.3).
+#[derive(Clone, Default)]
+pub(super) struct Past {
+    /// How many attempts there were.
+    pub(super) attempts: u32,
+    /// The last checkpoint, made with the same parameters.
+    pub(super) checkpoint: Option<Checkpoint>,
+    /// The last attempt was interrupted.
+    pub(super) interrupted: bool,
+    /// The attempt that begins now is durable too.
+    pub(super) durable: bool,
+    /// The digest that its start is kept with, from when on that was handed over.
+    pub(super) started: Option<Bound>,
 }
 
 /// What can be seen of a running reservation.
@@ -100,9 +129,9 @@ enum Look {
 }
 
 /// What reading came to.
-enum Found {
+enum Found<T> {
     Kept(Replay),
-    Nothing(Stale),
+    Nothing(T),
 }
 
 /// Places that were read and hold nothing that is kept, and what of it belongs to the key.
@@ -110,6 +139,7 @@ enum Found {
 struct Stale {
     places: Vec<Location>,
     replaces: Vec<(Location, Weight)>,
+    past: Option<Box<Past>>,
 }
 
 impl Shared {
@@ -143,7 +173,10 @@ impl Shared {
         // A place that is not kept is left, outside the stripe's lock.
         drop(patience);
         match &asked {
-            Ok(Asked::Fresh { .. }) => {}
+            Ok(Asked::Fresh(Given { past: Some(past), .. })) if past.interrupted => {
+                count(&self.counters.resumed);
+            }
+            Ok(Asked::Fresh(_)) => {}
             Ok(Asked::Replay(_)) => count(&self.counters.replays),
             // One who waits is counted when he sits down, and not each time that he wakes up and looks.
             Ok(Asked::InFlight(..)) if sat => {}
@@ -187,16 +220,21 @@ impl Shared {
         if self.reopening.load(Ordering::Acquire) {
             return Err(ErrorKind::Stopped { operation: "reopening" }.into());
         }
-        let Stripe { slots, fence, .. } = &mut *stripe;
+        let Stripe { slots, fence, index, .. } = &mut *stripe;
+        let places = || index.find(self.stripes.fingerprint(ask.hash));
+        let unread = || !places().eq(stale.places.iter().copied());
         if let Some(slot) = slots.find(ask.hash, ask.key).filter(|slot| !patience.may_claim(slot, now)) {
+            // Only its record knows the digest of one that is being resolved.
+            if slot.is_settled() && unread() {
+                return Ok(Look::Read(places().collect()));
+            }
             return match (self.look_at_slot(slot, fence, ask, now, patience), &slot.outline) {
                 // Told outside the lock.
                 (Err(error), Some(known)) if error.is_mismatch() => Ok(Look::Differs(Arc::clone(known))),
                 (answer, _) => answer.map(Look::Answered),
             };
         }
-        let places = || stripe.index.find(self.stripes.fingerprint(ask.hash));
-        if !places().eq(stale.places.iter().copied()) {
+        if unread() {
             return Ok(Look::Read(places().collect()));
         }
         let digest = match ask.digest {
@@ -204,17 +242,17 @@ impl Shared {
             Fingerprinted::Incomparable(why) => return Err(ErrorKind::CannotCompare(why).into()),
         };
         if admission.is_none() {
-            let (admitted, needed) = self.admit(ask, now)?;
+            let interrupted = stale.past.as_ref().is_some_and(|past| past.interrupted);
+            let (admitted, needed) = self.admit(ask, now, interrupted)?;
             *admission = Some(admitted);
             if let Some(reserved) = needed {
                 return Ok(Look::Room(reserved));
             }
         }
-        let replaces = std::mem::take(&mut stale.replaces);
         if let Some(admission) = admission {
             admission.taken = true;
         }
-        Ok(Look::Answered(reserve(&mut stripe, ask, digest, now, replaces)))
+        Ok(Look::Answered(reserve(&mut stripe, ask, digest, now, std::mem::take(stale))))
     }
 
     /// The key is reserved, or its outcome unknown.
@@ -230,10 +268,12 @@ impl Shared {
             Phase::Running => State::Running { lapsed: slot.is_lapsed(now) },
             // Promised to those who wait: for anybody else it runs.
             Phase::Vacant => State::Running { lapsed: false },
-            Phase::Completing => State::Completing,
-            Phase::Unknown => State::Unknown,
+            Phase::Writing | Phase::Completing | Phase::Settling => State::Completing,
+            Phase::Unknown | Phase::Unsettled => State::Unknown,
         };
         let compare = || match ask.digest {
+            // Its record was read, and compared, a moment ago.
+            _ if slot.is_settled() => Comparison::Equal,
             Fingerprinted::Digest(digest) if digest == slot.digest => Comparison::Equal,
             Fingerprinted::Digest(_) => Comparison::Different,
             Fingerprinted::Incomparable(why) => Comparison::Incomparable(why),
@@ -250,26 +290,39 @@ impl Shared {
                 slot.since = now.time;
                 slot.lease = ask.terms.lease;
                 slot.lease_end = now.tick.saturating_add(ask.terms.lease);
-                Ok(fresh(slot))
+                if slot.durable.is_some() || ask.terms.start_durably {
+                    slot.durable.get_or_insert_default().writes += 1;
+                    slot.phase = Phase::Writing;
+                }
+                Ok(Asked::Fresh(given(slot, false)))
             }
-            Verdict::InFlight | Verdict::Replay | Verdict::Reserve => {
+            Verdict::InFlight | Verdict::Replay | Verdict::Reserve | Verdict::Resume => {
                 let seat = self.seat(slot, ask, patience)?;
                 Ok(Asked::InFlight(View::of(slot, now), seat))
             }
         }
     }
 
-    /// Only a key that would run is asked whether its time, the load and the space allow it (contract 3.5, 3.8).
-    fn admit<'a>(&'a self, ask: &Ask<'a>, now: Now) -> Result<(Admission<'a>, Option<u64>)> {
+    /// Only a key that would run is asked whether its time, the load and the space allow it (contract 3.5, 3.8); one
+    /// that is resumed was asked before.
+    fn admit<'a>(
+        &'a self,
+        ask: &Ask<'a>,
+        now: Now,
+        interrupted: bool,
+    ) -> Result<(Admission<'a>, Option<u64>)> {
         let terms = &ask.terms;
-        if let Some(age) =
+        if interrupted {
+            self.stripes.quota.enter(|| self.scope_hash(ask.key), terms.declared);
+        } else if let Some(age) =
             terms.first_sent.map(|sent| now.time.since(sent)).filter(|age| *age >= terms.retention)
         {
             return Err(ErrorKind::Expired { age, retention: terms.retention }.into());
-        }
-        match self.blind.load(Ordering::Acquire) {
-            0 => self.stripes.quota.admit(|| self.scope_hash(ask.key), terms.declared)?,
-            segment => return Err(ErrorKind::Damaged { segment }.into()),
+        } else {
+            match self.blind.load(Ordering::Acquire) {
+                0 => self.stripes.quota.admit(|| self.scope_hash(ask.key), terms.declared)?,
+                segment => return Err(ErrorKind::Damaged { segment }.into()),
+            }
         }
         let room = Room::of_completion(terms.declared + bytes_of(&ask.outline));
         let needed = self.room.reserve(room).err();
@@ -278,14 +331,13 @@ impl Shared {
 
     /// Reads what may be this key's record and judges it.
     #[cold]
-    fn read(&self, ask: &Ask<'_>, places: Vec<Location>, now: Now) -> Result<Found> {
-        let newest = self.with_engine(|engine| {
+    fn read(&self, ask: &Ask<'_>, places: Vec<Location>, now: Now) -> Result<Found<Stale>> {
+        let (newest, replaces) = self.with_engine(|engine| {
             let judged = |at, record: Record<'_>| self.judge_record(ask, at, &record, &engine.comparer, now);
             engine.ledger.newest(&places, ask.key.as_framed(), judged)
         })?;
-        let found = newest.transpose()?.unwrap_or(Found::Nothing(Stale::default()));
-        Ok(match found {
-            Found::Nothing(stale) => Found::Nothing(Stale { places, ..stale }),
+        Ok(match newest.transpose()?.unwrap_or(Found::Nothing(None)) {
+            Found::Nothing(past) => Found::Nothing(Stale { places, replaces, past }),
             Found::Kept(replay) => Found::Kept(replay),
         })
     }
@@ -297,17 +349,26 @@ impl Shared {
         record: &Record<'_>,
         comparer: &Comparer,
         now: Now,
-    ) -> Result<Found> {
+    ) -> Result<Found<Option<Box<Past>>>> {
         let expired = record.expires() <= now.time;
         let comparison = if expired { Comparison::Equal } else { self.compare(ask, record, comparer)? };
-        match judge(State::Finished { expired }, || comparison) {
+        let state = match record.kind() {
+            Kind::Started => {
+                let resume = ask.terms.on_interrupted == OnInterrupted::Resume;
+                State::Interrupted { attempt: record.attempts(), resume }
+            }
+            // Whatever it is asked with, the key is free; the checkpoint belongs to its parameters (contract 4.3).
+            Kind::Released if !expired => {
+                return Ok(Found::Nothing(Some(Box::new(past(record, comparison == Comparison::Equal)))));
+            }
+            Kind::Released | Kind::Finished | Kind::Forgotten | Kind::Control => State::Finished { expired },
+        };
+        match judge(state, || comparison) {
             Verdict::Refuse(ErrorKind::Mismatch) => Err(self.mismatch_with(ask, record, comparer)),
             Verdict::Refuse(kind) => Err(kind.into()),
             Verdict::Replay => record.replay().map(Found::Kept).ok_or_else(|| self.undecodable(at)),
-            Verdict::Reserve | Verdict::TakeOver | Verdict::InFlight => {
-                let replaces = vec![(at, record.weight(&self.keys))];
-                Ok(Found::Nothing(Stale { places: Vec::new(), replaces }))
-            }
+            Verdict::Resume => Ok(Found::Nothing(Some(Box::new(past(record, true))))),
+            Verdict::Reserve | Verdict::TakeOver | Verdict::InFlight => Ok(Found::Nothing(None)),
         }
     }
 
@@ -342,40 +403,54 @@ impl Shared {
 }
 
 /// Gives the key to this caller.
-fn reserve(
-    stripe: &mut Stripe,
-    ask: &Ask<'_>,
-    digest: Digest,
-    now: Now,
-    replaces: Vec<(Location, Weight)>,
-) -> Asked {
+fn reserve(stripe: &mut Stripe, ask: &Ask<'_>, digest: Digest, now: Now, stale: Stale) -> Asked {
     stripe.fresh += 1;
     let vacant = stripe.slots.find(ask.hash, ask.key).map(|slot| (slot.fence, slot.waiters));
     let vacant = vacant.and_then(|(fence, waiters)| Some((stripe.slots.remove(ask.hash, fence)?, waiters)));
     let (gate, waiters) = vacant.map_or((None, 0), |(slot, waiters)| (slot.gate, waiters));
+    let interrupted = stale.past.as_ref().is_some_and(|past| past.interrupted);
+    let durable = (ask.terms.start_durably || interrupted).then(|| {
+        let checkpoint = stale.past.as_ref().and_then(|past| past.checkpoint.clone());
+        Box::new(Durable { checkpoint, writes: 1, abandoned: false })
+    });
     let slot = Slot {
         hash: ask.hash,
         key: ask.key.clone(),
         fence: stripe.next_fence(),
-        phase: Phase::Running,
+        phase: if durable.is_some() { Phase::Writing } else { Phase::Running },
         digest,
         outline: ask.outline.clone(),
-        attempt: 1,
+        attempt: stale.past.as_ref().map_or(0, |past| past.attempts).saturating_add(1),
         since: now.time,
         lease: ask.terms.lease,
         lease_end: now.tick.saturating_add(ask.terms.lease),
         declared: ask.terms.declared,
         room: Room::of_completion(ask.terms.declared + bytes_of(&ask.outline)),
-        replaces,
+        durable,
+        replaces: stale.replaces,
         waiters,
         gate,
     };
-    let asked = fresh(&slot);
+    let mut given = given(&slot, interrupted);
+    // A volatile attempt after a durable one sees what that left, too.
+    given.past = given.past.or(stale.past);
     stripe.slots.insert(slot);
-    asked
+    Asked::Fresh(given)
 }
 
-fn fresh(slot: &Slot) -> Asked {
+/// What its holder gets of a slot.
+fn given(slot: &Slot, interrupted: bool) -> Given {
     let Slot { fence, attempt, since, digest, room, .. } = *slot;
-    Asked::Fresh { fence, attempt, since, digest, room }
+    let past = slot.durable.as_ref().map(|own| {
+        let checkpoint = own.checkpoint.clone();
+        Box::new(Past { attempts: attempt - 1, checkpoint, interrupted, durable: true, started: None })
+    });
+    Given { fence, attempt, since, digest, room, past }
+}
+
+/// What an unfinished record leaves to the next holder.
+fn past(record: &Record<'_>, same: bool) -> Past {
+    let checkpoint = record.checkpoint().filter(|_| same);
+    let interrupted = record.kind() == Kind::Started;
+    Past { attempts: record.attempts(), checkpoint, interrupted, ..Past::default() }
 }

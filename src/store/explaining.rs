@@ -10,8 +10,7 @@ use super::asking::Ask;
 use super::shared::{Comparer, Shared};
 use crate::digest::{DIGEST_VERSION, Digest, Fingerprinted, Outline, Parameters};
 use crate::error::{Error, Result};
-use crate::record::{Record, outline_bytes, outline_length};
-use crate::token::Key;
+use crate::record::{Record, outline_length};
 
 /// The parameters of a live reservation one by one, shared by all who need them.
 pub(super) type Outlined = Option<Arc<Outline<Digest>>>;
@@ -52,14 +51,6 @@ impl Shared {
 #[cold]
 pub(super) fn mismatch_with_slot(ask: &Ask<'_>, known: &Outline<Digest>) -> Error {
     Error::mismatch(ask.outline.as_ref().and_then(|asked| known.difference(asked)))
-}
-
-impl Comparer {
-    /// An outline as a record of today keeps it; empty for none.
-    pub(super) fn bind_outline(&self, key: &Key, outline: &Outlined) -> Vec<u8> {
-        let bound = |outline: &Arc<Outline<Digest>>| outline.bound(self.current_secret().1, key.as_framed());
-        outline.as_ref().map_or_else(Vec::new, |outline| outline_bytes(&bound(outline)))
-    }
 }
 
 /// Bytes that an outline will take in a record, beside those of the outcome.

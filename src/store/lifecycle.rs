@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::publish::Publisher;
 use super::quota::Quota;
-use super::shared::{Comparer, Counters, Engine, Publisher, Shared};
+use super::shared::{Comparer, Counters, Engine, Shared};
 use super::stripe::Stripes;
 use crate::digest::{ParameterLimits, Secret};
 use crate::error::{ErrorKind, Result};
 use crate::inflight::Timer;
-use crate::ledger::{self, Directory, Disk, Ledger, Memory, Opening, Room};
+use crate::ledger::{self, Catalogue, Directory, Disk, Ledger, Memory, Opening, Room};
 use crate::options::Builder;
 use crate::sweep::{Sweep, Swept};
 use crate::sync::{
@@ -73,6 +74,7 @@ impl Owner {
         self.shared.wake_all();
         let _sweeping = self.shared.sweeping.lock();
         let engine = self.shared.engine.write().take();
+        self.shared.send_late();
         engine.map_or(Ok(()), |engine| Shared::stop(engine).close())
     }
 }
@@ -111,6 +113,7 @@ impl Shared {
             hurry: AtomicBool::new(false),
             left: Event::new(),
             counters: Counters::default(),
+            late: Mutex::default(),
             rotated: Mutex::default(),
             process: std::process::id(),
             options,
@@ -172,15 +175,35 @@ impl Shared {
             stripe.index.clear();
         }
         self.stripes.quota.let_go_of_all();
+        self.stripes.started.clear();
         let opening = self.open_again(wall)?;
         self.begin_epoch(opening.epoch);
         self.blind.store(opening.ledger.blind(), Ordering::Release);
+        self.find_replaced(&opening.ledger);
         *engine = Some(self.start(opening)?);
         for mut stripe in self.stripes.each() {
             stripe.slots.remove_unknown();
         }
         self.reopening.store(false, Ordering::Release);
+        drop(engine);
+        self.send_late();
         Ok(())
+    }
+
+    /// Live reservations stay; which records they replace is read anew, since what was in doubt is known now.
+    fn find_replaced(&self, ledger: &Ledger) {
+        for number in 0..self.stripes.count() {
+            let stripe = self.stripes.nth(number);
+            let slots: Vec<_> = stripe.slots.live().map(|slot| (slot.hash, slot.key.clone())).collect();
+            drop(stripe);
+            for (hash, key) in slots {
+                let places = self.stripes.find(hash);
+                // What does not read stays, and says so when it is asked for.
+                if let Ok((_, replaces)) = ledger.newest(&places, key.as_framed(), |_, _| ()) {
+                    self.stripes.replaced(hash, &key, &places, replaces);
+                }
+            }
+        }
     }
 
     fn open_again(&self, wall: crate::time::Timestamp) -> Result<Opening> {
@@ -251,8 +274,8 @@ impl Shared {
 
     pub(super) fn rotate_secret(&self, secret: &Secret) -> Result<()> {
         self.check_open()?;
-        let mut engine = self.engine.write();
-        let Some(engine) = engine.as_mut() else {
+        let mut held = self.engine.write();
+        let Some(engine) = held.as_mut() else {
             return Err(ErrorKind::Stopped { operation: "reopening" }.into());
         };
         engine.ledger.rotate_secret(secret)?;
@@ -261,6 +284,8 @@ impl Shared {
         secrets.push(Some(secret.clone()));
         let (rules, current_rules) = (engine.comparer.rules.clone(), engine.comparer.current_rules);
         engine.comparer = Arc::new(Comparer { secrets, rules, current_rules });
+        drop(held);
+        self.send_late();
         Ok(())
     }
 }

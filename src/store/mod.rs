@@ -4,7 +4,10 @@
 //! | --- | --- |
 //! | `asking` | from a key and parameters to one answer |
 //! | `explaining` | mismatches that tell which parameters differ |
-//! | `reservation` | the right to run, and its end |
+//! | `reservation`, `durable` | the right to run, and its end; what a durable one writes before that |
+//! | `publish` | what becomes of it once its record is on disk |
+//! | `looking`, `unfinished` | without claiming: one key; all that run or were interrupted |
+//! | `settling` | ending a key from outside: forgetting, resolving |
 //! | `waiting`, `seat` | for somebody else's run, and the place to do so |
 //! | `request`, `execute` | what a caller can say of a request; closures and typed values |
 //! | `stripe`, `quota` | locks over shares of the keys; counts against limits |
@@ -14,18 +17,23 @@
 
 mod archive;
 mod asking;
+mod durable;
 mod execute;
 mod explaining;
 mod lifecycle;
+mod looking;
+mod publish;
 mod quota;
 mod request;
 mod reservation;
 mod seat;
+mod settling;
 mod shared;
 mod stats;
 mod stripe;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 mod waiting;
 
 use std::fmt;
@@ -40,20 +48,19 @@ use serde::de::DeserializeOwned;
 
 pub use archive::Archive;
 pub use execute::{Executed, Never, OperationError};
+pub use looking::Known;
 pub use request::Request;
 pub use reservation::{Completed, Refused, Reservation};
 pub use stats::{Guarantees, Home, Stats};
+pub use unfinished::Unfinished;
 pub use waiting::InFlight;
 
 use crate::digest::{Parameters, Secret};
-use crate::error::{ErrorKind, Result};
-use crate::inflight::Phase;
-use crate::ledger::{Catalogue, Entry};
+use crate::error::Result;
 use crate::options::Builder;
-use crate::outcome::Replay;
-use crate::record::{Forgotten, Location, Record};
+use crate::outcome::{Outcome, Replay};
 use crate::sweep::Swept;
-use crate::time::{Now, Timestamp};
+use crate::sync::block_on;
 use crate::token::Key;
 use lifecycle::Owner;
 use shared::Shared;
@@ -96,27 +103,6 @@ pub enum Answer {
     Replay(Replay),
     /// Somebody runs it at this moment.
     InFlight(InFlight),
-}
-
-/// What `get` knows of a key, without claiming it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Known {
-    /// Never seen, released or expired.
-    Absent,
-    /// Somebody runs it at this moment.
-    InFlight {
-        /// Since when.
-        since: Timestamp,
-        /// Which attempt, from 1.
-        attempt: u32,
-        /// What is left of its lease; `None` once its completion is being written.
-        lease_left: Option<Duration>,
-    },
-    /// It was run.
-    Finished(Replay),
-    /// Its commit failed, and the store was not reopened yet (contract 3.9).
-    Unknown,
 }
 
 impl Store {
@@ -224,12 +210,48 @@ impl Store {
         self.shared().get(key)
     }
 
-    /// Removes a key's record, durably (contract 4.6). Whether something was kept.
+    /// Removes a key's record, durably (contract 4.6), also that of an interrupted operation. Whether something was
+    /// kept: a finished or interrupted operation.
     ///
     /// # Errors
     /// *In flight* for a live reservation, *unknown outcome*, *damaged*, *stopped*, *closed*.
     pub fn forget(&self, key: &Key) -> Result<bool> {
         self.shared().forget(key)
+    }
+
+    /// Settles an interrupted operation with what somebody found out that it returned, and waits until that is on
+    /// disk (contract 4.6): from then on it is replayed, for the store's default retention. A retryable outcome says
+    /// that a retry shall run it: the key is released, and attempt number and checkpoint survive.
+    ///
+    /// # Errors
+    /// *Not interrupted*: there is nothing to resolve. *In flight*: it was resumed, or is being resolved. *Too large*,
+    /// *full*, *unknown outcome*, *damaged*, *stopped*, *closed*.
+    #[expect(clippy::needless_pass_by_value, reason = "as `Reservation::complete` takes it")]
+    pub fn resolve(&self, key: &Key, outcome: Outcome) -> Result<Completed> {
+        Ok(block_on(self.shared().hand_over_resolution(key, &outcome)?.wait())?)
+    }
+
+    /// [`Store::resolve`], for async callers. Once it was polled, dropping the future changes nothing.
+    ///
+    /// # Errors
+    /// As [`Store::resolve`].
+    pub async fn resolve_async(&self, key: &Key, outcome: Outcome) -> Result<Completed> {
+        Ok(self.shared().hand_over_resolution(key, &outcome)?.wait().await?)
+    }
+
+    /// All interrupted operations (contract 3.4), in the order in which they were written; memory for a few hundred
+    /// at a time. What changes meanwhile may be missed or seen twice; what stays interrupted is seen.
+    ///
+    /// # Errors
+    /// For one record *damaged* or *io*, and the rest is still listed; *stopped*, *closed*.
+    pub fn interrupted(&self) -> impl Iterator<Item = Result<Unfinished>> + '_ {
+        unfinished::interrupted(self.shared())
+    }
+
+    /// The live reservations that have run for at least `age`, whether durable or not; memory for one stripe's at a
+    /// time.
+    pub fn running(&self, age: Duration) -> impl Iterator<Item = Unfinished> + '_ {
+        unfinished::running(self.shared(), age)
     }
 
     /// Syncs what `Relaxed` completions have not synced yet (contract 5.2).
@@ -331,108 +353,6 @@ impl Builder {
     #[cfg(test)]
     pub(crate) fn open_on(self, disk: Arc<dyn crate::ledger::Disk>) -> Result<Store> {
         Ok(Store { owner: Arc::new(Owner::on(self, disk)?) })
-    }
-}
-
-/// What one look under the stripe's lock came to.
-enum Look {
-    Known(Known),
-    /// Records may be there: read them, outside the lock.
-    Places(Vec<Location>),
-}
-
-impl Shared {
-    fn get(&self, key: &Key) -> Result<Known> {
-        self.check_open()?;
-        let now = self.chronometer.now();
-        let hash = self.keys.fingerprint(key.as_framed());
-        let mut empty = Vec::new();
-        loop {
-            match self.look_for(key, hash, now)? {
-                Look::Known(known) => return Ok(known),
-                // A sweep may have carried the record on between the look and the reading: then look again.
-                Look::Places(places) if places == empty => return self.no_record(),
-                Look::Places(places) => match self.read_kept(&places, key, now)? {
-                    Some(replay) => return Ok(Known::Finished(replay)),
-                    None => empty = places,
-                },
-            }
-        }
-    }
-
-    fn look_for(&self, key: &Key, hash: u64, now: Now) -> Result<Look> {
-        let mut stripe = self.stripes.lock(hash);
-        if self.reopening.load(Ordering::Acquire) {
-            return Err(ErrorKind::Stopped { operation: "reopening" }.into());
-        }
-        match stripe.slots.find(hash, key) {
-            Some(slot) if slot.phase == Phase::Unknown => Ok(Look::Known(Known::Unknown)),
-            Some(slot) => {
-                let (since, attempt, lease_left) = (slot.since, slot.attempt, slot.lease_left(now));
-                Ok(Look::Known(Known::InFlight { since, attempt, lease_left }))
-            }
-            None => Ok(Look::Places(stripe.index.find(self.stripes.fingerprint(hash)).collect())),
-        }
-    }
-
-    /// The key's outcome, if it is kept at these places.
-    fn read_kept(&self, places: &[Location], key: &Key, now: Now) -> Result<Option<Replay>> {
-        self.with_engine(|engine| {
-            let kept = |_, record: Record<'_>| (record.expires() > now.time).then(|| record.replay());
-            match engine.ledger.newest(places, key.as_framed(), kept)? {
-                None | Some(None) => Ok(None),
-                Some(Some(Some(replay))) => Ok(Some(replay)),
-                Some(Some(None)) => {
-                    let segment = places.iter().find_map(|at| engine.ledger.segment_number(*at)).unwrap_or(0);
-                    Err(ErrorKind::Damaged { segment }.into())
-                }
-            }
-        })
-    }
-
-    /// There is no record of a key; where fingerprints do not read, nobody can say so (contract 5.9).
-    fn no_record(&self) -> Result<Known> {
-        match self.blind.load(Ordering::Acquire) {
-            0 => Ok(Known::Absent),
-            segment => Err(ErrorKind::Damaged { segment }.into()),
-        }
-    }
-
-    fn forget(&self, key: &Key) -> Result<bool> {
-        self.check_open()?;
-        self.check_process()?;
-        let now = self.chronometer.now();
-        let hash = self.keys.fingerprint(key.as_framed());
-        let ledger = self.ledger()?;
-        let mut log = ledger.log();
-        if let Some(slot) = self.stripes.lock(hash).slots.find(hash, key) {
-            let (attempt, lease_left) = (slot.attempt, slot.lease_left(now));
-            let unknown = slot.phase == Phase::Unknown;
-            let kind =
-                if unknown { ErrorKind::UnknownOutcome } else { ErrorKind::InFlight { attempt, lease_left } };
-            return Err(kind.into());
-        }
-        ledger.check_running()?;
-        let (mut notes, mut kept) = (Vec::new(), false);
-        for target in self.stripes.find(hash) {
-            let own = |record: Record<'_>| {
-                let matching = record.key() == key.as_framed();
-                matching.then(|| (record.expires() > now.time, record.weight(&self.keys)))
-            };
-            if let Some(Some((unexpired, weight))) = ledger.read(target, own)? {
-                kept |= unexpired;
-                notes.push(Forgotten { time: now.time, target, hash, weight });
-            }
-        }
-        if notes.is_empty() {
-            return self.no_record().map(|_| false);
-        }
-        let entries: Vec<Entry> = notes.iter().copied().map(Entry::forgotten).collect();
-        ledger.append(&mut log, now.time, &entries, true)?;
-        for note in &notes {
-            self.stripes.remove(hash, note.target, note.weight);
-        }
-        Ok(kept)
     }
 }
 

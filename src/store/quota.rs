@@ -113,6 +113,18 @@ impl Quota {
         admitted
     }
 
+    /// Counts one more live reservation, whatever the limits say: it was admitted once.
+    pub(super) fn enter(&self, scope: impl FnOnce() -> u64, declared: u64) {
+        self.live.fetch_add(1, Ordering::AcqRel);
+        self.declared.fetch_add(declared, Ordering::AcqRel);
+        if let Some(scopes) = &self.scopes {
+            change(&mut scopes.lock(), scope(), |own| {
+                own.live += 1;
+                own.declared += declared;
+            });
+        }
+    }
+
     /// One live reservation less.
     pub(super) fn dismiss(&self, scope: impl FnOnce() -> u64, declared: u64) {
         self.live.fetch_sub(1, Ordering::AcqRel);

@@ -12,6 +12,7 @@ use super::seat::Patience;
 use super::{Answer, Reservation, Store};
 use crate::digest::Parameters;
 use crate::error::Result;
+use crate::options::OnInterrupted;
 use crate::sync::block_on;
 use crate::time::Timestamp;
 use crate::token::Key;
@@ -40,6 +41,8 @@ impl<'a> Request<'a> {
             first_sent: None,
             format: 0,
             relaxed: options.relaxed,
+            start_durably: options.start_durably,
+            on_interrupted: options.on_interrupted,
         };
         Self { store, key, parameters, terms, wait: None }
     }
@@ -94,6 +97,25 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// The start of the operation is on disk before the reservation is given, so that a crash in the middle of it is
+    /// known as such (contract 5.4).
+    pub fn start_durably(mut self) -> Self {
+        self.terms.start_durably = true;
+        self
+    }
+
+    /// The reservation lives in memory only: after a crash a retry runs afresh (contract 5.3).
+    pub fn start_volatile(mut self) -> Self {
+        self.terms.start_durably = false;
+        self
+    }
+
+    /// What is answered if the operation was interrupted (contract 3.4).
+    pub fn on_interrupted(mut self, policy: OnInterrupted) -> Self {
+        self.terms.on_interrupted = policy;
+        self
+    }
+
     /// Asks, and waits as long as it was told to.
     ///
     /// # Errors
@@ -104,7 +126,10 @@ impl<'a> Request<'a> {
             _ => {
                 let ask = self.store.shared().prepare(self.key, self.parameters, self.terms)?;
                 let asked = self.store.shared().ask(&ask, Patience::default())?;
-                Ok(self.store.answer(&ask, asked))
+                match self.store.answer(&ask, asked) {
+                    Answer::Fresh(held) if held.is_durable() => block_on(Answer::Fresh(held).once_started()),
+                    answer => Ok(answer),
+                }
             }
         }
     }

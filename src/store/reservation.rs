@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::task::Context;
 
 use super::Store;
-use super::asking::Terms;
+use super::asking::{Given, Past, Terms};
 use super::explaining::{Outlined, bytes_of};
-use super::shared::{Shared, Tag};
-use crate::digest::{DIGEST_VERSION, Digest};
+use super::shared::{Deed, Shared, Tag};
+use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Limit, Result};
 use crate::inflight::{Ended, Ending, Gate, Phase};
-use crate::ledger::{Entry, Job, Meaning, Room};
+use crate::ledger::{Entry, Job, Meaning, Room, What};
 use crate::outcome::{Class, Omitted, Outcome, Replay};
 use crate::record::{Finished, METADATA_BYTES_MAX, Weight};
 use crate::sync::{EventListener, block_on, shielded_waker};
@@ -32,18 +32,20 @@ use crate::token::Key;
 /// a panic, releases the key without an outcome, and a retry runs afresh (contract 4.3).
 #[must_use = "dropping a reservation at once releases the key: run the operation, then `complete`"]
 pub struct Reservation {
-    store: Store,
-    key: Key,
-    hash: u64,
-    fence: u64,
-    attempt: u32,
-    since: Timestamp,
-    digest: Digest,
-    outline: Outlined,
-    terms: Terms,
+    pub(super) store: Store,
+    pub(super) key: Key,
+    pub(super) hash: u64,
+    pub(super) fence: u64,
+    pub(super) attempt: u32,
+    pub(super) since: Timestamp,
+    pub(super) digest: Digest,
+    pub(super) outline: Outlined,
+    pub(super) terms: Terms,
     /// Disk room set aside for its outcome, in bytes.
     room: u64,
-    armed: bool,
+    /// What earlier attempts left, and whether this one is durable.
+    pub(super) past: Option<Box<Past>>,
+    pub(super) armed: bool,
 }
 
 /// What a completion came to.
@@ -84,12 +86,16 @@ impl From<Refused> for Error {
     }
 }
 
-/// A completion on its way to the disk.
-struct Pending {
+/// A record on its way to the disk, for the one who handed it over.
+pub(super) struct Written {
     gate: Arc<Gate>,
     listener: EventListener,
-    completed: Timestamp,
-    expires: Timestamp,
+}
+
+/// An end on its way to the disk, and what it comes to.
+pub(super) struct Pending {
+    pub(super) written: Written,
+    pub(super) completed: Completed,
 }
 
 impl Reservation {
@@ -97,12 +103,12 @@ impl Reservation {
         store: Store,
         key: Key,
         hash: u64,
-        (fence, attempt, since): (u64, u32, Timestamp),
-        (digest, outline): (Digest, Outlined),
+        given: Given,
+        outline: Outlined,
         terms: Terms,
-        room: u64,
     ) -> Self {
-        Self { store, key, hash, fence, attempt, since, digest, outline, terms, room, armed: true }
+        let Given { fence, attempt, since, digest, room, past } = given;
+        Self { store, key, hash, fence, attempt, since, digest, outline, terms, room, past, armed: true }
     }
 
     /// Whose right it is.
@@ -175,14 +181,13 @@ impl Reservation {
         shared.count_lost(shared.renew(self.hash, self.fence, self.attempt))
     }
 
-    /// Gives the key back without an outcome, as dropping does, and says whether it was still held.
+    /// Gives the key back without an outcome, as dropping does, and says whether it was still held. The release of a
+    /// durable reservation is on its way to the disk then.
     ///
     /// # Errors
     /// *Reservation lost*, if another caller took over; nothing was changed.
     pub fn release(mut self) -> Result<()> {
-        self.armed = false;
-        let shared = self.store.shared();
-        shared.count_lost(shared.release(self.hash, self.fence, self.attempt))
+        self.hand_over_release().map(drop)
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -197,11 +202,12 @@ impl Reservation {
         (self.hash, self.fence)
     }
 
-    /// `None`: it was released, since the outcome is retryable.
+    /// `None`: it was released at once, since the outcome is retryable.
     fn hand_over(mut self, outcome: Outcome, without_body: bool) -> Result<Option<Pending>, Refused> {
         let shared = Arc::clone(self.store.shared());
         if outcome.class_by(shared.options.classifier.as_ref()) == Class::Retryable {
-            return self.release().map(|()| None).map_err(|error| Refused { error, reservation: None });
+            let released = self.hand_over_release().map_err(|error| Refused { error, reservation: None })?;
+            return Ok(released.map(|written| Pending { written, completed: Completed::Released }));
         }
         let omitted = without_body.then(|| Omitted {
             bytes: outcome.body().len() as u64,
@@ -220,8 +226,9 @@ impl Reservation {
         }
         let completed = shared.chronometer.now().time;
         match shared.count_lost(shared.pass_fence(self.hash, self.fence, self.attempt, more)) {
-            Ok((gate, listener)) => {
+            Ok(gate) => {
                 self.room += more;
+                let written = Written::at(&gate);
                 let expires = completed.saturating_add(self.terms.retention);
                 let replay = Replay {
                     outcome,
@@ -231,12 +238,12 @@ impl Reservation {
                     attempts: self.attempt,
                     format: self.terms.format,
                 };
-                if let Err(error) = self.enqueue(&shared, Arc::clone(&gate), replay) {
+                if let Err(error) = self.enqueue_outcome(&shared, Arc::clone(&gate), replay) {
                     shared.step_back(self.hash, self.fence);
                     return Err(Refused { error, reservation: Some(self) });
                 }
                 self.armed = false;
-                Ok(Some(Pending { gate, listener, completed, expires }))
+                Ok(Some(Pending { written, completed: Completed::Kept { completed, expires } }))
             }
             Err(error) => {
                 self.armed = false;
@@ -245,32 +252,26 @@ impl Reservation {
         }
     }
 
-    fn enqueue(&self, shared: &Shared, gate: Arc<Gate>, replay: Replay) -> Result<()> {
+    fn enqueue_outcome(&self, shared: &Shared, gate: Arc<Gate>, replay: Replay) -> Result<()> {
         shared.with_engine(|engine| {
-            let (secret_number, secret) = engine.comparer.current_secret();
-            let bound = secret.bind(self.key.as_framed(), &self.digest);
+            let bound = engine.comparer.bind(&self.key, &self.digest, &self.outline);
             let record = Finished {
                 key: self.key.as_framed(),
-                digest: bound.as_bytes(),
-                digest_version: DIGEST_VERSION,
-                rules: engine.comparer.current_rules,
-                secret: secret_number,
+                bound,
                 completed: replay.completed,
                 expires: replay.expires,
                 attempts: replay.attempts,
                 format: replay.format,
                 outcome: &replay.outcome,
                 omitted: replay.omitted,
-                outline: &engine.comparer.bind_outline(&self.key, &self.outline),
             };
-            let bytes = record.encode();
             let weight = Weight { scope: shared.scope_hash(&self.key), bytes: record.weighs() };
-            let entry =
-                Entry { hash: self.hash, bytes, expires: replay.expires, meaning: Meaning::Finished(weight) };
-            let ended = Ended::new(self.digest, replay);
-            let tag = Tag { hash: self.hash, fence: self.fence, gate, weight, ended };
-            let sent = engine.queue.send(Job { entry, durable: !self.terms.relaxed, tag });
-            sent.map_err(|_| ErrorKind::Stopped { operation: "writing" }.into())
+            let (hash, fence, bytes) = (self.hash, self.fence, record.encode());
+            let meaning = Meaning::Kept(What::Kept, weight);
+            let entry = Entry { hash, bytes, expires: replay.expires, meaning };
+            let deed = Deed::Finish(Ended { digest: self.digest, replay });
+            let tag = Tag { hash, fence, gate, weight, deed };
+            engine.send(Job { entry, durable: !self.terms.relaxed, tag })
         })
     }
 }
@@ -279,7 +280,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         if self.armed {
             // Where it was lost meanwhile there is nothing to give back.
-            drop(self.store.shared().release(self.hash, self.fence, self.attempt));
+            drop(self.hand_over_release());
         }
     }
 }
@@ -294,21 +295,30 @@ impl fmt::Debug for Reservation {
     }
 }
 
-impl Pending {
-    async fn wait(self) -> Result<Completed, Refused> {
-        let mut listener = self.listener;
+impl Written {
+    /// Begins to listen; before the record is handed over.
+    pub(super) fn at(gate: &Arc<Gate>) -> Self {
+        Self { gate: Arc::clone(gate), listener: gate.listen() }
+    }
+
+    pub(super) async fn wait(mut self) -> Result<()> {
         loop {
             // The ending is looked at after each listener was made, so that no wake-up falls between.
             match self.gate.ending() {
-                Some(Ending::Finished(_)) => {
-                    return Ok(Completed::Kept { completed: self.completed, expires: self.expires });
-                }
-                Some(Ending::Failed(error)) => {
-                    return Err(Refused { error: error.clone(), reservation: None });
-                }
-                None => woken(&mut listener).await,
+                Some(Ending::Finished(_) | Ending::Written) => return Ok(()),
+                Some(Ending::Failed(error)) => return Err(error.clone()),
+                None => woken(&mut self.listener).await,
             }
-            listener = self.gate.listen();
+            self.listener = self.gate.listen();
+        }
+    }
+}
+
+impl Pending {
+    pub(super) async fn wait(self) -> Result<Completed, Refused> {
+        match self.written.wait().await {
+            Ok(()) => Ok(self.completed),
+            Err(error) => Err(Refused { error, reservation: None }),
         }
     }
 }
@@ -324,7 +334,7 @@ async fn woken(listener: &mut EventListener) {
 
 impl Shared {
     /// Whether an outcome can be kept and the store takes completions.
-    fn check_outcome(&self, outcome: &Outcome, measured: u64) -> Result<()> {
+    pub(super) fn check_outcome(&self, outcome: &Outcome, measured: u64) -> Result<()> {
         self.check_process()?;
         let limit = self.options.outcome_bytes_max;
         // Each pair costs two lengths of 8 bytes beside its own bytes.
@@ -344,7 +354,7 @@ impl Shared {
     }
 
     /// Sets aside the disk room that an outcome takes beyond what was declared (contract 5.10).
-    fn take_room(&self, more: u64) -> Result<()> {
+    pub(super) fn take_room(&self, more: u64) -> Result<()> {
         if more == 0 {
             return Ok(());
         }
@@ -353,37 +363,29 @@ impl Shared {
     }
 
     /// From here on the lease no longer runs and nobody takes over (contract 4.1). The slot answers for `more` room.
-    fn pass_fence(
-        &self,
-        hash: u64,
-        fence: u64,
-        attempt: u32,
-        more: u64,
-    ) -> Result<(Arc<Gate>, EventListener)> {
+    fn pass_fence(&self, hash: u64, fence: u64, attempt: u32, more: u64) -> Result<Arc<Gate>> {
         let mut stripe = self.stripes.lock(hash);
-        let running = stripe.slots.held(hash, fence).filter(|slot| slot.phase == Phase::Running);
+        let running = stripe.slots.held(hash, fence).filter(|slot| slot.is_held());
         let Some(slot) = running else {
             self.room.give_back(more);
             return Err(ErrorKind::ReservationLost { attempt }.into());
         };
         slot.phase = Phase::Completing;
         slot.room += more;
-        let gate = Arc::clone(slot.gate());
-        let listener = gate.listen();
-        Ok((gate, listener))
+        Ok(Arc::clone(slot.gate()))
     }
 
     /// The completion was not handed over after all.
     fn step_back(&self, hash: u64, fence: u64) {
         if let Some(slot) = self.stripes.lock(hash).slots.held(hash, fence) {
-            slot.phase = Phase::Running;
+            slot.run_on();
         }
     }
 
     pub(super) fn renew(&self, hash: u64, fence: u64, attempt: u32) -> Result<()> {
         let now = self.chronometer.now();
         let mut stripe = self.stripes.lock(hash);
-        let Some(slot) = stripe.slots.held(hash, fence).filter(|slot| slot.phase == Phase::Running) else {
+        let Some(slot) = stripe.slots.held(hash, fence).filter(|slot| slot.is_held()) else {
             return Err(ErrorKind::ReservationLost { attempt }.into());
         };
         slot.lease_end = now.tick.saturating_add(slot.lease);

@@ -1,21 +1,21 @@
-//! What all handles of one store share, and the walk of a completion through it.
+//! What all handles of one store share.
 //!
 //! Law: the wings meet here. A stripe's lock is taken after the log's, if both are. What is published has been
 //! committed. Whoever leaves (finished, released, refused) gives back what was set aside for it, exactly once.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 
-use super::stripe::Stripes;
-use crate::digest::{DigestRules, ParameterLimits, Secret};
+use super::explaining::Outlined;
+use super::stripe::{Stripe, Stripes};
+use crate::digest::{DIGEST_VERSION, Digest, DigestRules, ParameterLimits, Secret};
 use crate::error::{Error, ErrorKind, Result};
-use crate::inflight::{Ended, Ending, Gate, Phase, Slot, Timer};
-use crate::ledger::{Catalogue, Disk, Job, Ledger, Room, Settle};
+use crate::inflight::{Ended, Gate, Phase, Slot, Timer};
+use crate::ledger::{Disk, Job, Ledger, Room};
 use crate::options::Builder;
-use crate::outcome::Replay;
-use crate::record::{HashKeys, Location, Weight};
-use crate::sync::{Event, JoinHandle, Mutex, RwLock, Sender, shielded};
-use crate::time::{Chronometer, Timestamp};
+use crate::record::{Bound, HashKeys, Weight, outline_bytes};
+use crate::sync::{Event, JoinHandle, Mutex, MutexGuard, RwLock, Sender};
+use crate::time::Chronometer;
 use crate::token::Key;
 
 /// What all handles share.
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     /// Somebody left while the store was closing.
     pub(super) left: Event,
     pub(super) counters: Counters,
+    /// Releases that were handed over while the way to the disk was shut: sent when it is open again.
+    pub(super) late: Mutex<Vec<Job<Tag>>>,
     /// Secrets that it was rotated to since it was opened, the current one last.
     pub(super) rotated: Mutex<Vec<Secret>>,
     pub(super) process: u32,
@@ -54,6 +56,13 @@ pub(super) struct Engine {
     pub(super) queue: Sender<Job<Tag>>,
     pub(super) writer: Option<JoinHandle<()>>,
     pub(super) comparer: Arc<Comparer>,
+}
+
+impl Engine {
+    /// Hands a record to the writer.
+    pub(super) fn send(&self, job: Job<Tag>) -> Result<()> {
+        self.queue.send(job).map_err(|_| ErrorKind::Stopped { operation: "writing" }.into())
+    }
 }
 
 /// What digests of records may have been made under.
@@ -73,18 +82,45 @@ impl Comparer {
         (number, secret.expect("a store opens only with its current secret"))
     }
 
+    /// A digest, and the parameters one by one, as they are kept: bound to their key, under the current secret
+    /// (contract 2.5, 2.6).
+    pub(super) fn bind(&self, key: &Key, digest: &Digest, outline: &Outlined) -> Bound {
+        let (number, secret) = self.current_secret();
+        let outline = outline.as_ref().map(|own| outline_bytes(&own.bound(secret, key.as_framed())).into());
+        let digest = *secret.bind(key.as_framed(), digest).as_bytes();
+        Bound { digest, version: DIGEST_VERSION, rules: self.current_rules, secret: number, outline }
+    }
+
     pub(super) fn secret(&self, number: u16) -> Option<&Secret> {
         self.secrets.get(usize::from(number).checked_sub(1)?)?.as_ref()
     }
 }
 
-/// What belongs to a completion on its way through the writer.
+/// What belongs to a record on its way through the writer.
 pub(super) struct Tag {
     pub(super) hash: u64,
     pub(super) fence: u64,
+    /// Where the one who handed it over waits for it.
     pub(super) gate: Arc<Gate>,
     pub(super) weight: Weight,
-    pub(super) ended: Ended,
+    pub(super) deed: Deed,
+}
+
+/// What a record does to its reservation.
+pub(super) enum Deed {
+    /// Ends it with an outcome.
+    Finish(Ended),
+    /// Starts it, or keeps a checkpoint; disk room was taken for the record itself.
+    Start {
+        room: u64,
+    },
+    Checkpoint {
+        room: u64,
+    },
+    /// Ends it without one.
+    Release,
+    /// Ends an interrupted one from outside.
+    Settle,
 }
 
 /// Counts since the store was opened.
@@ -99,6 +135,10 @@ pub(super) struct Counters {
     pub(super) completed: AtomicU64,
     pub(super) released: AtomicU64,
     pub(super) failed: AtomicU64,
+    pub(super) started: AtomicU64,
+    pub(super) resumed: AtomicU64,
+    pub(super) checkpoints: AtomicU64,
+    pub(super) resolved: AtomicU64,
 }
 
 pub(super) fn count(counter: &AtomicU64) {
@@ -117,6 +157,33 @@ impl Shared {
     /// Calls with the way to the disk.
     pub(super) fn with_engine<T>(&self, call: impl FnOnce(&Engine) -> Result<T>) -> Result<T> {
         self.engine.read().as_ref().map_or_else(|| Err(self.no_engine()), call)
+    }
+
+    /// Hands a release to the writer without ever waiting: a drop does not wait for a store that is being reopened.
+    pub(super) fn send_without_waiting(&self, job: Job<Tag>) {
+        self.late.lock().push(job);
+        self.send_late();
+    }
+
+    /// Hands on what came while the way to the disk was shut; whoever shut it calls this.
+    pub(super) fn send_late(&self) {
+        let Some(engine) = self.engine.try_read() else { return };
+        let gone = self.closing.load(Ordering::Acquire);
+        if engine.is_none() && !gone {
+            return;
+        }
+        let failed: Vec<_> = {
+            let mut late = self.late.lock();
+            let send = |job: Job<Tag>| match engine.as_ref() {
+                Some(engine) => engine.queue.send(job).err().map(|refused| refused.0.tag),
+                None => Some(job.tag),
+            };
+            late.drain(..).filter_map(send).collect()
+        };
+        drop(engine);
+        for tag in failed {
+            self.publish_failed(tag).tell();
+        }
     }
 
     pub(super) fn ledger(&self) -> Result<Arc<Ledger>> {
@@ -152,84 +219,34 @@ impl Shared {
     /// Ends a reservation without an outcome. If others wait, exactly one of them is woken to take it.
     pub(super) fn release(&self, hash: u64, fence: u64, attempt: u32) -> Result<()> {
         let mut stripe = self.stripes.lock(hash);
-        let running = stripe.slots.held(hash, fence).filter(|slot| slot.phase == Phase::Running);
-        let Some(slot) = running else { return Err(ErrorKind::ReservationLost { attempt }.into()) };
+        if stripe.slots.held(hash, fence).is_none_or(|slot| !slot.is_held()) {
+            return Err(ErrorKind::ReservationLost { attempt }.into());
+        }
+        if let Some(gate) = self.vacate(stripe, hash, fence) {
+            gate.wake_one();
+        }
+        Ok(())
+    }
+
+    /// The key is free again, or promised to those who wait for it: then one is to be woken, at this gate.
+    pub(super) fn vacate(
+        &self,
+        mut stripe: MutexGuard<'_, Stripe>,
+        hash: u64,
+        fence: u64,
+    ) -> Option<Arc<Gate>> {
+        let slot = stripe.slots.held(hash, fence)?;
         count(&self.counters.released);
         if let (Some(gate), true) = (&slot.gate, slot.waiters > 0) {
             let gate = Arc::clone(gate);
             slot.phase = Phase::Vacant;
             slot.replaces.clear();
             self.dismiss(slot);
-            drop(stripe);
-            gate.wake_one();
-        } else if let Some(slot) = stripe.slots.remove(hash, fence) {
-            drop(stripe);
-            self.dismiss(&slot);
+            return Some(gate);
         }
-        Ok(())
-    }
-
-    fn publish_finished(&self, tag: Tag, at: Location) -> (Arc<Gate>, Ending) {
-        let mut stripe = self.stripes.lock(tag.hash);
-        stripe.index.insert(self.stripes.fingerprint(tag.hash), at);
-        let slot = stripe.slots.remove(tag.hash, tag.fence);
+        let slot = stripe.slots.remove(hash, fence)?;
         drop(stripe);
-        self.stripes.quota.keep(tag.weight);
-        if let Some(slot) = slot {
-            for (place, weight) in &slot.replaces {
-                self.stripes.remove(tag.hash, *place, *weight);
-            }
-            self.dismiss(&slot);
-        }
-        count(&self.counters.completed);
-        (tag.gate, Ending::Finished(Arc::new(tag.ended)))
-    }
-
-    fn publish_failed(&self, tag: Tag) -> (Arc<Gate>, Ending) {
-        if let Some(slot) = self.stripes.lock(tag.hash).slots.held(tag.hash, tag.fence) {
-            slot.phase = Phase::Unknown;
-            self.dismiss(slot);
-        }
-        count(&self.counters.failed);
-        (tag.gate, Ending::Failed(ErrorKind::UnknownOutcome.into()))
-    }
-}
-
-/// The store, as the writer sees it. It holds the store weakly, so that the last handle's drop ends both.
-pub(super) struct Publisher {
-    pub(super) shared: Weak<Shared>,
-    pub(super) chronometer: Chronometer,
-    pub(super) last: Mutex<Timestamp>,
-}
-
-impl Settle<Tag> for Publisher {
-    type Answer = Option<(Arc<Gate>, Ending)>;
-
-    fn now(&self) -> Timestamp {
-        // A clock that panics harms nobody's completion (contract 5.11).
-        let now = shielded(|| self.chronometer.now().time);
-        let mut last = self.last.lock();
-        *last = now.unwrap_or(*last);
-        *last
-    }
-
-    fn publish(&self, tag: Tag, at: Option<Location>) -> Self::Answer {
-        let shared = self.shared.upgrade()?;
-        Some(match at {
-            Some(at) => shared.publish_finished(tag, at),
-            None => shared.publish_failed(tag),
-        })
-    }
-
-    fn answer(&self, answer: Self::Answer) {
-        if let Some((gate, ending)) = answer {
-            gate.end(ending);
-        }
-    }
-}
-
-impl Ended {
-    pub(super) fn new(digest: crate::digest::Digest, replay: Replay) -> Self {
-        Self { digest, replay }
+        self.dismiss(&slot);
+        None
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::shared::Shared;
+use crate::options::OnInterrupted;
 
 /// A store's numbers at one moment. Counts of answers begin anew at each opening.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,11 +30,22 @@ pub struct Stats {
     pub released: u64,
     /// Completions whose commit failed.
     pub failed: u64,
+    /// Durable reservations whose start was written, those resumed or taken over included (contract 5.4).
+    pub durable_starts: u64,
+    /// Interrupted operations that were resumed (contract 3.4).
+    pub resumed: u64,
+    /// Checkpoints on disk (contract 6.3).
+    pub checkpoints: u64,
+    /// Interrupted operations that were resolved (contract 4.6).
+    pub resolved: u64,
+    /// Operations that are interrupted at this moment: neither resumed nor resolved nor forgotten.
+    pub interrupted: u64,
     /// Live reservations.
     pub live_reservations: u64,
     /// Age of the oldest live reservation.
     pub oldest_reservation: Duration,
-    /// Kept records, expired ones included until they are swept (contract 8.3).
+    /// Kept records, expired ones included until they are swept (contract 8.3). The start of a durable reservation is one
+    /// of them, as is its release.
     pub kept_records: u64,
     /// Their bytes: scopes, tokens, metadata and bodies.
     pub kept_bytes: u64,
@@ -74,8 +86,14 @@ pub struct Guarantees {
     pub lag: Duration,
     /// Two *completions* of one key can't overlap. Two *runs* can, after a lapsed lease (contract 4.4).
     pub one_completion: bool,
-    /// A reservation that was live when the process died is gone: a retry runs afresh (contract 5.3).
+    /// A reservation that is live when the process dies, by a kill or a power cut, is known as interrupted afterwards
+    /// (contract 5.4), unless its request asked for a volatile one; else it is gone, and a retry runs afresh (5.3),
+    /// unless its request asked for a durable one.
     pub reservations_survive_kill: bool,
+    /// A request can ask for a durable reservation, whose start, checkpoints and release outlive the process (5.4, 6.3).
+    pub durable_reservations: bool,
+    /// What a retry of an interrupted operation is answered, unless its request says otherwise (contract 3.4).
+    pub on_interrupted: OnInterrupted,
     /// Disk room is set aside before an operation runs (contract 5.10).
     pub room_set_aside: bool,
     /// Files are 0600 and never followed through symlinks (contract 10.1).
@@ -90,11 +108,14 @@ pub struct Guarantees {
 impl Shared {
     pub(super) fn stats(&self) -> Stats {
         let now = self.chronometer.now().time;
-        let (mut fresh, mut index_bytes, mut oldest) = (0, 0, Duration::ZERO);
+        let (mut fresh, mut index_bytes, mut oldest, mut held) = (0, 0, Duration::ZERO, 0);
         for stripe in self.stripes.each() {
             fresh += stripe.fresh;
             index_bytes += stripe.index.bytes() as u64;
             let ages = stripe.slots.live().map(|slot| now.since(slot.since));
+            // The starts of operations that run, or are being resolved.
+            held +=
+                stripe.slots.iter().map(|slot| self.stripes.started.count_of(&slot.replaces)).sum::<usize>();
             oldest = ages.fold(oldest, Duration::max);
         }
         let counters = &self.counters;
@@ -110,6 +131,11 @@ impl Shared {
             completed: load(&counters.completed),
             released: load(&counters.released),
             failed: load(&counters.failed),
+            durable_starts: load(&counters.started),
+            resumed: load(&counters.resumed),
+            checkpoints: load(&counters.checkpoints),
+            resolved: load(&counters.resolved),
+            interrupted: (self.stripes.started.len().saturating_sub(held)) as u64,
             live_reservations: self.stripes.quota.live(),
             oldest_reservation: oldest,
             kept_records: self.stripes.quota.kept_records(),
@@ -133,7 +159,9 @@ impl Shared {
             survives_power_cut: !self.in_memory && !options.relaxed,
             lag: if options.relaxed { options.relaxed_lag } else { Duration::ZERO },
             one_completion: true,
-            reservations_survive_kill: false,
+            reservations_survive_kill: !self.in_memory && options.start_durably,
+            durable_reservations: !self.in_memory,
+            on_interrupted: options.on_interrupted,
             room_set_aside: !self.in_memory,
             private_files: !self.in_memory,
             callers_secret: options.secret.is_some(),

@@ -4,10 +4,15 @@
 //! stands on cache lines of its own. The stripe is chosen by the top bits of a key's keyed fingerprint, the next
 //! 32 bits are its fingerprint in the index.
 
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::inflight::Slots;
-use crate::ledger::{Catalogue, Index};
+use crate::ledger::{Catalogue, Index, What};
 use crate::record::{Location, Weight};
 use crate::sync::{CachePadded, Mutex, MutexGuard};
+use crate::token::Key;
 
 use super::quota::Quota;
 
@@ -34,13 +39,63 @@ pub(super) struct Stripes {
     all: Box<[CachePadded<Mutex<Stripe>>]>,
     bits: u32,
     pub(super) quota: Quota,
+    /// Where started records stand: operations that run or were interrupted (contract 5.4).
+    pub(super) started: Started,
+}
+
+/// The places of started records. Counted apart, so that a store without durable reservations never locks it.
+#[derive(Default)]
+pub(super) struct Started {
+    count: AtomicUsize,
+    places: Mutex<BTreeSet<Location>>,
+}
+
+impl Started {
+    /// Up to `count` places behind this one.
+    pub(super) fn after(&self, last: Option<Location>, count: usize) -> Vec<Location> {
+        let behind = last.map_or(Bound::Unbounded, Bound::Excluded);
+        self.places.lock().range((behind, Bound::Unbounded)).take(count).copied().collect()
+    }
+
+    /// How many of these places are among them.
+    pub(super) fn count_of(&self, places: &[(Location, Weight)]) -> usize {
+        if self.len() == 0 || places.is_empty() {
+            return 0;
+        }
+        let own = self.places.lock();
+        places.iter().filter(|(at, _)| own.contains(at)).count()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    pub(super) fn clear(&self) {
+        self.change(BTreeSet::clear);
+    }
+
+    pub(super) fn insert(&self, at: Location) {
+        self.change(|places| places.insert(at));
+    }
+
+    /// Whether it was there.
+    fn remove(&self, at: Location) -> bool {
+        self.len() > 0 && self.change(|places| places.remove(&at))
+    }
+
+    fn change<T>(&self, with: impl FnOnce(&mut BTreeSet<Location>) -> T) -> T {
+        let mut places = self.places.lock();
+        let done = with(&mut places);
+        self.count.store(places.len(), Ordering::Release);
+        done
+    }
 }
 
 impl Stripes {
     /// `count` stripes, a power of two.
     pub(super) fn new(count: usize, quota: Quota) -> Self {
         let all = (0..count).map(|_| CachePadded::default()).collect();
-        Self { all, bits: count.trailing_zeros(), quota }
+        Self { all, bits: count.trailing_zeros(), quota, started: Started::default() }
     }
 
     #[inline]
@@ -54,6 +109,31 @@ impl Stripes {
     #[inline]
     pub(super) fn fingerprint(&self, hash: u64) -> u32 {
         (hash << self.bits >> 32) as u32
+    }
+
+    /// What was read at these places, of this key, is what its slot replaces; `false` if the index has moved on since.
+    pub(super) fn replaced(
+        &self,
+        hash: u64,
+        key: &Key,
+        places: &[Location],
+        replaces: Vec<(Location, Weight)>,
+    ) -> bool {
+        let mut stripe = self.lock(hash);
+        let still = stripe.index.find(self.fingerprint(hash)).eq(places.iter().copied());
+        if let (true, Some(slot)) = (still, stripe.slots.find(hash, key)) {
+            slot.replaces = replaces;
+        }
+        still
+    }
+
+    /// How many stripes there are.
+    pub(super) fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn nth(&self, number: usize) -> MutexGuard<'_, Stripe> {
+        self.all[number].lock()
     }
 
     /// Every stripe in turn.
@@ -71,15 +151,33 @@ impl Catalogue for Stripes {
         self.lock(hash).index.find(self.fingerprint(hash)).collect()
     }
 
-    fn insert(&self, hash: u64, at: Location, weight: Weight) {
+    fn insert(&self, hash: u64, at: Location, what: What, weight: Weight) {
         self.lock(hash).index.insert(self.fingerprint(hash), at);
         self.quota.keep(weight);
+        if what == What::Started {
+            self.started.insert(at);
+        }
+    }
+
+    fn carry(&self, hash: u64, from: Location, to: Location) {
+        let mut stripe = self.lock(hash);
+        let fingerprint = self.fingerprint(hash);
+        if !stripe.index.remove(fingerprint, from) {
+            return;
+        }
+        stripe.index.insert(fingerprint, to);
+        stripe.slots.carry(hash, from, to);
+        drop(stripe);
+        if self.started.remove(from) {
+            self.started.insert(to);
+        }
     }
 
     fn remove(&self, hash: u64, at: Location, weight: Weight) -> bool {
         let removed = self.lock(hash).index.remove(self.fingerprint(hash), at);
         if removed {
             self.quota.let_go(weight);
+            self.started.remove(at);
         }
         removed
     }
@@ -101,7 +199,7 @@ mod tests {
             let stripes = Stripes::new(count, Quota::new(&Builder::default()));
             for hash in [0, 1, u64::MAX, 0x8000_0000_0000_0000, 0x1234_5678_9abc_def0] {
                 let at = Location::new(7, 7);
-                stripes.insert(hash, at, Weight::default());
+                stripes.insert(hash, at, What::Kept, Weight::default());
                 assert_eq!(stripes.find(hash), [at]);
                 assert!(stripes.remove(hash, at, Weight::default()));
                 assert!(stripes.find(hash).is_empty());

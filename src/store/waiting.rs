@@ -97,7 +97,7 @@ impl Store {
         loop {
             let (view, seat) = match shared.ask(ask, patience)? {
                 Asked::InFlight(view, seat) => (view, seat),
-                other => return Ok(self.answer(ask, other)),
+                other => return self.answer(ask, other).once_started().await,
             };
             let (Some(mut seat), Some(until)) = (seat, until) else {
                 return Ok(self.answer(ask, Asked::InFlight(view, None)));
@@ -137,15 +137,17 @@ impl Store {
     /// The public form of an answer.
     pub(super) fn answer(&self, ask: &Ask<'_>, asked: Asked) -> Answer {
         match asked {
-            Asked::Fresh { fence, attempt, since, digest, room } => Answer::Fresh(super::Reservation::new(
-                self.clone(),
-                ask.key.clone(),
-                ask.hash,
-                (fence, attempt, since),
-                (digest, ask.outline.clone()),
-                ask.terms,
-                room,
-            )),
+            Asked::Fresh(given) => {
+                let (key, terms) = (ask.key.clone(), ask.terms);
+                Answer::Fresh(super::Reservation::new(
+                    self.clone(),
+                    key,
+                    ask.hash,
+                    given,
+                    ask.outline.clone(),
+                    terms,
+                ))
+            }
             Asked::Replay(replay) => Answer::Replay(replay),
             Asked::InFlight(view, _) => Answer::InFlight(InFlight {
                 store: self.clone(),

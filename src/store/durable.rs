@@ -1,0 +1,252 @@
+//! What a durable reservation writes before its outcome, or instead of one: its start, checkpoints, its release.
+//!
+//! Law: the start is on disk before the reservation is given (contract 5.4), a checkpoint before its call returns
+//! (6.3). All of it goes through the writer's one queue, and under the stripe's lock, so that what stands last in the log
+//! was said last. A drop hands its release over and waits for nothing; a panic hands over nothing, and so leaves the
+//! key interrupted (4.3). Room for the release is set aside with each checkpoint (5.10).
+
+use std::sync::Arc;
+
+use super::Answer;
+use super::explaining::bytes_of;
+use super::reservation::{Reservation, Written};
+use super::shared::{Deed, Engine, Shared, Tag};
+use crate::error::{ErrorKind, Limit, Result};
+use crate::inflight::{Gate, Phase};
+use crate::ledger::{Entry, Job, Meaning, Room, What};
+use crate::outcome::Checkpoint;
+use crate::record::{Bound, Started, Weight};
+use crate::sync::{block_on, is_panicking, shielded};
+use crate::time::Timestamp;
+
+impl Answer {
+    /// This answer, once a durable reservation's start is on disk (contract 5.4).
+    pub(super) async fn once_started(self) -> Result<Self> {
+        match self {
+            Self::Fresh(held) if held.is_durable() => held.started().await.map(Self::Fresh),
+            other => Ok(other),
+        }
+    }
+}
+
+impl Reservation {
+    /// Whether its start is on disk, so that a crash in the middle of the operation is known as such (contract 5.4).
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.past.as_ref().is_some_and(|past| past.durable)
+    }
+
+    /// Whether the attempt before this one was interrupted: by the end of its process, or by a panic (contract 3.4).
+    /// How far it came is for the operation to find out; [`Reservation::last_checkpoint`] helps.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.past.as_ref().is_some_and(|past| past.interrupted)
+    }
+
+    /// The last checkpoint of the attempts before this one, made with the same parameters (contract 6.3).
+    #[must_use]
+    pub fn last_checkpoint(&self) -> Option<&Checkpoint> {
+        self.past.as_ref()?.checkpoint.as_ref()
+    }
+
+    /// Notes how far the operation has come, and waits until that is on disk (contract 6.3). If this attempt does not
+    /// end, the next one sees the last note. It does not renew the lease.
+    ///
+    /// ```
+    /// use oncekey::{Answer, Key, Outcome, Parameters, Store};
+    ///
+    /// let store = Store::in_memory()?;
+    /// let key = Key::new("account-1", "token-1")?;
+    /// let Answer::Fresh(held) = store.request(&key, &Parameters::none()).start_durably().begin()? else {
+    ///     panic!("never seen")
+    /// };
+    /// held.checkpoint(b"charged: id 77")?;
+    /// drop(held); // the operation gave up, and a retry goes on from there:
+    ///
+    /// let waiting = std::time::Duration::from_secs(5);
+    /// let Answer::Fresh(held) = store.request(&key, &Parameters::none()).wait(waiting).begin()? else {
+    ///     panic!("released")
+    /// };
+    /// let noted = held.last_checkpoint().expect("one was written");
+    /// assert_eq!((held.attempt(), noted.attempt(), noted.bytes()), (2, 1, &b"charged: id 77"[..]));
+    /// # Ok::<(), oncekey::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// *Not durable*: ask with `start_durably`. *Too large*, *full*: nothing was written. *Reservation lost*: another
+    /// caller took over (4.4). *Stopped*: whether it is on disk is known when the store was reopened.
+    pub fn checkpoint(&self, note: &[u8]) -> Result<()> {
+        block_on(self.hand_over_checkpoint(note)?.wait())
+    }
+
+    /// [`Reservation::checkpoint`], for async callers. Once it was polled, dropping the future changes nothing.
+    ///
+    /// # Errors
+    /// As [`Reservation::checkpoint`].
+    pub async fn checkpoint_async(&self, note: &[u8]) -> Result<()> {
+        self.hand_over_checkpoint(note)?.wait().await
+    }
+
+    /// Waits until its start is on disk. Where it can't be written the reservation was never given.
+    async fn started(mut self) -> Result<Self> {
+        let written = self.hand_over_start()?;
+        match written.wait().await {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                self.armed = false;
+                Err(error)
+            }
+        }
+    }
+
+    fn hand_over_start(&mut self) -> Result<Written> {
+        let shared = Arc::clone(self.store.shared());
+        shared.check_process()?;
+        let checkpoint = self.last_checkpoint().cloned();
+        let (room, kept) = self.take_room_to_write(&shared, checkpoint.as_ref())?;
+        let handed = shared.with_engine(|engine| {
+            let bound = engine.comparer.bind(&self.key, &self.digest, &self.outline);
+            let record = self.unfinished(&shared, bound.clone(), checkpoint.as_ref(), None);
+            self.enqueue(&shared, engine, Deed::Start { room }, record, |_| kept)
+                .map(|written| (bound, written))
+        });
+        match handed {
+            Ok((bound, written)) => {
+                if let Some(past) = &mut self.past {
+                    past.started = Some(bound);
+                }
+                Ok(written)
+            }
+            Err(error) => {
+                shared.room.give_back(room + kept);
+                Err(error)
+            }
+        }
+    }
+
+    fn hand_over_checkpoint(&self, note: &[u8]) -> Result<Written> {
+        let shared = self.store.shared();
+        let bound = self.past.as_ref().and_then(|past| past.started.clone()).ok_or(ErrorKind::NotDurable)?;
+        shared.check_process()?;
+        let (measured, limit) = (note.len() as u64, shared.options.checkpoint_bytes_max);
+        if measured > limit {
+            return Err(ErrorKind::TooLarge { what: Limit::CheckpointBytes, measured, limit }.into());
+        }
+        let checkpoint = Checkpoint { attempt: self.attempt, bytes: note.into() };
+        let (room, kept) = self.take_room_to_write(shared, Some(&checkpoint))?;
+        let record = self.unfinished(shared, bound, Some(&checkpoint), None);
+        let handed = shared.with_engine(|engine| {
+            engine.ledger.check_running()?;
+            self.enqueue(shared, engine, Deed::Checkpoint { room }, record, |own| {
+                own.writes += 1;
+                own.checkpoint = Some(checkpoint);
+                kept
+            })
+        });
+        shared.count_lost(handed.inspect_err(|_| shared.room.give_back(room + kept)))
+    }
+
+    /// Takes the room of one more record with this checkpoint; and what the slot has too little for its release.
+    fn take_room_to_write(&self, shared: &Shared, checkpoint: Option<&Checkpoint>) -> Result<(u64, u64)> {
+        let bytes = checkpoint.map_or(0, |own| own.bytes.len() as u64) + bytes_of(&self.outline);
+        let room = Room::of_completion(bytes);
+        let held = self.with_slot(shared, |slot| slot.room)?;
+        let kept = room.saturating_sub(held);
+        shared.take_room(room + kept)?;
+        Ok((room, kept))
+    }
+
+    fn with_slot<T>(&self, shared: &Shared, call: impl FnOnce(&mut crate::inflight::Slot) -> T) -> Result<T> {
+        let mut stripe = shared.stripes.lock(self.hash);
+        let held = stripe.slots.held(self.hash, self.fence).filter(|slot| slot.is_held());
+        held.map(call).ok_or_else(|| ErrorKind::ReservationLost { attempt: self.attempt }.into())
+    }
+
+    /// Hands a record over under the stripe's lock, so that none overtakes another; `note` says how much more room the
+    /// slot answers for.
+    fn enqueue(
+        &self,
+        shared: &Shared,
+        engine: &Engine,
+        deed: Deed,
+        (entry, weight): (Entry, Weight),
+        note: impl FnOnce(&mut crate::inflight::Durable) -> u64,
+    ) -> Result<Written> {
+        let gate = Arc::<Gate>::default();
+        let written = Written::at(&gate);
+        let tag = Tag { hash: self.hash, fence: self.fence, gate, weight, deed };
+        self.with_slot(shared, |slot| {
+            // The queue ends only with the engine, which is borrowed.
+            engine.send(Job { entry, durable: true, tag })?;
+            slot.phase = Phase::Writing;
+            slot.room += note(slot.durable.get_or_insert_default());
+            Ok(written)
+        })?
+    }
+
+    /// Its record while it is not finished; released, if it says until when that is remembered.
+    fn unfinished(
+        &self,
+        shared: &Shared,
+        bound: Bound,
+        checkpoint: Option<&Checkpoint>,
+        released_until: Option<Timestamp>,
+    ) -> (Entry, Weight) {
+        let (key, since, attempt, format) =
+            (self.key.as_framed(), self.since, self.attempt, self.terms.format);
+        let record = Started { key, bound, since, attempt, format, checkpoint, released_until };
+        let weight = Weight { scope: shared.scope_hash(&self.key), bytes: record.weighs() };
+        let what = if released_until.is_some() { What::Kept } else { What::Started };
+        let (bytes, expires) = (record.encode(), record.expires());
+        (Entry { hash: self.hash, bytes, expires, meaning: Meaning::Kept(what, weight) }, weight)
+    }
+
+    /// Gives the key back; waits for nothing. What is to be written for that is on its way then.
+    pub(super) fn hand_over_release(&mut self) -> Result<Option<Written>> {
+        self.armed = false;
+        let shared = self.store.shared();
+        let started = self.past.as_ref().and_then(|past| past.started.clone());
+        let handed = match started {
+            // Not durable, or not started yet: the disk knows nothing of it.
+            None => shared.release(self.hash, self.fence, self.attempt).map(|()| None),
+            Some(_) if is_panicking() => shared.abandon(self.hash, self.fence, self.attempt).map(|()| None),
+            Some(bound) => self.log_release(shared, bound).map(Some),
+        };
+        shared.count_lost(handed)
+    }
+
+    fn log_release(&self, shared: &Shared, bound: Bound) -> Result<Written> {
+        let checkpoint = self.with_slot(shared, |slot| {
+            slot.phase = Phase::Completing;
+            slot.durable.as_ref().and_then(|own| own.checkpoint.clone())
+        })?;
+        // The clock is the caller's code, and this may be a drop.
+        let now = shielded(|| shared.chronometer.now().time).unwrap_or(self.since);
+        let until = now.saturating_add(self.terms.retention);
+        let (entry, weight) = self.unfinished(shared, bound, checkpoint.as_ref(), Some(until));
+        let gate = Arc::<Gate>::default();
+        let written = Written::at(&gate);
+        let tag = Tag { hash: self.hash, fence: self.fence, gate, weight, deed: Deed::Release };
+        shared.send_without_waiting(Job { entry, durable: true, tag });
+        Ok(written)
+    }
+}
+
+impl Shared {
+    /// A durable reservation was dropped by a panic: interrupted, as soon as what is on its way is written (4.3).
+    fn abandon(&self, hash: u64, fence: u64, attempt: u32) -> Result<()> {
+        let mut stripe = self.stripes.lock(hash);
+        let Some(slot) = stripe.slots.held(hash, fence).filter(|slot| slot.is_held()) else {
+            return Err(ErrorKind::ReservationLost { attempt }.into());
+        };
+        if let Some(own) = slot.durable.as_mut().filter(|own| own.writes > 0) {
+            own.abandoned = true;
+            slot.phase = Phase::Completing;
+            return Ok(());
+        }
+        if let Some(gate) = self.vacate(stripe, hash, fence) {
+            gate.wake_one();
+        }
+        Ok(())
+    }
+}

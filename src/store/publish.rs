@@ -1,0 +1,214 @@
+//! What becomes of a reservation when its record is on disk, or when its commit failed.
+//!
+//! Law: called by the writer in the log's order, under the log's lock, after the commit; nothing here asks a clock or
+//! wakes anybody: whom to wake is handed back, and done outside the lock (contract 5.11).
+
+use std::sync::{Arc, Weak};
+
+use super::shared::{Deed, Shared, Tag, count};
+use super::stripe::Stripe;
+use crate::error::{Error, ErrorKind};
+use crate::inflight::{Ended, Ending, Gate, Phase, Slot};
+use crate::ledger::{Catalogue, Settle};
+use crate::record::{Location, Weight};
+use crate::sync::{Mutex, MutexGuard, shielded};
+use crate::time::{Chronometer, Timestamp};
+
+/// The store, as the writer sees it. It holds the store weakly, so that the last handle's drop ends both.
+pub(super) struct Publisher {
+    pub(super) shared: Weak<Shared>,
+    pub(super) chronometer: Chronometer,
+    pub(super) last: Mutex<Timestamp>,
+}
+
+/// Whom to tell.
+pub(super) struct Told {
+    /// The one who handed the record over; its waiters too, where that ended the operation.
+    gate: Arc<Gate>,
+    ending: Ending,
+    others: Others,
+}
+
+/// Those who wait for the key and have to ask again.
+enum Others {
+    Nobody,
+    One(Arc<Gate>),
+    All(Arc<Gate>),
+}
+
+impl Told {
+    pub(super) fn tell(self) {
+        self.gate.end(self.ending);
+        match self.others {
+            Others::Nobody => {}
+            Others::One(gate) => gate.wake_one(),
+            Others::All(gate) => gate.wake_all(),
+        }
+    }
+}
+
+impl Others {
+    fn one(gate: Option<Arc<Gate>>) -> Self {
+        gate.map_or(Self::Nobody, Self::One)
+    }
+
+    fn all(gate: Option<Arc<Gate>>) -> Self {
+        gate.map_or(Self::Nobody, Self::All)
+    }
+}
+
+impl Settle<Tag> for Publisher {
+    type Answer = Option<Told>;
+
+    fn now(&self) -> Timestamp {
+        // A clock that panics harms nobody's completion (contract 5.11).
+        let now = shielded(|| self.chronometer.now().time);
+        let mut last = self.last.lock();
+        *last = now.unwrap_or(*last);
+        *last
+    }
+
+    fn publish(&self, tag: Tag, at: Option<Location>) -> Self::Answer {
+        let shared = self.shared.upgrade()?;
+        Some(match at {
+            Some(at) => shared.publish(tag, at),
+            None => shared.publish_failed(tag),
+        })
+    }
+
+    fn answer(&self, answer: Self::Answer) {
+        if let Some(told) = answer {
+            told.tell();
+        }
+    }
+}
+
+/// How it ended, who has to ask again, and the records that it replaced.
+type Published = (Ending, Others, Vec<(Location, Weight)>);
+
+impl Shared {
+    fn publish(&self, tag: Tag, at: Location) -> Told {
+        let Tag { hash, fence, gate, weight, deed } = tag;
+        let mut stripe = self.stripes.lock(hash);
+        stripe.index.insert(self.stripes.fingerprint(hash), at);
+        let (ending, others, replaced) = match deed {
+            Deed::Finish(ended) => self.publish_finished(stripe, hash, fence, ended),
+            Deed::Start { room } => {
+                count(&self.counters.started);
+                self.publish_started(stripe, (hash, fence), room, (at, weight))
+            }
+            Deed::Checkpoint { room } => {
+                count(&self.counters.checkpoints);
+                self.publish_started(stripe, (hash, fence), room, (at, weight))
+            }
+            Deed::Release => {
+                let slot = stripe.slots.held(hash, fence);
+                let replaced = slot.map(|slot| std::mem::take(&mut slot.replaces)).unwrap_or_default();
+                (Ending::Written, Others::one(self.vacate(stripe, hash, fence)), replaced)
+            }
+            Deed::Settle => {
+                let slot = stripe.slots.remove(hash, fence);
+                drop(stripe);
+                count(&self.counters.resolved);
+                let others = Others::all(slot.as_ref().and_then(|slot| slot.gate.clone()));
+                (Ending::Written, others, self.leave(slot))
+            }
+        };
+        self.stripes.quota.keep(weight);
+        for (place, weight) in replaced {
+            self.stripes.remove(hash, place, weight);
+        }
+        Told { gate, ending, others }
+    }
+
+    fn publish_finished(
+        &self,
+        mut stripe: MutexGuard<'_, Stripe>,
+        hash: u64,
+        fence: u64,
+        ended: Ended,
+    ) -> Published {
+        let slot = stripe.slots.remove(hash, fence);
+        drop(stripe);
+        count(&self.counters.completed);
+        (Ending::Finished(Arc::new(ended)), Others::Nobody, self.leave(slot))
+    }
+
+    /// A start or a checkpoint is on disk, at this place and with this weight: it replaces what was there before.
+    fn publish_started(
+        &self,
+        mut stripe: MutexGuard<'_, Stripe>,
+        (hash, fence): (u64, u64),
+        room: u64,
+        own: (Location, Weight),
+    ) -> Published {
+        self.stripes.started.insert(own.0);
+        self.room.give_back(room);
+        let slot = stripe.slots.held(hash, fence);
+        let replaced = slot.map(|slot| std::mem::replace(&mut slot.replaces, vec![own]));
+        (Ending::Written, self.run_on(stripe, hash, fence), replaced.unwrap_or_default())
+    }
+
+    /// What was to be written before its end is on disk, or failed to be: it runs on, unless it was abandoned.
+    fn run_on(&self, mut stripe: MutexGuard<'_, Stripe>, hash: u64, fence: u64) -> Others {
+        let Some(slot) = stripe.slots.held(hash, fence) else { return Others::Nobody };
+        if slot.written() {
+            return Others::one(self.vacate(stripe, hash, fence));
+        }
+        // Its lease runs again: those who sit there shall sleep no longer than that.
+        Others::all(slot.gate.clone().filter(|_| slot.waiters > 0))
+    }
+
+    /// What a slot that is gone had set aside goes back; gives what it replaces.
+    fn leave(&self, slot: Option<Slot>) -> Vec<(Location, Weight)> {
+        slot.inspect(|slot| self.dismiss(slot)).map(|slot| slot.replaces).unwrap_or_default()
+    }
+
+    /// Whether the record is on disk is not known (contract 5.1, 5.5).
+    pub(super) fn publish_failed(&self, tag: Tag) -> Told {
+        let Tag { hash, fence, gate, deed, .. } = tag;
+        let mut stripe = self.stripes.lock(hash);
+        let stopped = || Error::from(ErrorKind::Stopped { operation: "commit" });
+        let (error, others) = match deed {
+            Deed::Finish(_) => (
+                ErrorKind::UnknownOutcome.into(),
+                self.doubt(&mut stripe, (hash, fence), Phase::Unknown).filter(|own| !Arc::ptr_eq(own, &gate)),
+            ),
+            Deed::Settle => {
+                (ErrorKind::UnknownOutcome.into(), self.doubt(&mut stripe, (hash, fence), Phase::Unsettled))
+            }
+            // It was not given out (5.4). If it is on disk all the same, the next opening finds it interrupted.
+            Deed::Start { room } => {
+                self.room.give_back(room);
+                let slot = stripe.slots.remove(hash, fence);
+                drop(stripe);
+                let waiters = slot.as_ref().and_then(|slot| slot.gate.clone());
+                drop(self.leave(slot));
+                (stopped(), waiters)
+            }
+            Deed::Checkpoint { room } => {
+                self.room.give_back(room);
+                return Told {
+                    gate,
+                    ending: Ending::Failed(stopped()),
+                    others: self.run_on(stripe, hash, fence),
+                };
+            }
+            // It stays on disk as started: interrupted, as after a crash.
+            Deed::Release => {
+                let others = Others::one(self.vacate(stripe, hash, fence));
+                return Told { gate, ending: Ending::Failed(stopped()), others };
+            }
+        };
+        Told { gate, ending: Ending::Failed(error), others: Others::all(others) }
+    }
+
+    /// Nobody knows what became of it until the store was reopened (contract 3.9). Gives the waiters' gate.
+    fn doubt(&self, stripe: &mut Stripe, (hash, fence): (u64, u64), phase: Phase) -> Option<Arc<Gate>> {
+        count(&self.counters.failed);
+        let slot = stripe.slots.held(hash, fence)?;
+        slot.phase = phase;
+        self.dismiss(slot);
+        slot.gate.clone()
+    }
+}

@@ -1,0 +1,253 @@
+//! Ending a key from outside: forgetting it, and resolving one that was interrupted (contract 4.6).
+//!
+//! Law: a live reservation is never touched: both answer *in flight*. An interrupted key is claimed in the stripe
+//! first, so that nobody resumes it while its end is being written; the claim goes with its guard.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::reservation::{Completed, Pending, Written};
+use super::shared::{Deed, Shared, Tag};
+use crate::digest::Digest;
+use crate::error::{ErrorKind, Result};
+use crate::inflight::{Gate, Phase, Slot};
+use crate::ledger::{Catalogue, Entry, Job, Meaning, Room, What};
+use crate::outcome::{Checkpoint, Class, Outcome};
+use crate::record::{Bound, Finished, Forgotten, Kind, Record, Started, Weight};
+use crate::time::{Now, Timestamp};
+use crate::token::Key;
+
+/// An interrupted operation, as its record has it.
+#[derive(Clone)]
+struct Interrupted {
+    bound: Bound,
+    since: Timestamp,
+    attempt: u32,
+    format: u32,
+    checkpoint: Option<Checkpoint>,
+}
+
+/// An interrupted key that nobody resumes now: its end is being written.
+struct Claim<'a> {
+    shared: &'a Shared,
+    hash: u64,
+    fence: u64,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let slot = self.shared.stripes.lock(self.hash).slots.remove(self.hash, self.fence);
+        if let Some(slot) = slot {
+            self.shared.dismiss(&slot);
+            if let Some(gate) = slot.gate {
+                gate.wake_all();
+            }
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn forget(&self, key: &Key) -> Result<bool> {
+        self.check_open()?;
+        self.check_process()?;
+        let now = self.chronometer.now();
+        let hash = self.keys.fingerprint(key.as_framed());
+        let ledger = self.ledger()?;
+        let mut log = ledger.log();
+        self.check_not_reserved(key, hash, now)?;
+        ledger.check_running()?;
+        let (mut notes, mut kept, mut interrupted) = (Vec::new(), false, None);
+        for target in self.stripes.find(hash) {
+            let own = |record: Record<'_>| {
+                let counts = record.kind() != Kind::Released && record.expires() > now.time;
+                let started = (record.kind() == Kind::Started).then(|| record.attempts());
+                (record.key() == key.as_framed()).then(|| (counts, started, record.weight(&self.keys)))
+            };
+            if let Some(Some((counts, started, weight))) = ledger.read(target, own)? {
+                kept |= counts;
+                interrupted = interrupted.max(started);
+                notes.push(Forgotten { time: now.time, target, hash, weight });
+            }
+        }
+        if notes.is_empty() {
+            return self.no_record().map(|_| false);
+        }
+        let _claim = interrupted.map(|attempt| self.claim(key, hash, now, attempt)).transpose()?;
+        let entries: Vec<Entry> = notes.iter().copied().map(Entry::forgotten).collect();
+        ledger.append(&mut log, now.time, &entries, true)?;
+        for note in &notes {
+            self.stripes.remove(hash, note.target, note.weight);
+        }
+        drop(log);
+        Ok(kept)
+    }
+
+    /// Settles an interrupted key: with what its operation returned, or, where that is retryable, as released (4.2).
+    pub(super) fn hand_over_resolution(&self, key: &Key, outcome: &Outcome) -> Result<Pending> {
+        self.check_open()?;
+        self.check_process()?;
+        let now = self.chronometer.now();
+        let hash = self.keys.fingerprint(key.as_framed());
+        self.check_not_reserved(key, hash, now)?;
+        let found = self.find_interrupted(key, hash)?;
+        let class = outcome.class_by(self.options.classifier.as_ref());
+        if class == Class::Final {
+            self.check_outcome(outcome, outcome.size())?;
+        }
+        let claim = self.claim(key, hash, now, found.attempt)?;
+        // Now that nobody else can end it: is it still the one that was found?
+        let found = self.find_interrupted(key, hash)?;
+        let expires = now.time.saturating_add(self.options.retention);
+        let (entry, weight) = match class {
+            Class::Final => self.resolved(key, hash, &found, outcome, now.time, expires),
+            Class::Retryable => self.let_go(key, hash, &found, expires),
+        };
+        let completed = match class {
+            Class::Final => Completed::Kept { completed: now.time, expires },
+            Class::Retryable => Completed::Released,
+        };
+        claim.take_room(Room::of_completion(entry.bytes.len() as u64))?;
+        claim.hand_over(entry, weight).map(|written| Pending { written, completed })
+    }
+
+    /// The interrupted operation of this key.
+    fn find_interrupted(&self, key: &Key, hash: u64) -> Result<Interrupted> {
+        let mut empty = None;
+        loop {
+            let places = self.stripes.find(hash);
+            let read = |_, record: Record<'_>| Interrupted::of(&record);
+            let (found, replaces) =
+                self.with_engine(|engine| engine.ledger.newest(&places, key.as_framed(), read))?;
+            // A sweep may have carried the record on between the look and the reading: then look again.
+            if self.stripes.replaced(hash, key, &places, replaces) {
+                match found {
+                    Some(Some(found)) => return Ok(found),
+                    None if empty.as_ref() != Some(&places) => empty = Some(places),
+                    None => return self.no_record().and(Err(ErrorKind::NotInterrupted.into())),
+                    Some(None) => return Err(ErrorKind::NotInterrupted.into()),
+                }
+            }
+        }
+    }
+
+    fn resolved(
+        &self,
+        key: &Key,
+        hash: u64,
+        found: &Interrupted,
+        outcome: &Outcome,
+        completed: Timestamp,
+        expires: Timestamp,
+    ) -> (Entry, Weight) {
+        let record = Finished {
+            key: key.as_framed(),
+            bound: found.bound.clone(),
+            completed,
+            expires,
+            attempts: found.attempt,
+            format: found.format,
+            outcome,
+            omitted: None,
+        };
+        let weight = Weight { scope: self.scope_hash(key), bytes: record.weighs() };
+        (Entry { hash, bytes: record.encode(), expires, meaning: Meaning::Kept(What::Kept, weight) }, weight)
+    }
+
+    fn let_go(&self, key: &Key, hash: u64, found: &Interrupted, expires: Timestamp) -> (Entry, Weight) {
+        let record = Started {
+            key: key.as_framed(),
+            bound: found.bound.clone(),
+            since: found.since,
+            attempt: found.attempt,
+            format: found.format,
+            checkpoint: found.checkpoint.as_ref(),
+            released_until: Some(expires),
+        };
+        let weight = Weight { scope: self.scope_hash(key), bytes: record.weighs() };
+        (Entry { hash, bytes: record.encode(), expires, meaning: Meaning::Kept(What::Kept, weight) }, weight)
+    }
+
+    fn check_not_reserved(&self, key: &Key, hash: u64, now: Now) -> Result<()> {
+        let mut stripe = self.stripes.lock(hash);
+        stripe.slots.find(hash, key).map_or(Ok(()), |slot| Err(reserved(slot, now).into()))
+    }
+
+    /// Reserves an interrupted key for the one who settles it.
+    fn claim(&self, key: &Key, hash: u64, now: Now, attempt: u32) -> Result<Claim<'_>> {
+        let mut stripe = self.stripes.lock(hash);
+        if self.reopening.load(Ordering::Acquire) {
+            return Err(ErrorKind::Stopped { operation: "reopening" }.into());
+        }
+        if let Some(slot) = stripe.slots.find(hash, key) {
+            return Err(reserved(slot, now).into());
+        }
+        let fence = stripe.next_fence();
+        stripe.slots.insert(Slot {
+            hash,
+            key: key.clone(),
+            fence,
+            phase: Phase::Settling,
+            // Its record has it, bound to the key.
+            digest: Digest::from_bytes([0; Digest::BYTES]),
+            outline: None,
+            attempt,
+            since: now.time,
+            lease: Duration::ZERO,
+            lease_end: now.tick,
+            declared: 0,
+            room: 0,
+            durable: None,
+            replaces: Vec::new(),
+            waiters: 0,
+            gate: None,
+        });
+        drop(stripe);
+        self.stripes.quota.enter(|| self.scope_hash(key), 0);
+        Ok(Claim { shared: self, hash, fence })
+    }
+}
+
+impl Claim<'_> {
+    /// Sets aside the disk room of its end, for which the claim answers.
+    fn take_room(&self, bytes: u64) -> Result<()> {
+        self.shared.take_room(bytes)?;
+        if let Some(slot) = self.shared.stripes.lock(self.hash).slots.held(self.hash, self.fence) {
+            slot.room += bytes;
+        }
+        Ok(())
+    }
+
+    /// From here on its commit decides.
+    fn hand_over(self, entry: Entry, weight: Weight) -> Result<Written> {
+        let gate = Arc::<Gate>::default();
+        let written = Written::at(&gate);
+        let tag = Tag { hash: self.hash, fence: self.fence, gate, weight, deed: Deed::Settle };
+        self.shared.with_engine(|engine| {
+            engine.ledger.check_running()?;
+            engine.send(Job { entry, durable: true, tag })
+        })?;
+        std::mem::forget(self);
+        Ok(written)
+    }
+}
+
+impl Interrupted {
+    fn of(record: &Record<'_>) -> Option<Self> {
+        (record.kind() == Kind::Started).then(|| Self {
+            bound: record.bound(),
+            since: record.since(),
+            attempt: record.attempts(),
+            format: record.format(),
+            checkpoint: record.checkpoint(),
+        })
+    }
+}
+
+/// What one is told who would end a key that somebody holds.
+fn reserved(slot: &Slot, now: Now) -> ErrorKind {
+    if slot.is_unknown() {
+        return ErrorKind::UnknownOutcome;
+    }
+    ErrorKind::InFlight { attempt: slot.attempt, lease_left: slot.lease_left(now) }
+}
