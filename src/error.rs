@@ -34,6 +34,22 @@ impl Error {
 
     /// Which parameters of a mismatch differ (contract 2.6). `None` where the store was not told to keep what it takes
     /// (`Builder::explain_mismatches`) when the token was first used, and where the parameters have no names.
+    ///
+    /// ```
+    /// use oncekey::{Key, Parameters, Store};
+    ///
+    /// let store = Store::builder().explain_mismatches(true).open_in_memory()?;
+    /// let key = Key::new("account-1", "token-1")?;
+    /// let first = store.begin(&key, &Parameters::query("Action=Create&MinSize=1&MaxSize=3"))?;
+    ///
+    /// let error = store.begin(&key, &Parameters::query("Action=Create&MinSize=2&Zone=z")).unwrap_err();
+    /// let difference = error.difference().expect("the store was told to explain");
+    /// assert!(difference.added().eq(["Zone"]));
+    /// assert!(difference.removed().eq(["MaxSize"]));
+    /// assert!(difference.changed().eq(["MinSize"]));
+    /// assert!(error.to_string().ends_with("(1 added, 1 removed, 1 changed)"), "names are never shown");
+    /// # Ok::<(), oncekey::Error>(())
+    /// ```
     #[must_use]
     pub fn difference(&self) -> Option<&Difference> {
         self.0.difference.as_ref()

@@ -73,7 +73,7 @@ impl Model {
         let expires = completed.saturating_add(live.retention); // 7.1
         let attempts = live.attempt;
         let replay = Replay { outcome, omitted, completed, expires, attempts, format: 0 };
-        let record = Record { fingerprint: live.fingerprint, replay };
+        let record = Record { fingerprint: live.fingerprint, named: live.named, replay };
         let key = reservation.key.clone();
         let answer = if let Some(on_disk) = failing {
             self.slots.insert(key, Slot::Doubt(record, on_disk)); // 5.1

@@ -43,6 +43,7 @@
 
 mod audit;
 mod epochs;
+mod explaining;
 mod finishing;
 mod waiting;
 mod words;
@@ -53,6 +54,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use explaining::Named;
 pub use words::{
     Answer, Asking, Completed, Fence, Fingerprint, Known, OnDisk, Refusal, Reservation, Running, Settings,
     Usage, Waited, WaiterId, Woken,
@@ -116,6 +118,7 @@ struct Live {
     attempt: u32,
     since: Timestamp,
     fingerprint: Fingerprint,
+    named: Option<Named>,
     lease: Duration,
     /// On the monotonic clock (4.4).
     lease_end: Duration,
@@ -127,6 +130,7 @@ struct Live {
 #[derive(Clone, Debug, PartialEq)]
 struct Record {
     fingerprint: Fingerprint,
+    named: Option<Named>,
     replay: Replay,
 }
 
@@ -274,6 +278,7 @@ impl Model {
             attempt,
             since,
             fingerprint: asking.fingerprint,
+            named: self.named(key, asking),
             lease,
             lease_end: self.time.monotonic.saturating_add(lease),
             retention: asking.retention.unwrap_or(self.settings.retention),
@@ -282,6 +287,15 @@ impl Model {
         };
         self.slots.insert(key.clone(), Slot::Running(live)); // 3.6: one slot for each key
         Reservation { key: key.clone(), fence, attempt, since }
+    }
+
+    /// What is kept of the parameters one by one, where it is: who comes without takes over what is known.
+    fn named(&self, key: &Key, asking: &Asking) -> Option<Named> {
+        let known = match self.slots.get(key) {
+            Some(Slot::Running(live)) => live.named.clone(),
+            _ => None,
+        };
+        asking.named.clone().filter(|_| self.settings.explain_mismatches).or(known)
     }
 
     /// What is known of a key, without claiming it (11).

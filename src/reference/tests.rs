@@ -56,7 +56,8 @@ fn a_failed_commit_is_found_or_not_found_at_reopening_and_nobody_runs_meanwhile_
         let waiter = waiting(model.wait(&key, ask("a"), SECOND));
         let answer = model.complete_failing(&reservation, Outcome::new("x"), on_disk);
         assert_eq!(answer, Err(Refusal::UnknownOutcome));
-        let woken = Woken { waiter, answer: Err(Refusal::UnknownOutcome), instead_of: vec![] };
+        let woken =
+            Woken { waiter, answer: Err(Refusal::UnknownOutcome), difference: None, instead_of: vec![] };
         assert_eq!(model.woken(), [woken]);
         assert_eq!(model.get(&key), Ok(Known::Unknown));
         assert_eq!(model.forget(&key), Err(Refusal::UnknownOutcome));
@@ -162,7 +163,7 @@ fn after_closing_everyone_is_answered_closed_11() {
     let (mut model, key, reservation) = running(Settings::default());
     let waiter = waiting(model.wait(&key, ask("a"), SECOND));
     model.close().unwrap();
-    let woken = Woken { waiter, answer: Err(Refusal::Closed), instead_of: vec![] };
+    let woken = Woken { waiter, answer: Err(Refusal::Closed), difference: None, instead_of: vec![] };
     assert_eq!(model.woken(), [woken]);
     assert_eq!(model.begin(&key, ask("a")), Err(Refusal::Closed));
     assert_eq!(model.complete(&reservation, Outcome::new("x")), Err(Refusal::Closed));

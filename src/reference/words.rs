@@ -6,7 +6,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::error::{Error, ErrorKind, Incomparable, Limit, ParameterFault, ScopeFault, TokenFault};
+use super::Named;
+use crate::error::{
+    Difference, Error, ErrorKind, Incomparable, Limit, ParameterFault, ScopeFault, TokenFault,
+};
 use crate::outcome::Replay;
 use crate::time::Timestamp;
 use crate::token::{Key, SCOPE_BYTES_MAX, TOKEN_BYTES_DEFAULT};
@@ -44,6 +47,8 @@ pub struct Settings {
     pub kept_records_per_scope_max: Option<u64>,
     /// Most bytes of the kept records of one scope (contract 8.1).
     pub kept_bytes_per_scope_max: Option<u64>,
+    /// Whether what a mismatch tells of the parameters is kept, no by default (contract 2.6).
+    pub explain_mismatches: bool,
     /// How far the wall clock may have gone since the last time on disk, 400 days by default (contract 7.2).
     pub clock_jump_max: Duration,
     /// Open whatever the wall clock says (contract 7.2).
@@ -69,6 +74,7 @@ impl Default for Settings {
             kept_bytes_max: None,
             kept_records_per_scope_max: None,
             kept_bytes_per_scope_max: None,
+            explain_mismatches: false,
             clock_jump_max: HOUR * 24 * 400,
             accept_clock_jump: false,
         }
@@ -112,6 +118,8 @@ impl fmt::Debug for Fingerprint {
 pub struct Asking {
     /// What the parameters come to.
     pub fingerprint: Fingerprint,
+    /// The parameters one by one, if they have names (contract 2.6).
+    pub named: Option<Named>,
     /// When the client first sent the request, if it tells (contract 3.8).
     pub first_sent: Option<Timestamp>,
     /// Another lease than that of the settings.
@@ -195,6 +203,8 @@ pub struct Woken {
     pub waiter: WaiterId,
     /// What it got.
     pub answer: Result<Answer, Refusal>,
+    /// What the mismatch tells, where the answer is one (contract 2.6).
+    pub difference: Option<Difference>,
     /// Who might have got it instead: the other waiters of the key, where the answer is [`Answer::Fresh`]. The
     /// model takes the earliest, a store may take any one ([`Model::prefer`](super::Model::prefer)).
     pub instead_of: Vec<WaiterId>,
@@ -264,7 +274,7 @@ pub enum Refusal {
     CannotCompare(Incomparable),
     /// 4.5
     TooLarge { what: Limit, measured: u64, limit: u64 },
-    /// 3.2, 3.3
+    /// 3.2, 3.3. What it tells is beside it: [`Model::difference`](super::Model::difference).
     Mismatch,
     /// 4.6
     InFlight { attempt: u32, lease_left: Option<Duration> },

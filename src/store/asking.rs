@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::explaining::{Outlined, bytes_of, mismatch_with_slot};
+use super::comparing::{Outlined, bytes_of, mismatch_with_slot};
 use super::seat::{Patience, Seat};
 use super::shared::{Comparer, Shared, count};
 use super::stripe::Stripe;
-use crate::digest::{DIGEST_VERSION, Digest, Fingerprinted, Outline, Parameters};
-use crate::error::{Error, ErrorKind, Incomparable, Limit, Result};
+use crate::digest::{Digest, Fingerprinted, Outline, Parameters};
+use crate::error::{Error, ErrorKind, Limit, Result};
 use crate::inflight::{Durable, Phase, Slot};
 use crate::ledger::Room;
 use crate::options::OnInterrupted;
@@ -370,29 +370,6 @@ impl Shared {
             Verdict::Resume => Ok(Found::Nothing(Some(Box::new(past(record, true))))),
             Verdict::Reserve | Verdict::TakeOver | Verdict::InFlight => Ok(Found::Nothing(None)),
         }
-    }
-
-    /// Compares as the record was digested: its version, its settings, its secret (contract 2.2, 2.4, 2.5).
-    fn compare(&self, ask: &Ask<'_>, record: &Record<'_>, comparer: &Comparer) -> Result<Comparison> {
-        let Some(rules) = comparer.rules.get(usize::from(record.rules())) else {
-            return Ok(Comparison::Incomparable(Incomparable::Rules));
-        };
-        let Some(secret) = comparer.secret(record.secret()) else {
-            return Ok(Comparison::Incomparable(Incomparable::Secret { number: record.secret() }));
-        };
-        let same = record.digest_version() == DIGEST_VERSION && record.rules() == comparer.current_rules;
-        let digest = if same {
-            ask.digest
-        } else {
-            ask.parameters.fingerprint(record.digest_version(), rules, &self.limits)?
-        };
-        let digest = match digest {
-            Fingerprinted::Digest(digest) => digest,
-            Fingerprinted::Incomparable(why) => return Ok(Comparison::Incomparable(why)),
-        };
-        // `blake3::Hash` compares in constant time.
-        let equal = secret.bind(ask.key.as_framed(), &digest) == blake3::Hash::from_bytes(record.digest());
-        Ok(if equal { Comparison::Equal } else { Comparison::Different })
     }
 
     /// It passed its checksum and still can't be decoded: never taken for a key never seen.

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::Answer;
-use super::explaining::bytes_of;
+use super::comparing::bytes_of;
 use super::reservation::{Reservation, Written};
 use super::shared::{Deed, Engine, Shared, Tag};
 use crate::error::{ErrorKind, Limit, Result};

@@ -14,7 +14,7 @@ use std::task::Context;
 
 use super::Store;
 use super::asking::{Given, Past, Terms};
-use super::explaining::{Outlined, bytes_of};
+use super::comparing::{Outlined, bytes_of};
 use super::shared::{Deed, Shared, Tag};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Limit, Result};

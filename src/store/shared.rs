@@ -6,14 +6,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::explaining::Outlined;
+use super::comparing::Outlined;
 use super::stripe::{Stripe, Stripes};
 use crate::digest::{DIGEST_VERSION, Digest, DigestRules, ParameterLimits, Secret};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inflight::{Ended, Gate, Phase, Slot, Timer};
 use crate::ledger::{Disk, Job, Ledger, Room};
 use crate::options::Builder;
-use crate::record::{Bound, HashKeys, Weight, outline_bytes};
+use crate::record::{Bound, HashKeys, Record, Weight, outline_bytes};
 use crate::sync::{Event, JoinHandle, Mutex, MutexGuard, RwLock, Sender};
 use crate::time::Chronometer;
 use crate::token::Key;
@@ -89,6 +89,11 @@ impl Comparer {
         let outline = outline.as_ref().map(|own| outline_bytes(&own.bound(secret, key.as_framed())).into());
         let digest = *secret.bind(key.as_framed(), digest).as_bytes();
         Bound { digest, version: DIGEST_VERSION, rules: self.current_rules, secret: number, outline }
+    }
+
+    /// Whether a record was digested as requests are digested today.
+    pub(super) fn is_current(&self, record: &Record<'_>) -> bool {
+        record.digest_version() == DIGEST_VERSION && record.rules() == self.current_rules
     }
 
     pub(super) fn secret(&self, number: u16) -> Option<&Secret> {

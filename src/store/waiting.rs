@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::asking::{Ask, Asked, Terms, View};
-use super::explaining::Outlined;
+use super::comparing::Outlined;
 use super::seat::{Patience, Seat};
 use super::shared::count;
 use super::{Answer, Store};

@@ -50,11 +50,17 @@ impl ReferenceSubject {
             .map_err(|error| Refusal::of(&error).expect("parameters are refused in the model's words"))?;
         let mut hash = [0; 32];
         hash.copy_from_slice(&digest.to_bytes()[10..]);
+        let fingerprint_of =
+            |values: &Vec<String>| Fingerprint::of(serde_json::to_vec(values).expect("text"));
+        let named = given.named(&rules);
+        let named =
+            named.map(|named| named.iter().map(|(name, values)| (name, fingerprint_of(values))).collect());
         self.digested_under.insert(key.clone(), rules);
         Ok((
             key,
             Asking {
                 fingerprint: Fingerprint::from(hash),
+                named,
                 first_sent: step.first_sent.map(Timestamp::from_millis),
                 lease: step.lease_ms.map(Duration::from_millis),
                 retention: step.retention_ms.map(Duration::from_millis),
@@ -113,19 +119,30 @@ impl Subject for ReferenceSubject {
     }
 
     fn begin(&mut self, request: &Step, name: &str) -> Value {
-        let answer = self.read(request).and_then(|(key, asking)| self.model.begin(&key, asking));
-        self.show(name, answer)
+        let (key, asking) = match self.read(request) {
+            Ok(read) => read,
+            Err(refusal) => return subject::refused(&refusal),
+        };
+        match self.model.begin(&key, asking.clone()) {
+            Err(Refusal::Mismatch) => subject::mismatch(self.model.difference(&key, &asking).as_ref()),
+            answer => self.show(name, answer),
+        }
     }
 
     fn wait(&mut self, request: &Step, name: &str) -> Value {
         let patience = Duration::from_millis(request.patience_ms.expect("a wait has a patience_ms"));
-        match self.read(request).and_then(|(key, asking)| self.model.wait(&key, asking, patience)) {
+        let (key, asking) = match self.read(request) {
+            Ok(read) => read,
+            Err(refusal) => return subject::refused(&refusal),
+        };
+        match self.model.wait(&key, asking.clone(), patience) {
             Ok(Waited::Waiting(waiter)) => {
                 self.waiters.insert(name.into(), waiter);
                 subject::waiting()
             }
             Ok(Waited::Answered(answer)) => self.show(name, Ok(answer)),
-            Err(refusal) => self.show(name, Err(refusal)),
+            Err(Refusal::Mismatch) => subject::mismatch(self.model.difference(&key, &asking).as_ref()),
+            Err(refusal) => subject::refused(&refusal),
         }
     }
 
@@ -144,7 +161,10 @@ impl Subject for ReferenceSubject {
                 .find(|(_, waiter)| **waiter == woken.waiter)
                 .map(|(name, _)| name.clone());
             let name = name.expect("every waiter has a name");
-            let seen = self.show(&name, woken.answer);
+            let seen = match woken.answer {
+                Err(Refusal::Mismatch) => subject::mismatch(woken.difference.as_ref()),
+                answer => self.show(&name, answer),
+            };
             (name, seen)
         });
         named.collect()
@@ -276,6 +296,7 @@ fn model_settings(given: &Settings) -> oncekey::reference::Settings {
         kept_bytes_max: given.kept_bytes_max,
         kept_records_per_scope_max: given.kept_records_per_scope_max,
         kept_bytes_per_scope_max: given.kept_bytes_per_scope_max,
+        explain_mismatches: given.explain_mismatches.unwrap_or(own.explain_mismatches),
         clock_jump_max: time(given.clock_jump_max_ms, own.clock_jump_max),
         accept_clock_jump: given.accept_clock_jump.unwrap_or(own.accept_clock_jump),
     }

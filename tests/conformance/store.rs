@@ -372,6 +372,7 @@ fn builder(settings: &Settings) -> Builder {
         .live_reservations_per_scope_max(settings.live_reservations_per_scope_max)
         .kept_records_per_scope_max(settings.kept_records_per_scope_max)
         .kept_bytes_per_scope_max(settings.kept_bytes_per_scope_max)
+        .explain_mismatches(settings.explain_mismatches == Some(true))
         .rules(settings.rules.clone().unwrap_or_default().to_digest_rules());
     if let Some(retention) = settings.retention_ms {
         builder = builder.retention(Duration::from_millis(retention));

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use oncekey::reference::{Completed, Refusal, Running};
 use oncekey::{
-    Error, ErrorKind, Incomparable, Limit, Outcome, ParameterFault, Replay, ScopeFault, Timestamp, TokenFault,
+    Difference, Error, ErrorKind, Incomparable, Limit, Outcome, ParameterFault, Replay, ScopeFault,
+    Timestamp, TokenFault,
 };
 use serde_json::{Value, json};
 
@@ -136,7 +137,24 @@ pub(crate) fn error(error: &Error) -> Value {
     if let ErrorKind::InvalidLabel { measured, limit } = *error.kind() {
         return invalid_label(measured, limit);
     }
+    if error.is_mismatch() {
+        return mismatch(error.difference());
+    }
     Refusal::of(error).map_or_else(|| json!({"unexpected": error.to_string()}), |refusal| refused(&refusal))
+}
+
+/// A mismatch, and what it tells of the parameters.
+pub(crate) fn mismatch(difference: Option<&Difference>) -> Value {
+    let explained = difference.map(|told| {
+        let (added, removed, changed) = (told.added(), told.removed(), told.changed());
+        json!({
+            "added": added.collect::<Vec<_>>(),
+            "removed": removed.collect::<Vec<_>>(),
+            "changed": changed.collect::<Vec<_>>(),
+            "incomplete": told.is_incomplete(),
+        })
+    });
+    json!({"refused": {"kind": "mismatch", "explained": explained}})
 }
 
 pub(crate) fn refused(refusal: &Refusal) -> Value {
@@ -160,7 +178,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Value {
         Refusal::TooLarge { what, measured, limit } => counted("too_large", what, measured, limit),
         Refusal::Overloaded { what, measured, limit } => counted("overloaded", what, measured, limit),
         Refusal::Full { what, measured, limit } => counted("full", what, measured, limit),
-        Refusal::Mismatch => json!({"kind": "mismatch"}),
+        Refusal::Mismatch => return mismatch(None),
         Refusal::InFlight { attempt, lease_left } => {
             json!({"kind": "in_flight", "attempt": attempt, "lease_left_ms": lease_left.map(millis)})
         }

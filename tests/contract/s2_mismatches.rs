@@ -351,10 +351,10 @@ proptest! {
                 seen.push(refused(ask()));
             }
             kept(held.complete(Outcome::new("done")));
-            if !same {
-                seen.push(refused(ask()));
-            } else {
+            if same {
                 replay(ask());
+            } else {
+                seen.push(refused(ask()));
             }
             for error in seen {
                 let told = error.difference().expect("explained");
