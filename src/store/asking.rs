@@ -398,7 +398,7 @@ fn reserve(stripe: &mut Stripe, ask: &Ask<'_>, digest: Digest, now: Now, stale: 
     let interrupted = stale.past.as_ref().is_some_and(|past| past.interrupted);
     let durable = (ask.terms.start_durably || interrupted).then(|| {
         let checkpoint = stale.past.as_ref().and_then(|past| past.checkpoint.clone());
-        Box::new(Durable { checkpoint, writes: 1, abandoned: false })
+        Box::new(Durable { checkpoint, writes: 1, ..Durable::default() })
     });
     let slot = Slot {
         hash: ask.hash,
