@@ -46,6 +46,8 @@ pub(crate) struct Durable {
     pub(crate) checkpoint: Option<Checkpoint>,
     /// Starts and checkpoints on their way to the disk.
     pub(crate) writes: u32,
+    /// Whether its start is counted among the records.
+    pub(crate) counted: bool,
     /// Its holder panicked while some were: interrupted, once they are there (contract 4.3).
     pub(crate) abandoned: bool,
 }

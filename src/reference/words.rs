@@ -10,12 +10,14 @@ use super::Named;
 use crate::error::{
     Difference, Error, ErrorKind, Incomparable, Limit, ParameterFault, ScopeFault, TokenFault,
 };
-use crate::outcome::Replay;
+use crate::options::OnInterrupted;
+use crate::outcome::{Checkpoint, Replay};
 use crate::time::Timestamp;
 use crate::token::{Key, SCOPE_BYTES_MAX, TOKEN_BYTES_DEFAULT};
 
 /// The settings of a model: those of a store that show in its answers. `None` is *no limit*.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "settings that are yes or no")]
 pub struct Settings {
     /// What the wall clock shows when the model is made.
     pub wall: Timestamp,
@@ -53,6 +55,13 @@ pub struct Settings {
     pub clock_jump_max: Duration,
     /// Open whatever the wall clock says (contract 7.2).
     pub accept_clock_jump: bool,
+    /// Whether reservations are durable unless the request says otherwise; volatile by default (contract 5.3, 5.4).
+    pub start_durably: bool,
+    /// What is answered for an interrupted key unless the request says otherwise; by default it is resumed (contract
+    /// 3.4).
+    pub on_interrupted: OnInterrupted,
+    /// Most bytes of a checkpoint, 64 KiB by default (contract 6.3).
+    pub checkpoint_bytes_max: u64,
 }
 
 impl Default for Settings {
@@ -77,6 +86,9 @@ impl Default for Settings {
             explain_mismatches: false,
             clock_jump_max: HOUR * 24 * 400,
             accept_clock_jump: false,
+            start_durably: false,
+            on_interrupted: OnInterrupted::Resume,
+            checkpoint_bytes_max: 64 << 10,
         }
     }
 }
@@ -130,6 +142,10 @@ pub struct Asking {
     pub declared: Option<u64>,
     /// Another durability than that of the settings.
     pub relaxed: Option<bool>,
+    /// Another kind of reservation than that of the settings (contract 5.3, 5.4).
+    pub start_durably: Option<bool>,
+    /// Another policy than that of the settings (contract 3.4).
+    pub on_interrupted: Option<OnInterrupted>,
 }
 
 impl From<Fingerprint> for Asking {
@@ -158,6 +174,12 @@ pub struct Reservation {
     pub attempt: u32,
     /// When it was given.
     pub since: Timestamp,
+    /// Whether its start is on disk (contract 5.4).
+    pub durable: bool,
+    /// Whether the attempt before it was interrupted (contract 3.4).
+    pub resumed: bool,
+    /// The last checkpoint of the attempts before it, made with the same parameters (contract 6.3).
+    pub last_checkpoint: Option<Checkpoint>,
 }
 
 /// The answer to a request (contract 3).
@@ -219,8 +241,21 @@ pub enum Known {
     InFlight(Running),
     /// It has run.
     Finished(Replay),
+    /// It was durably started, and never finished (3.4).
+    Interrupted(Attempt),
     /// Its commit failed (3.9).
     Unknown,
+}
+
+/// An attempt that was durably started, as the disk knows it (contract 5.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Which one it is, from 1.
+    pub attempt: u32,
+    /// When it was given.
+    pub since: Timestamp,
+    /// The last checkpoint, of this attempt or one before it (contract 6.3).
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// What a completion came to (contract 4.1, 4.2).
@@ -251,6 +286,8 @@ pub enum OnDisk {
 pub struct Usage {
     /// Live reservations.
     pub live_reservations: u64,
+    /// How many of them are durable: their starts are kept records.
+    pub live_starts: u64,
     /// Bytes that they declared.
     pub declared_bytes: u64,
     /// Kept records, the expired ones that were not swept among them (8.3).
@@ -280,6 +317,12 @@ pub enum Refusal {
     InFlight { attempt: u32, lease_left: Option<Duration> },
     /// 3.9
     UnknownOutcome,
+    /// 3.4
+    Interrupted { attempt: u32 },
+    /// 4.6
+    NotInterrupted,
+    /// 6.3
+    NotDurable,
     /// 3.8
     Expired { age: Duration, retention: Duration },
     /// 4.4
@@ -309,6 +352,9 @@ impl Refusal {
             ErrorKind::Mismatch => Self::Mismatch,
             ErrorKind::InFlight { attempt, lease_left } => Self::InFlight { attempt, lease_left },
             ErrorKind::UnknownOutcome => Self::UnknownOutcome,
+            ErrorKind::Interrupted { attempt } => Self::Interrupted { attempt },
+            ErrorKind::NotInterrupted => Self::NotInterrupted,
+            ErrorKind::NotDurable => Self::NotDurable,
             ErrorKind::Expired { age, retention } => Self::Expired { age, retention },
             ErrorKind::ReservationLost { attempt } => Self::ReservationLost { attempt },
             ErrorKind::Overloaded { what, measured, limit } => Self::Overloaded { what, measured, limit },

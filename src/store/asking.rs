@@ -61,6 +61,7 @@ pub(super) struct Given {
     pub(super) attempt: u32,
     pub(super) since: Timestamp,
     pub(super) digest: Digest,
+    pub(super) outline: Outlined,
     pub(super) room: u64,
     pub(super) past: Option<Box<Past>>,
 }
@@ -388,7 +389,7 @@ fn reserve(stripe: &mut Stripe, ask: &Ask<'_>, digest: Digest, now: Now, stale: 
     let interrupted = stale.past.as_ref().is_some_and(|past| past.interrupted);
     let durable = (ask.terms.start_durably || interrupted).then(|| {
         let checkpoint = stale.past.as_ref().and_then(|past| past.checkpoint.clone());
-        Box::new(Durable { checkpoint, writes: 1, abandoned: false })
+        Box::new(Durable { checkpoint, writes: 1, ..Durable::default() })
     });
     let slot = Slot {
         hash: ask.hash,
@@ -422,7 +423,7 @@ fn given(slot: &Slot, interrupted: bool) -> Given {
         let checkpoint = own.checkpoint.clone();
         Box::new(Past { attempts: attempt - 1, checkpoint, interrupted, durable: true, started: None })
     });
-    Given { fence, attempt, since, digest, room, past }
+    Given { fence, attempt, since, digest, outline: slot.outline.clone(), room, past }
 }
 
 /// What an unfinished record leaves to the next holder.

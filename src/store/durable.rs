@@ -76,7 +76,7 @@ impl Reservation {
     /// *Not durable*: ask with `start_durably`. *Too large*, *full*: nothing was written. *Reservation lost*: another
     /// caller took over (4.4). *Stopped*: whether it is on disk is known when the store was reopened.
     pub fn checkpoint(&self, note: &[u8]) -> Result<()> {
-        block_on(self.hand_over_checkpoint(note)?.wait())
+        block_on(self.hand_over_counted(note)?.wait())
     }
 
     /// [`Reservation::checkpoint`], for async callers. Once it was polled, dropping the future changes nothing.
@@ -84,7 +84,7 @@ impl Reservation {
     /// # Errors
     /// As [`Reservation::checkpoint`].
     pub async fn checkpoint_async(&self, note: &[u8]) -> Result<()> {
-        self.hand_over_checkpoint(note)?.wait().await
+        self.hand_over_counted(note)?.wait().await
     }
 
     /// Waits until its start is on disk. Where it can't be written the reservation was never given.
@@ -143,7 +143,11 @@ impl Reservation {
                 kept
             })
         });
-        shared.count_lost(handed.inspect_err(|_| shared.room.give_back(room + kept)))
+        handed.inspect_err(|_| shared.room.give_back(room + kept))
+    }
+
+    fn hand_over_counted(&self, note: &[u8]) -> Result<Written> {
+        self.store.shared().count_lost(self.hand_over_checkpoint(note))
     }
 
     /// Takes the room of one more record with this checkpoint; and what the slot has too little for its release.

@@ -99,15 +99,8 @@ pub(super) struct Pending {
 }
 
 impl Reservation {
-    pub(super) fn new(
-        store: Store,
-        key: Key,
-        hash: u64,
-        given: Given,
-        outline: Outlined,
-        terms: Terms,
-    ) -> Self {
-        let Given { fence, attempt, since, digest, room, past } = given;
+    pub(super) fn new(store: Store, key: Key, hash: u64, given: Given, terms: Terms) -> Self {
+        let Given { fence, attempt, since, digest, outline, room, past } = given;
         Self { store, key, hash, fence, attempt, since, digest, outline, terms, room, past, armed: true }
     }
 

@@ -214,6 +214,9 @@ impl Shared {
 
     /// Gives back what was set aside for a reservation.
     pub(super) fn dismiss(&self, slot: &Slot) {
+        if slot.durable.as_ref().is_some_and(|own| own.counted) {
+            self.stripes.quota.end_start(|| self.scope_hash(&slot.key));
+        }
         self.stripes.quota.dismiss(|| self.scope_hash(&slot.key), slot.declared);
         self.room.give_back(slot.room);
         if self.closing.load(Ordering::Acquire) {

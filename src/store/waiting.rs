@@ -139,14 +139,7 @@ impl Store {
         match asked {
             Asked::Fresh(given) => {
                 let (key, terms) = (ask.key.clone(), ask.terms);
-                Answer::Fresh(super::Reservation::new(
-                    self.clone(),
-                    key,
-                    ask.hash,
-                    given,
-                    ask.outline.clone(),
-                    terms,
-                ))
+                Answer::Fresh(super::Reservation::new(self.clone(), key, ask.hash, given, terms))
             }
             Asked::Replay(replay) => Answer::Replay(replay),
             Asked::InFlight(view, _) => Answer::InFlight(InFlight {

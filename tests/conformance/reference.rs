@@ -10,8 +10,8 @@ use oncekey::reference::{
 use oncekey::{Incomparable, Key, Limit, Outcome, Timestamp};
 use serde_json::{Value, json};
 
-use crate::subject::{self, START, Subject};
-use crate::vector::{self, Given, Rules, Settings, Step};
+use crate::subject::{self, Fresh, START, Subject};
+use crate::vector::{self, Given, Policy, Rules, Settings, Step};
 
 pub(crate) struct ReferenceSubject {
     model: Model,
@@ -66,6 +66,8 @@ impl ReferenceSubject {
                 retention: step.retention_ms.map(Duration::from_millis),
                 declared: step.declared_bytes,
                 relaxed: step.relaxed,
+                start_durably: step.start_durably,
+                on_interrupted: step.on_interrupted.map(Policy::to_on_interrupted),
             },
         ))
     }
@@ -98,7 +100,13 @@ impl ReferenceSubject {
     fn show(&mut self, name: &str, answer: Result<Answer, Refusal>) -> Value {
         match answer {
             Ok(Answer::Fresh(reservation)) => {
-                let seen = subject::fresh(reservation.attempt, reservation.since);
+                let seen = subject::fresh(&Fresh {
+                    attempt: reservation.attempt,
+                    since: reservation.since,
+                    durable: reservation.durable,
+                    resumed: reservation.resumed,
+                    last_checkpoint: reservation.last_checkpoint.as_ref(),
+                });
                 self.reservations.insert(name.into(), reservation);
                 seen
             }
@@ -199,11 +207,26 @@ impl Subject for ReferenceSubject {
         let _ = self.model.release(&self.held(reservation));
     }
 
+    fn panic(&mut self, reservation: &str) {
+        let _ = self.model.panic(&self.held(reservation));
+    }
+
+    fn checkpoint(&mut self, reservation: &str, note: &[u8]) -> Value {
+        done(self.model.checkpoint(&self.held(reservation), note))
+    }
+
+    fn resolve(&mut self, scope: &[u8], token: &[u8], outcome: Outcome) -> Value {
+        completed(self.model.key(scope, token).and_then(|key| self.model.resolve(&key, outcome)))
+    }
+
     fn get(&mut self, scope: &[u8], token: &[u8]) -> Value {
         match self.model.key(scope, token).and_then(|key| self.model.get(&key)) {
             Ok(Known::Absent) => json!({"absent": {}}),
             Ok(Known::Unknown) => json!({"unknown": {}}),
             Ok(Known::InFlight(running)) => subject::running(&running),
+            Ok(Known::Interrupted(last)) => {
+                subject::interrupted(last.since, last.attempt, last.checkpoint.as_ref())
+            }
             Ok(Known::Finished(replay)) => subject::replay("finished", &replay),
             Err(refusal) => subject::refused(&refusal),
         }
@@ -299,5 +322,8 @@ fn model_settings(given: &Settings) -> oncekey::reference::Settings {
         explain_mismatches: given.explain_mismatches.unwrap_or(own.explain_mismatches),
         clock_jump_max: time(given.clock_jump_max_ms, own.clock_jump_max),
         accept_clock_jump: given.accept_clock_jump.unwrap_or(own.accept_clock_jump),
+        start_durably: given.start_durably.unwrap_or(own.start_durably),
+        on_interrupted: given.on_interrupted.map_or(own.on_interrupted, Policy::to_on_interrupted),
+        checkpoint_bytes_max: given.checkpoint_bytes_max.unwrap_or(own.checkpoint_bytes_max),
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use oncekey::reference::{Completed, Refusal, Running};
 use oncekey::{
-    Difference, Error, ErrorKind, Incomparable, Limit, Outcome, ParameterFault, Replay, ScopeFault,
-    Timestamp, TokenFault,
+    Checkpoint, Difference, Error, ErrorKind, Incomparable, Limit, Outcome, ParameterFault, Replay,
+    ScopeFault, Timestamp, TokenFault,
 };
 use serde_json::{Value, json};
 
@@ -30,7 +30,11 @@ pub(crate) trait Subject {
     fn renew(&mut self, reservation: &str) -> Value;
     fn release(&mut self, reservation: &str) -> Value;
     fn drop_reservation(&mut self, reservation: &str);
+    /// Its holder panics.
+    fn panic(&mut self, reservation: &str);
+    fn checkpoint(&mut self, reservation: &str, note: &[u8]) -> Value;
 
+    fn resolve(&mut self, scope: &[u8], token: &[u8], outcome: Outcome) -> Value;
     fn get(&mut self, scope: &[u8], token: &[u8]) -> Value;
     fn forget(&mut self, scope: &[u8], token: &[u8]) -> Value;
     /// The token for a downstream call of this key's operation.
@@ -62,8 +66,32 @@ pub(crate) fn waiting() -> Value {
     json!({"waiting": {}})
 }
 
-pub(crate) fn fresh(attempt: u32, since: Timestamp) -> Value {
-    json!({"fresh": {"attempt": attempt, "since": since.as_millis()}})
+/// What is told of a reservation that was given.
+pub(crate) struct Fresh<'a> {
+    pub(crate) attempt: u32,
+    pub(crate) since: Timestamp,
+    pub(crate) durable: bool,
+    pub(crate) resumed: bool,
+    pub(crate) last_checkpoint: Option<&'a Checkpoint>,
+}
+
+pub(crate) fn fresh(given: &Fresh<'_>) -> Value {
+    json!({"fresh": {
+        "attempt": given.attempt,
+        "since": given.since.as_millis(),
+        "durable": given.durable,
+        "resumed": given.resumed,
+        "last_checkpoint": given.last_checkpoint.map(checkpoint),
+    }})
+}
+
+pub(crate) fn interrupted(since: Timestamp, attempt: u32, last: Option<&Checkpoint>) -> Value {
+    let last = last.map(checkpoint);
+    json!({"interrupted": {"since": since.as_millis(), "attempt": attempt, "last_checkpoint": last}})
+}
+
+fn checkpoint(own: &Checkpoint) -> Value {
+    json!({"attempt": own.attempt(), "note": bytes(own.bytes())})
 }
 
 pub(crate) fn in_flight(since: Timestamp, attempt: u32, lease_left: Option<Duration>) -> Value {
@@ -183,6 +211,9 @@ pub(crate) fn refused(refusal: &Refusal) -> Value {
             json!({"kind": "in_flight", "attempt": attempt, "lease_left_ms": lease_left.map(millis)})
         }
         Refusal::UnknownOutcome => json!({"kind": "unknown_outcome"}),
+        Refusal::Interrupted { attempt } => json!({"kind": "interrupted", "attempt": attempt}),
+        Refusal::NotInterrupted => json!({"kind": "not_interrupted"}),
+        Refusal::NotDurable => json!({"kind": "not_durable"}),
         Refusal::Expired { age, retention } => {
             json!({"kind": "expired", "age_ms": millis(age), "retention_ms": millis(retention)})
         }
@@ -202,6 +233,7 @@ fn limit_word(limit: Limit) -> &'static str {
         Limit::ParameterCount => "parameter_count",
         Limit::ParameterBytes => "parameter_bytes",
         Limit::OutcomeBytes => "outcome_bytes",
+        Limit::CheckpointBytes => "checkpoint_bytes",
         Limit::LiveReservations => "live_reservations",
         Limit::LiveReservationsPerScope => "live_reservations_per_scope",
         Limit::WaitersPerKey => "waiters_per_key",

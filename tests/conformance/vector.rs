@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use oncekey::{DigestRules, Outcome, Parameters, Result};
+use oncekey::{DigestRules, OnInterrupted, Outcome, Parameters, Result};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -52,8 +52,28 @@ pub(crate) struct Settings {
     pub(crate) kept_bytes_per_scope_max: Option<u64>,
     pub(crate) clock_jump_max_ms: Option<u64>,
     pub(crate) accept_clock_jump: Option<bool>,
+    pub(crate) start_durably: Option<bool>,
+    pub(crate) on_interrupted: Option<Policy>,
+    pub(crate) checkpoint_bytes_max: Option<u64>,
     pub(crate) rules: Option<Rules>,
     pub(crate) explain_mismatches: Option<bool>,
+}
+
+/// What is answered for an interrupted key (3.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Policy {
+    Resume,
+    Refuse,
+}
+
+impl Policy {
+    pub(crate) fn to_on_interrupted(self) -> OnInterrupted {
+        match self {
+            Self::Resume => OnInterrupted::Resume,
+            Self::Refuse => OnInterrupted::Refuse,
+        }
+    }
 }
 
 /// Which names are excluded from digests (2.2).
@@ -92,6 +112,9 @@ pub(crate) enum Do {
     Renew,
     Release,
     Drop,
+    Panic,
+    Checkpoint,
+    Resolve,
     Get,
     Forget,
     Sweep,
@@ -123,6 +146,9 @@ pub(crate) struct Step {
     pub(crate) retention_ms: Option<u64>,
     pub(crate) declared_bytes: Option<u64>,
     pub(crate) relaxed: Option<bool>,
+    pub(crate) start_durably: Option<bool>,
+    pub(crate) on_interrupted: Option<Policy>,
+    pub(crate) note: Option<Bytes>,
     pub(crate) patience_ms: Option<u64>,
     pub(crate) outcome: Option<GivenOutcome>,
     pub(crate) on_disk: Option<OnDisk>,

@@ -156,6 +156,28 @@ pub(crate) fn close(store: Store) {
     store.close(LONG).expect("the store closes");
 }
 
+/// A durable reservation: its start is on disk.
+#[track_caller]
+pub(crate) fn started(store: &Store, key: &Key) -> Reservation {
+    let held = fresh(store.request(key, &asked()).start_durably().begin());
+    assert!(held.is_durable());
+    held
+}
+
+/// What a process leaves that dies now, while `held` lives: the store, opened again on its files of this moment.
+pub(crate) fn crash<T>(home: &Home, store: Store, held: T, builder: Builder) -> Store {
+    let left = files::read_all(&home.path());
+    drop((held, store));
+    files::put_back(&home.path(), &left);
+    home.open(builder)
+}
+
+/// The reservation of a key whose holder has just gone: a durable one's release is on its way to the disk.
+#[track_caller]
+pub(crate) fn soon(store: &Store, key: &Key) -> Reservation {
+    fresh(store.request(key, &asked()).wait(LONG).begin())
+}
+
 /// The error of opening `path`.
 #[track_caller]
 pub(crate) fn refusal(builder: Builder, path: &Path) -> Error {
