@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use super::Answer;
+use super::comparing::bytes_of;
 use super::reservation::{Reservation, Written};
 use super::shared::{Deed, Engine, Shared, Tag, no_writer};
 use crate::error::{ErrorKind, Limit, Result};
@@ -104,8 +105,8 @@ impl Reservation {
         let checkpoint = self.last_checkpoint().cloned();
         let (room, kept) = self.take_room_to_write(&shared, checkpoint.as_ref())?;
         let handed = shared.with_engine(|engine| {
-            let bound = engine.comparer.bind(&self.key, &self.digest);
-            let record = self.unfinished(&shared, bound, checkpoint.as_ref(), None);
+            let bound = engine.comparer.bind(&self.key, &self.digest, &self.outline);
+            let record = self.unfinished(&shared, bound.clone(), checkpoint.as_ref(), None);
             self.enqueue(&shared, engine, Deed::Start { room }, record, |_| kept)
                 .map(|written| (bound, written))
         });
@@ -125,7 +126,7 @@ impl Reservation {
 
     fn hand_over_checkpoint(&self, note: &[u8]) -> Result<Written> {
         let shared = self.store.shared();
-        let bound = self.past.as_ref().and_then(|past| past.started).ok_or(ErrorKind::NotDurable)?;
+        let bound = self.past.as_ref().and_then(|past| past.started.clone()).ok_or(ErrorKind::NotDurable)?;
         shared.check_process()?;
         let (measured, limit) = (note.len() as u64, shared.options.checkpoint_bytes_max);
         if measured > limit {
@@ -151,7 +152,8 @@ impl Reservation {
 
     /// Takes the room of one more record with this checkpoint; and what the slot has too little for its release.
     fn take_room_to_write(&self, shared: &Shared, checkpoint: Option<&Checkpoint>) -> Result<(u64, u64)> {
-        let room = Room::of_completion(checkpoint.map_or(0, |own| own.bytes.len() as u64));
+        let bytes = checkpoint.map_or(0, |own| own.bytes.len() as u64) + bytes_of(&self.outline);
+        let room = Room::of_completion(bytes);
         let held = self.with_slot(shared, |slot| slot.room)?;
         let kept = room.saturating_sub(held);
         shared.take_room(room + kept)?;
@@ -207,7 +209,7 @@ impl Reservation {
     pub(super) fn hand_over_release(&mut self) -> Result<Option<Written>> {
         self.armed = false;
         let shared = self.store.shared();
-        let started = self.past.as_ref().and_then(|past| past.started);
+        let started = self.past.as_ref().and_then(|past| past.started.clone());
         let handed = match started {
             // Not durable, or not started yet: the disk knows nothing of it.
             None => shared.release(self.hash, self.fence, self.attempt).map(|()| None),

@@ -14,6 +14,7 @@ use std::task::Context;
 
 use super::Store;
 use super::asking::{Given, Past, Terms};
+use super::comparing::{Outlined, bytes_of};
 use super::shared::{Deed, Shared, Tag, no_writer};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Limit, Result};
@@ -38,6 +39,7 @@ pub struct Reservation {
     pub(super) attempt: u32,
     pub(super) since: Timestamp,
     pub(super) digest: Digest,
+    pub(super) outline: Outlined,
     pub(super) terms: Terms,
     /// Disk room set aside for its outcome, in bytes.
     room: u64,
@@ -98,8 +100,8 @@ pub(super) struct Pending {
 
 impl Reservation {
     pub(super) fn new(store: Store, key: Key, hash: u64, given: Given, terms: Terms) -> Self {
-        let Given { fence, attempt, since, digest, room, past } = given;
-        Self { store, key, hash, fence, attempt, since, digest, terms, room, past, armed: true }
+        let Given { fence, attempt, since, digest, outline, room, past } = given;
+        Self { store, key, hash, fence, attempt, since, digest, outline, terms, room, past, armed: true }
     }
 
     /// Whose right it is.
@@ -205,7 +207,7 @@ impl Reservation {
             digest: *blake3::hash(outcome.body()).as_bytes(),
         });
         let kept = outcome.size() - if without_body { outcome.body().len() as u64 } else { 0 };
-        let more = Room::of_completion(kept).saturating_sub(self.room);
+        let more = Room::of_completion(kept + bytes_of(&self.outline)).saturating_sub(self.room);
         if let Err(error) = shared.check_outcome(&outcome, kept).and_then(|()| shared.take_room(more)) {
             return Err(match shared.count_lost(shared.check_held(self.hash, self.fence, self.attempt)) {
                 Ok(()) => Refused { error, reservation: Some(self) },
@@ -245,7 +247,7 @@ impl Reservation {
 
     fn enqueue_outcome(&self, shared: &Shared, gate: Arc<Gate>, replay: Replay) -> Result<()> {
         shared.with_engine(|engine| {
-            let bound = engine.comparer.bind(&self.key, &self.digest);
+            let bound = engine.comparer.bind(&self.key, &self.digest, &self.outline);
             let ended = Arc::new(Ended { digest: self.digest, replay });
             let replay = &ended.replay;
             let record = Finished {

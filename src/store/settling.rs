@@ -142,7 +142,7 @@ impl Shared {
     ) -> (Entry<'static>, Weight) {
         let record = Finished {
             key: key.as_framed(),
-            bound: found.bound,
+            bound: found.bound.clone(),
             completed,
             expires,
             attempts: found.attempt,
@@ -171,7 +171,7 @@ impl Shared {
     ) -> (Entry<'static>, Weight) {
         let record = Started {
             key: key.as_framed(),
-            bound: found.bound,
+            bound: found.bound.clone(),
             since: found.since,
             attempt: found.attempt,
             format: found.format,
@@ -212,6 +212,7 @@ impl Shared {
             phase: Phase::Settling,
             // Its record has it, bound to the key.
             digest: Digest::from_bytes([0; Digest::BYTES]),
+            outline: None,
             attempt,
             since: now.time,
             lease: Duration::ZERO,

@@ -259,23 +259,28 @@ fn of(key: u8) -> Value {
 }
 
 fn asked(other: bool) -> Value {
-    json!({"pairs": [["Size", if other { "41" } else { "40" }]]})
+    if other {
+        json!({"pairs": [["Size", "41"], ["Zone", "z"], ["Name", "n"]]})
+    } else {
+        json!({"query": "Size=40&Name=n&Tag="})
+    }
 }
 
 fn step(value: Value) -> Step {
     serde_json::from_value(value).expect("a step as the vectors write it")
 }
 
-fn settings() -> Settings {
+fn settings(explain: bool) -> Settings {
     serde_json::from_value(json!({
         "retention_ms": 100, "lease_ms": 50, "outcome_bytes_max": 4096, "declared_outcome_bytes": 64,
         "live_reservations_max": 4, "kept_records_max": 6, "kept_records_per_scope_max": 4,
+        "explain_mismatches": explain,
     }))
     .expect("settings as the vectors write them")
 }
 
-fn agree(store: &mut dyn Subject, ops: &[Op]) -> Result<(), TestCaseError> {
-    let mut model = ReferenceSubject::new(&settings());
+fn agree(store: &mut dyn Subject, settings: &Settings, ops: &[Op]) -> Result<(), TestCaseError> {
+    let mut model = ReferenceSubject::new(settings);
     let now = subject::START.as_millis();
     let (held, waiting) = (Vec::new(), BTreeMap::new());
     let mut pair = Pair { model: &mut model, store, held, waiting, named: 0, now };
@@ -286,8 +291,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_store_in_memory_and_the_reference_say_the_same_3_4_7_8(ops in prop::collection::vec(op(), 1..200)) {
-        agree(&mut StoreSubject::in_memory(&settings()), &ops)?;
+    fn the_store_in_memory_and_the_reference_say_the_same_3_4_7_8(
+        ops in prop::collection::vec(op(), 1..200), explain in any::<bool>()
+    ) {
+        let settings = settings(explain);
+        agree(&mut StoreSubject::in_memory(&settings), &settings, &ops)?;
     }
 }
 
@@ -296,8 +304,9 @@ proptest! {
 
     #[test]
     fn the_store_in_a_directory_and_the_reference_say_the_same_also_over_crashes_5(
-        ops in prop::collection::vec(op(), 1..100)
+        ops in prop::collection::vec(op(), 1..100), explain in any::<bool>()
     ) {
-        agree(&mut StoreSubject::on_a_directory(&settings()), &ops)?;
+        let settings = settings(explain);
+        agree(&mut StoreSubject::on_a_directory(&settings), &settings, &ops)?;
     }
 }
