@@ -258,10 +258,13 @@ impl Reservation {
             };
             let weight = Weight { scope: shared.scope_hash(&self.key), bytes: record.weighs() };
             let (hash, fence, bytes) = (self.hash, self.fence, record.encode());
-            let meaning = Meaning::Kept(What::Kept, weight);
-            let entry = Entry { hash, bytes, expires: replay.expires, meaning };
+            let (expires, meaning) = (replay.expires, Meaning::Kept(What::Kept, weight));
+            let entry = Entry { hash, bytes, expires, meaning };
             let deed = Deed::Finish(Ended { digest: self.digest, replay });
             let tag = Tag { hash, fence, gate, weight, deed };
+            if !self.is_durable() {
+                self.forget_outlived(shared, engine, expires)?;
+            }
             engine.send(Job { entry, durable: !self.terms.relaxed, tag })
         })
     }
