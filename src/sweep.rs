@@ -192,7 +192,11 @@ impl Sweep<'_> {
     }
 
     fn append(&self, log: &mut Log, entries: &[Entry]) -> Result<Vec<Location>> {
-        if entries.is_empty() { Ok(Vec::new()) } else { self.ledger.append(log, self.now, entries, true) }
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ledger.rotate_if_full(log, self.now);
+        self.ledger.append(log, self.now, entries, true)
     }
 
     fn drop_segment(&self, segment: &Segment, swept: &mut Swept) -> Result<()> {

@@ -112,10 +112,6 @@ impl Ledger {
     ) -> Result<Vec<Location>> {
         self.check_running()?;
         let now = now.max(log.time);
-        // Not after the commit: what it holds is published first, so that the copies are those that count.
-        if log.active.backend().used_bytes() >= self.segment_bytes_max.max(2 * log.born.0) {
-            self.rotate_or_go_on(log, now);
-        }
         let first = log.active.last() + 1;
         let (blocks, places, expires) = pack(first, now, entries, self.maker.keys());
         if let Err(_fault) = log.active.append(&blocks, durable, self.maker.two_phase()) {
@@ -200,6 +196,15 @@ impl Ledger {
     pub(crate) fn rotate_or_go_on(&self, log: &mut Log, now: Timestamp) {
         if self.rotate(log, now).is_err() {
             self.failed_rotations.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Rotates if the active segment is full. Before a commit and never after it: what that holds has to be published
+    /// first, so that the copies are those that count. Started records stand elsewhere then.
+    pub(crate) fn rotate_if_full(&self, log: &mut Log, now: Timestamp) {
+        let (limit, now) = (self.segment_bytes_max.max(2 * log.born.0), now.max(log.time));
+        if log.active.backend().used_bytes() >= limit && self.check_running().is_ok() {
+            self.rotate_or_go_on(log, now);
         }
     }
 

@@ -44,6 +44,7 @@ pub(crate) fn run<T>(ledger: &Ledger, queue: &Receiver<Job<T>>, lag: Duration, s
         let (entries, tags, durable) = gather(first, queue);
         let now = store.now();
         let mut log = ledger.log();
+        ledger.rotate_if_full(&mut log, now);
         let done = ledger.append(&mut log, now, &entries, durable);
         alarm = if log.is_unsynced() { alarm.or_else(|| Some(after(lag))) } else { None };
         let answers: Vec<_> = match done {

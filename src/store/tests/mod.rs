@@ -53,7 +53,9 @@ fn check_serving(store: &Store, clock: &ManualClock, context: &str) {
             }
         }
     }
-    assert_eq!((store.interrupted().count(), store.stats().interrupted), (0, 0), "{context}");
+    let left: Vec<_> =
+        store.interrupted().map(|own| own.map(|own| (own.key().token().to_owned(), own))).collect();
+    assert_eq!((left.len(), store.stats().interrupted), (0, 0), "{context}: {left:?}");
     let Ok(Answer::Fresh(held)) = store.begin(&key(KEYS), &parameters(KEYS)) else {
         panic!("{context}: a new key")
     };
