@@ -45,6 +45,7 @@ pub(crate) fn run<T>(ledger: &Ledger, jobs: &Jobs<T>, lag: Duration, store: &imp
         }
         let now = store.now();
         let mut log = ledger.log();
+        ledger.rotate_if_full(&mut log, now);
         let durable = group.is_durable();
         let entries = group.entries();
         let (mut places, mut rest) = (Vec::with_capacity(entries.len()), &entries[..]);

@@ -77,6 +77,8 @@ pub(super) struct Past {
     pub(super) interrupted: bool,
     /// The attempt that begins now is durable too.
     pub(super) durable: bool,
+    /// Until when a release is remembered on disk.
+    pub(super) remembered_until: Timestamp,
     /// The digest that its start is kept with, from when on that was handed over.
     pub(super) started: Option<Bound>,
 }
@@ -410,6 +412,9 @@ fn reserve(stripe: &mut Stripe, ask: &Ask<'_>, digest: Digest, now: Now, stale: 
         gate,
     };
     let mut given = given(&slot, interrupted);
+    if let (Some(own), Some(past)) = (&mut given.past, &stale.past) {
+        own.remembered_until = past.remembered_until;
+    }
     // A volatile attempt after a durable one sees what that left, too.
     given.past = given.past.or(stale.past);
     stripe.slots.insert(slot);
@@ -421,7 +426,7 @@ fn given(slot: &Slot, interrupted: bool) -> Given {
     let Slot { fence, attempt, since, digest, room, .. } = *slot;
     let past = slot.durable.as_ref().map(|own| {
         let checkpoint = own.checkpoint.clone();
-        Box::new(Past { attempts: attempt - 1, checkpoint, interrupted, durable: true, started: None })
+        Box::new(Past { attempts: attempt - 1, checkpoint, interrupted, durable: true, ..Past::default() })
     });
     Given { fence, attempt, since, digest, outline: slot.outline.clone(), room, past }
 }
@@ -430,5 +435,6 @@ fn given(slot: &Slot, interrupted: bool) -> Given {
 fn past(record: &Record<'_>, same: bool) -> Past {
     let checkpoint = record.checkpoint().filter(|_| same);
     let interrupted = record.kind() == Kind::Started;
-    Past { attempts: record.attempts(), checkpoint, interrupted, ..Past::default() }
+    let remembered_until = if interrupted { Timestamp::default() } else { record.expires() };
+    Past { attempts: record.attempts(), checkpoint, interrupted, remembered_until, ..Past::default() }
 }

@@ -15,7 +15,7 @@ use crate::error::{ErrorKind, Limit, Result};
 use crate::inflight::{Gate, Phase};
 use crate::ledger::{Entry, Meaning, Room, What};
 use crate::outcome::Checkpoint;
-use crate::record::{Bound, Started, Weight};
+use crate::record::{Bound, Forgotten, Started, Weight};
 use crate::sync::{block_on, is_panicking, shielded};
 use crate::time::Timestamp;
 
@@ -107,6 +107,7 @@ impl Reservation {
         let handed = shared.with_engine(|engine| {
             let bound = engine.comparer.bind(&self.key, &self.digest, &self.outline);
             let record = self.unfinished(&shared, bound.clone(), checkpoint.as_ref(), None);
+            self.forget_outlived(&shared, engine, self.since.saturating_add(self.terms.retention))?;
             self.enqueue(&shared, engine, Deed::Start { room }, record, |_| kept)
                 .map(|written| (bound, written))
         });
@@ -203,6 +204,24 @@ impl Reservation {
         let what = if released_until.is_some() { What::Kept } else { What::Started };
         let (bytes, expires) = (record.encode().into(), record.expires());
         (Entry { hash: self.hash, bytes, expires, meaning: Meaning::Kept(what, weight) }, weight)
+    }
+
+    /// A release that would be remembered longer than the outcome of this attempt is forgotten first: or else it would
+    /// come back, with its checkpoint, at an opening after that outcome has expired.
+    pub(super) fn forget_outlived(&self, shared: &Shared, engine: &Engine, until: Timestamp) -> Result<()> {
+        if self.past.as_ref().is_none_or(|past| past.remembered_until <= until) {
+            return Ok(());
+        }
+        let mut stripe = shared.stripes.lock(self.hash);
+        let replaces = stripe.slots.held(self.hash, self.fence).map(|slot| slot.replaces.clone());
+        drop(stripe);
+        for (target, weight) in replaces.unwrap_or_default() {
+            let entry = Entry::forgotten(Forgotten { time: self.since, target, hash: self.hash, weight });
+            let (hash, fence, gate) = (self.hash, self.fence, Arc::default());
+            let tag = Tag { hash, fence, gate, weight, deed: Deed::Forget { target } };
+            engine.send(&entry, true, tag).map_err(no_writer)?;
+        }
+        Ok(())
     }
 
     /// Gives the key back; waits for nothing. What is to be written for that is on its way then.

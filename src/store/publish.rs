@@ -95,6 +95,10 @@ type Published = (Ending, Others, Vec<(Location, Weight)>);
 impl Shared {
     fn publish(&self, tag: Tag, at: Location) -> Told {
         let Tag { hash, fence, gate, weight, deed } = tag;
+        if let Deed::Forget { target } = deed {
+            self.stripes.remove(hash, target, weight);
+            return Told { gate, ending: Ending::Written, others: Others::Nobody };
+        }
         let mut stripe = self.stripes.lock(hash);
         stripe.index.insert(self.stripes.fingerprint(hash), at);
         let (ending, others, replaced) = match deed {
@@ -119,7 +123,7 @@ impl Shared {
                 self.stripes.quota.keep(weight);
                 (Ending::Written, Others::one(self.vacate(stripe, hash, fence)), replaced)
             }
-            Deed::Settle => {
+            Deed::Settle | Deed::Forget { .. } => {
                 let slot = stripe.slots.remove(hash, fence);
                 drop(stripe);
                 count(&self.counters.resolved);
@@ -202,6 +206,7 @@ impl Shared {
                     others: self.run_on(stripe, hash, fence),
                 };
             }
+            Deed::Forget { .. } => (stopped(), None),
             // It stays on disk as started: interrupted, as after a crash.
             Deed::Release => {
                 let others = Others::one(self.vacate(stripe, hash, fence));

@@ -263,6 +263,9 @@ impl Reservation {
             let weight = Weight { scope: shared.scope_hash(&self.key), bytes: record.weighs() };
             let (hash, fence, expires) = (self.hash, self.fence, replay.expires);
             let meaning = Meaning::Kept(What::Kept, weight);
+            if !self.is_durable() {
+                self.forget_outlived(shared, engine, expires)?;
+            }
             let tag = Tag { hash, fence, gate, weight, deed: Deed::Finish(Arc::clone(&ended)) };
             let job = Job { hash, expires, meaning, durable: !self.terms.relaxed, tag };
             engine.queue.hand_over(job, |bytes| record.encode_into(bytes)).map_err(no_writer)

@@ -57,6 +57,7 @@ impl Shared {
         let mut log = ledger.log();
         self.check_not_reserved(key, hash, now)?;
         ledger.check_running()?;
+        ledger.rotate_if_full(&mut log, now.time);
         let (mut notes, mut kept, mut interrupted) = (Vec::new(), false, None);
         for target in self.stripes.find(hash) {
             let own = |record: Record<'_>| {

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::inflight::{Ended, Gate, Phase, Slot, Timer};
 use crate::ledger::{Disk, Entry, Job, Ledger, Queue, Room};
 use crate::options::Builder;
-use crate::record::{Bound, HashKeys, Record, Weight, outline_bytes};
+use crate::record::{Bound, HashKeys, Location, Record, Weight, outline_bytes};
 use crate::sync::{Event, JoinHandle, Mutex, MutexGuard, RwLock, Sender};
 use crate::time::Chronometer;
 use crate::token::Key;
@@ -136,6 +136,10 @@ pub(super) enum Deed {
     Release,
     /// Ends an interrupted one from outside.
     Settle,
+    /// Nothing: the record at this place is no longer to be known.
+    Forget {
+        target: Location,
+    },
 }
 
 /// Counts since the store was opened.
