@@ -109,7 +109,7 @@ impl Shared {
             Class::Retryable => Completed::Released,
         };
         claim.take_room(Room::of_completion(entry.bytes.len() as u64))?;
-        claim.hand_over(entry, weight).map(|written| Pending { written, completed })
+        claim.hand_over(&entry, weight).map(|written| Pending { written, completed })
     }
 
     /// The interrupted operation of this key.
@@ -242,13 +242,13 @@ impl Claim<'_> {
     }
 
     /// From here on its commit decides.
-    fn hand_over(self, entry: Entry<'_>, weight: Weight) -> Result<Written> {
+    fn hand_over(self, entry: &Entry<'_>, weight: Weight) -> Result<Written> {
         let gate = Arc::<Gate>::default();
         let written = Written::at(&gate);
         let tag = Tag { hash: self.hash, fence: self.fence, gate, weight, deed: Deed::Settle };
         self.shared.with_engine(|engine| {
             engine.ledger.check_running()?;
-            engine.send(&entry, true, tag).map_err(no_writer)
+            engine.send(entry, true, tag).map_err(no_writer)
         })?;
         std::mem::forget(self);
         Ok(written)

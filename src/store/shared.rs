@@ -65,7 +65,7 @@ impl Engine {
     pub(super) fn send(&self, entry: &Entry<'_>, durable: bool, tag: Tag) -> Result<(), Tag> {
         let Entry { hash, expires, meaning, .. } = *entry;
         self.queue.hand_over(Job { hash, expires, meaning, durable, tag }, |out| {
-            out.extend_from_slice(&entry.bytes)
+            out.extend_from_slice(&entry.bytes);
         })
     }
 }
