@@ -75,7 +75,7 @@ impl Shared {
         }
         let _claim = interrupted.map(|attempt| self.claim(key, hash, now, attempt)).transpose()?;
         let entries: Vec<Entry<'_>> = notes.iter().copied().map(Entry::forgotten).collect();
-        ledger.append(&mut log, now.time, &entries, true)?;
+        log.append(now.time, &entries, true)?;
         for note in &notes {
             self.stripes.remove(hash, note.target, note.weight);
         }

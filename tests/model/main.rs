@@ -301,3 +301,15 @@ proptest! {
         agree(&mut StoreSubject::on_a_directory(&settings()), &ops)?;
     }
 }
+
+#[cfg(feature = "redb-transactions")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_store_in_a_callers_database_and_the_reference_say_the_same_also_over_crashes_6(
+        ops in prop::collection::vec(op(), 1..100)
+    ) {
+        agree(&mut StoreSubject::in_a_database(&settings()), &ops)?;
+    }
+}
