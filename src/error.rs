@@ -5,21 +5,59 @@
 //! (contract 8.1, 10.2). An [`Error`] carries no guard, no handle and no lock: it can be cloned, compared,
 //! kept and sent anywhere. Nothing is imported from the rest of the crate.
 
+mod difference;
+
 use std::fmt;
 use std::time::Duration;
+
+pub use difference::Difference;
 
 /// The result of this crate's calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call was refused. Match on [`Error::kind`], or ask one of the predicates.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Error(Box<ErrorKind>);
+pub struct Error(Box<Inner>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Inner {
+    kind: ErrorKind,
+    difference: Option<Difference>,
+}
 
 impl Error {
     /// What happened, to match on.
     #[must_use]
     pub fn kind(&self) -> &ErrorKind {
-        &self.0
+        &self.0.kind
+    }
+
+    /// Which parameters of a mismatch differ (contract 2.6). `None` where the store was not told to keep what it takes
+    /// (`Builder::explain_mismatches`) when the token was first used, and where the parameters have no names.
+    ///
+    /// ```
+    /// use oncekey::{Key, Parameters, Store};
+    ///
+    /// let store = Store::builder().explain_mismatches(true).open_in_memory()?;
+    /// let key = Key::new("account-1", "token-1")?;
+    /// let first = store.begin(&key, &Parameters::query("Action=Create&MinSize=1&MaxSize=3"))?;
+    ///
+    /// let error = store.begin(&key, &Parameters::query("Action=Create&MinSize=2&Zone=z")).unwrap_err();
+    /// let difference = error.difference().expect("the store was told to explain");
+    /// assert!(difference.added().eq(["Zone"]));
+    /// assert!(difference.removed().eq(["MaxSize"]));
+    /// assert!(difference.changed().eq(["MinSize"]));
+    /// assert!(error.to_string().ends_with("(1 added, 1 removed, 1 changed)"), "names are never shown");
+    /// # Ok::<(), oncekey::Error>(())
+    /// ```
+    #[must_use]
+    pub fn difference(&self) -> Option<&Difference> {
+        self.0.difference.as_ref()
+    }
+
+    /// A mismatch, explained if it can be.
+    pub(crate) fn mismatch(difference: Option<Difference>) -> Self {
+        Self(Box::new(Inner { kind: ErrorKind::Mismatch, difference }))
     }
 
     /// The token was used before with other parameters (contract 3.2, 3.3): HTTP 422, or 400
@@ -99,19 +137,21 @@ impl Error {
 
 impl From<ErrorKind> for Error {
     fn from(kind: ErrorKind) -> Self {
-        Self(Box::new(kind))
+        Self(Box::new(Inner { kind, difference: None }))
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.kind().fmt(f)?;
+        self.difference().map_or(Ok(()), |difference| write!(f, ", {difference:?}"))
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.kind().fmt(f)?;
+        self.difference().map_or(Ok(()), |difference| write!(f, " ({difference})"))
     }
 }
 
@@ -127,6 +167,14 @@ pub enum ErrorKind {
     /// The scope breaks its rule (contract 1.2). The server has to name whose token it is.
     #[error("scope refused: {0}")]
     InvalidScope(ScopeFault),
+    /// The label of a derived token is empty or too long (`Key::derive`). It is the server's own word: shorten it.
+    #[error("label refused: it has {measured} bytes; a label has 1 to {limit}")]
+    InvalidLabel {
+        /// Its length in bytes.
+        measured: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// The parameters can't be digested (contract 2.3). The client has to send them well formed.
     #[error("parameters refused: {0}")]
     InvalidParameters(ParameterFault),

@@ -88,7 +88,7 @@ pub use digest::{
     Parameters, Secret,
 };
 pub use error::{
-    Error, ErrorKind, Incomparable, Limit, Opaque, ParameterFault, Result, ScopeFault, TokenFault,
+    Difference, Error, ErrorKind, Incomparable, Limit, Opaque, ParameterFault, Result, ScopeFault, TokenFault,
 };
 pub use options::{Builder, OnInterrupted};
 pub use outcome::{Checkpoint, Class, Classifier, Omitted, Outcome, Replay, classify};
@@ -100,7 +100,7 @@ pub use store::{
 };
 pub use sweep::Swept;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
-pub use token::{Key, SCOPE_BYTES_MAX, TOKEN_BYTES_DEFAULT, TOKEN_BYTES_MAX, Token};
+pub use token::{Key, LABEL_BYTES_MAX, SCOPE_BYTES_MAX, TOKEN_BYTES_DEFAULT, TOKEN_BYTES_MAX, Token};
 
 /// The very version of redb whose types stand in this crate's API (feature `redb-transactions`).
 #[cfg(feature = "redb-transactions")]

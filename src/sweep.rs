@@ -6,10 +6,8 @@
 //! forgets is carried as long as the segment that it speaks of is there. Nothing unexpired is ever dropped
 //! (contract 8.3).
 
-use std::time::Duration;
-
 use crate::error::Result;
-use crate::ledger::{Catalogue, Entry, Hint, House, Ledger, Log, Meaning, Segment, What};
+use crate::ledger::{Catalogue, Entry, Hint, House, Ledger, Log, Meaning, Segment};
 #[cfg(feature = "redb-transactions")]
 use crate::ledger::{Sweeping, Tidied};
 use crate::record::{Forgotten, Location, Record};
@@ -19,8 +17,6 @@ use crate::time::Timestamp;
 const STEP_HINTS: usize = 1500;
 /// Records carried forward in one step.
 const STEP_CARRIED: usize = 256;
-/// A segment that holds records which may lose their meaning at any time (started ones) is looked at this often.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// A segment whose known records fill less than this share of its file is sparse, in 1/100.
 const SPARSE_PERCENT: u64 = 25;
 
@@ -82,7 +78,7 @@ impl Sweep<'_> {
         let mut swept = Swept::default();
         self.sweep_active(&mut swept);
         self.ledger.rotate_if_old(&mut self.ledger.log(), self.now);
-        while self.ledger.seal_one(self.catalogue, self.now)? {
+        while self.ledger.seal_one(self.now)? {
             if !(self.pause)() {
                 return Ok(swept);
             }
@@ -154,9 +150,8 @@ impl Sweep<'_> {
             }
         } else if !self.expire(&hint, swept) && self.is_known(&hint) {
             known.bytes += u64::from(hint.weight.bytes);
-            let again =
-                if hint.what == What::Started { self.now.saturating_add(LOOK_AGAIN) } else { hint.expires };
-            known.first_expiry = Some(known.first_expiry.map_or(again, |first| first.min(again)));
+            known.first_expiry =
+                Some(known.first_expiry.map_or(hint.expires, |first| first.min(hint.expires)));
             known.records.push(hint);
         }
     }
@@ -219,7 +214,11 @@ impl Sweep<'_> {
     }
 
     fn append(&self, log: &mut Log, entries: &[Entry<'_>]) -> Result<Vec<Location>> {
-        if entries.is_empty() { Ok(Vec::new()) } else { self.ledger.append(log, self.now, entries, true) }
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ledger.rotate_if_full(log, self.now);
+        self.ledger.append(log, self.now, entries, true)
     }
 
     fn drop_segment(&self, segment: &Segment, swept: &mut Swept) -> Result<()> {

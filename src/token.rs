@@ -15,6 +15,11 @@ pub const TOKEN_BYTES_DEFAULT: usize = 64;
 pub const TOKEN_BYTES_MAX: usize = 255;
 /// Most bytes of a scope (contract 1.2).
 pub const SCOPE_BYTES_MAX: usize = 255;
+/// Most bytes of the label of a derived token.
+pub const LABEL_BYTES_MAX: usize = 255;
+
+/// The key of the hash that tokens are derived by: the same in every version, for ever.
+const DERIVE_CONTEXT: &str = "oncekey 2026 v1: derive a token for a downstream call";
 
 /// Scope and token: what one operation is known by (contract 1.2). Cloning shares the bytes.
 ///
@@ -63,6 +68,39 @@ impl Key {
     #[must_use]
     pub fn token(&self) -> &str {
         std::str::from_utf8(self.parts().1).unwrap_or_default()
+    }
+
+    /// The token for one downstream call that this operation makes: always the same for this scope, token and label,
+    /// whichever attempt asks, in every process, store and version of this crate. So a chain of services stays
+    /// idempotent: the retry of an operation calls the next service with the token of the first attempt.
+    ///
+    /// It has 64 hexadecimal digits, within the default rule of every store (contract 1.1). Other keys and other
+    /// labels give unrelated tokens. It is no secret: whoever knows scope, token and label can compute it, so the
+    /// downstream service has to keep callers apart by a scope of its own (1.2).
+    ///
+    /// ```
+    /// use oncekey::Key;
+    ///
+    /// let key = Key::new("account-1", "5f0e9a6c")?;
+    /// let charge = key.derive("charge")?;
+    /// assert_eq!(charge.as_str(), "15f58480345bdb7a396e3a3fc0f694b23dec9e8ed2e874e97b819c166027dfb6");
+    /// assert_ne!(charge, key.derive("send the receipt")?);
+    /// # Ok::<(), oncekey::Error>(())
+    /// ```
+    ///
+    /// In another language: BLAKE3 in its `derive_key` mode, 32 bytes in lower-case hexadecimal, with the context
+    /// `oncekey 2026 v1: derive a token for a downstream call`, over scope, token and label, each after its length
+    /// as one byte.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidLabel`] where the label has not 1 to 255 bytes.
+    pub fn derive(&self, label: impl AsRef<[u8]>) -> Result<Token> {
+        let label = label.as_ref();
+        let invalid = ErrorKind::InvalidLabel { measured: label.len(), limit: LABEL_BYTES_MAX };
+        let length = u8::try_from(label.len()).ok().filter(|length| *length > 0).ok_or(invalid)?;
+        let mut hasher = blake3::Hasher::new_derive_key(DERIVE_CONTEXT);
+        hasher.update(&self.framed).update(&[length]).update(label);
+        Ok(Token(hasher.finalize().to_hex().to_string()))
     }
 
     /// The key that these framed bytes stand for, as a record keeps them.
@@ -196,6 +234,61 @@ mod tests {
     fn moving_a_byte_from_scope_to_token_makes_another_key_1_3() {
         assert_ne!(Key::new("ab", "c").unwrap(), Key::new("a", "bc").unwrap());
         assert_ne!(Key::new("a", "T").unwrap(), Key::new("a", "t").unwrap());
+    }
+
+    #[test]
+    fn derived_tokens_are_those_of_another_implementation_of_blake3_1_3() {
+        let longest = "s".repeat(255);
+        let derived = [
+            (
+                Key::new("account-1", "5f0e9a6c").unwrap().derive("charge"),
+                "15f58480345bdb7a396e3a3fc0f694b23dec9e8ed2e874e97b819c166027dfb6",
+            ),
+            (
+                Key::new(b"\0\xff", "t".repeat(64)).unwrap().derive("d\u{e9}"),
+                "b389d03f5bc86e8a1b85ea436c01947bb03df85a837b3b9e3ce764c3b4407636",
+            ),
+            (
+                Key::within(longest.as_bytes(), "t".repeat(255).as_bytes(), 255, 255)
+                    .unwrap()
+                    .derive("l".repeat(255)),
+                "7b233fee68a82721750f60881046504deafee17ca3329e5dbf920dad305dea78",
+            ),
+        ];
+        for (token, pinned) in derived {
+            assert_eq!(token.unwrap().as_str(), pinned);
+        }
+    }
+
+    #[test]
+    fn moving_a_byte_between_scope_token_and_label_derives_another_token_1_3() {
+        let derive =
+            |scope: &str, token: &str, label: &str| Key::new(scope, token).unwrap().derive(label).unwrap();
+        let derived = [
+            derive("ab", "cd", "ef"),
+            derive("a", "bcd", "ef"),
+            derive("abc", "d", "ef"),
+            derive("ab", "c", "def"),
+            derive("ab", "cde", "f"),
+            derive("ab", "cd", "eF"),
+            derive("ab", "cd", "ef\0"),
+        ];
+        for (at, one) in derived.iter().enumerate() {
+            assert!(Token::parse(one).is_ok(), "within the rule");
+            assert!(!derived[at + 1..].contains(one), "{at}");
+        }
+    }
+
+    #[test]
+    fn a_label_has_1_to_255_bytes_8_1() {
+        let key = Key::new("s", "t").unwrap();
+        for length in [0, 256] {
+            let invalid = ErrorKind::InvalidLabel { measured: length, limit: 255 };
+            assert_eq!(fault(&key.derive("l".repeat(length)).unwrap_err()), &invalid);
+        }
+        for length in [1, 255] {
+            assert!(key.derive("l".repeat(length)).is_ok());
+        }
     }
 
     #[test]

@@ -31,11 +31,17 @@
 //! *Rules*: the id of a set of exclusions is the first 8 bytes, as u64 LE, of BLAKE3 over
 //! `oncekey digest rules v1` and a zero byte, the number of names as u64 LE, and the names, sorted, each framed.
 //!
+//! *Outlines* (contract 2.6): of parameters that have names, each name with a digest of its own, by version 1
+//! unkeyed BLAKE3-256 over a domain (`oncekey digest v1 pair` or `oncekey digest v1 member`, and a zero byte), the name
+//! framed, and its values framed, in their order; the value of a member of a top-level JSON object is its canonical
+//! text. `bytes`, `of` and ready-made digests have no outline.
+//!
 //! Deliberately absent: the token and the scope (they are the key, bound in by [`Secret`]), Unicode
 //! normalisation (two spellings are two values), and defaults (a parameter left out is not one given empty).
 
 mod frame;
 mod json;
+mod outline;
 mod parameters;
 #[cfg(test)]
 mod properties;
@@ -47,6 +53,7 @@ mod value;
 
 use std::fmt;
 
+pub(crate) use outline::{NAME_BYTES_MAX, NAMES_MAX, Outline};
 pub(crate) use parameters::ParameterLimits;
 pub use parameters::{PARAMETER_BYTES_MAX, PARAMETER_COUNT_MAX, Parameters};
 pub use rules::DigestRules;

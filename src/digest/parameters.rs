@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::outline::Outline;
 use super::value::ParameterValue;
 use super::{DIGEST_VERSION, Digest, DigestRules, Fingerprinted, query, v1};
 use crate::error::{Error, ErrorKind, Incomparable, Limit, ParameterFault, Result};
@@ -153,20 +154,55 @@ impl<'a> Parameters<'a> {
         rules: &DigestRules,
         limits: &ParameterLimits,
     ) -> Result<Fingerprinted> {
+        Ok(match self.source(version, rules, limits)? {
+            Ok((source, count_max)) => {
+                let hash = v1::hash(source, rules, count_max)?;
+                Fingerprinted::Digest(Digest { version, rules: rules.id(), hash })
+            }
+            Err(other) => other,
+        })
+    }
+
+    /// [`Parameters::fingerprint`], and the outline of parameters that have names (contract 2.6).
+    ///
+    /// # Errors
+    /// As [`Parameters::fingerprint`].
+    pub(crate) fn outlined(
+        &self,
+        version: u16,
+        rules: &DigestRules,
+        limits: &ParameterLimits,
+    ) -> Result<(Fingerprinted, Option<Outline<Digest>>)> {
+        let digest = |hash| Digest { version, rules: rules.id(), hash };
+        Ok(match self.source(version, rules, limits)? {
+            Ok((source, count_max)) => {
+                let (hash, outline) = v1::outlined(source, rules, count_max)?;
+                (Fingerprinted::Digest(digest(hash)), outline.map(|own| own.map(|hash| digest(*hash))))
+            }
+            Err(other) => (other, None),
+        })
+    }
+
+    /// What is to be digested, and the most members that an object may have; or what comes without digesting.
+    #[inline]
+    fn source(
+        &self,
+        version: u16,
+        rules: &DigestRules,
+        limits: &ParameterLimits,
+    ) -> Result<std::result::Result<(&Source<'a>, u64), Fingerprinted>> {
         let source = match &self.form {
-            Form::Ready(digest) => return Ok(digest.compared_under(version, rules.id())),
+            Form::Ready(digest) => return Ok(Err(digest.compared_under(version, rules.id()))),
             Form::Given(source) => source,
         };
         let limits = limits.bounded();
         source.check(limits)?;
         Ok(match version {
-            1 => {
-                let hash = v1::hash(source, rules, limits.count_max)?;
-                Fingerprinted::Digest(Digest { version, rules: rules.id(), hash })
-            }
-            _ => {
-                Fingerprinted::Incomparable(Incomparable::Version { record: version, given: DIGEST_VERSION })
-            }
+            1 => Ok((source, limits.count_max)),
+            _ => Err(Fingerprinted::Incomparable(Incomparable::Version {
+                record: version,
+                given: DIGEST_VERSION,
+            })),
         })
     }
 

@@ -13,6 +13,7 @@ use super::frame::Framer;
 use crate::error::{ErrorKind, Result};
 
 const BIND_CONTEXT: &str = "oncekey 2025 v1 bind a digest to its key";
+const BIND_PARAMETER_CONTEXT: &str = "oncekey 2026 v1 bind one parameter's digest to its key";
 const CHECK_CONTEXT: &str = "oncekey 2025 v1 check value of a secret";
 
 /// 32 secret bytes of a store. Where the caller supplies none, a store makes its own and keeps it beside its data.
@@ -29,13 +30,15 @@ pub struct Secret {
     bytes: [u8; 32],
     /// Derived once, so that binding costs one keyed hash.
     bind: [u8; 32],
+    bind_parameter: [u8; 32],
 }
 
 impl Secret {
     /// These bytes, which should come from a random source: 32 bytes of a password are no secret.
     #[must_use]
     pub fn new(bytes: [u8; 32]) -> Self {
-        Self { bytes, bind: blake3::derive_key(BIND_CONTEXT, &bytes) }
+        let bind = blake3::derive_key(BIND_CONTEXT, &bytes);
+        Self { bytes, bind, bind_parameter: blake3::derive_key(BIND_PARAMETER_CONTEXT, &bytes) }
     }
 
     /// 32 bytes of the operating system's randomness.
@@ -63,16 +66,28 @@ impl Secret {
 
     /// What a store keeps of `digest` under the key of these framed bytes (contract 2.5).
     pub(crate) fn bind(&self, framed_key: &[u8], digest: &Digest) -> blake3::Hash {
-        let mut framer = Framer::keyed(&self.bind);
-        framer.framed(framed_key);
-        framer.raw(&digest.to_bytes());
-        framer.finish()
+        bound(&self.bind, framed_key, digest)
+    }
+
+    /// What a store keeps of one parameter's digest under the key of these framed bytes: 64 bits, enough to tell that it
+    /// is another one, and no help to anybody without the secret (contract 2.6).
+    pub(crate) fn bind_parameter(&self, framed_key: &[u8], digest: &Digest) -> u64 {
+        let [b0, b1, b2, b3, b4, b5, b6, b7, ..] =
+            *bound(&self.bind_parameter, framed_key, digest).as_bytes();
+        u64::from_le_bytes([b0, b1, b2, b3, b4, b5, b6, b7])
     }
 
     /// The bytes, to be kept beside a store or to derive other keys from.
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.bytes
     }
+}
+
+fn bound(key: &[u8; 32], framed_key: &[u8], digest: &Digest) -> blake3::Hash {
+    let mut framer = Framer::keyed(key);
+    framer.framed(framed_key);
+    framer.raw(&digest.to_bytes());
+    framer.finish()
 }
 
 impl fmt::Debug for Secret {
@@ -125,6 +140,23 @@ mod tests {
                 [..32],
             *"14cdd7268f8db2c87ef306faa943ef7c"
         );
+    }
+
+    #[test]
+    fn what_is_kept_of_one_parameter_depends_on_secret_key_and_digest_and_is_pinned_2_6() {
+        let secret = Secret::new([1; 32]);
+        let bound = [
+            secret.bind_parameter(b"key", &digest(b"x")),
+            secret.bind_parameter(b"kez", &digest(b"x")),
+            secret.bind_parameter(b"key", &digest(b"y")),
+            Secret::new([2; 32]).bind_parameter(b"key", &digest(b"x")),
+        ];
+        for (at, one) in bound.iter().enumerate() {
+            assert!(!bound[at + 1..].contains(one), "{at}");
+        }
+        let whole = secret.bind(b"key", &digest(b"x"));
+        assert_ne!(bound[0].to_le_bytes(), whole.as_bytes()[..8], "another key is derived for it");
+        assert_eq!(format!("{:016x}", bound[0]), "85657a0fcda4a4c8");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! (contract 2.4).
 
 use super::frame::Framer;
+use super::outline::Outline;
 use super::parameters::{Pair, Source};
 use super::rules::DigestRules;
 use super::{json, query};
@@ -13,33 +14,83 @@ const PAIRS: &[u8] = b"oncekey digest v1 pairs\0";
 const BYTES: &[u8] = b"oncekey digest v1 bytes\0";
 const JSON: &[u8] = b"oncekey digest v1 json\0";
 const VALUE: &[u8] = b"oncekey digest v1 value\0";
+/// Of one name, for outlines.
+const PAIR: &[u8] = b"oncekey digest v1 pair\0";
+const MEMBER: &[u8] = b"oncekey digest v1 member\0";
+
+/// One (name, value) that counts.
+type Counted<'a> = (&'a str, &'a [u8]);
 
 /// The hash of `source` without what `rules` exclude. `count_max` bounds the members of a top-level object,
 /// which are only known once they are read; all other limits were checked.
 pub(super) fn hash(source: &Source<'_>, rules: &DigestRules, count_max: u64) -> Result<blake3::Hash> {
     Ok(match source {
-        Source::Pairs(given) => pairs(given, rules),
-        Source::Query(text) => pairs(&query::parse(text)?, rules),
+        Source::Pairs(given) => pairs(&counted(given, rules)),
+        Source::Query(text) => pairs(&counted(&query::parse(text)?, rules)),
         Source::Bytes(bytes) => text(BYTES, bytes),
         Source::Json(given) => text(JSON, &json::canonical(given, rules, count_max)?),
         Source::Value(given) => text(VALUE, &json::canonical(given, rules, count_max)?),
     })
 }
 
-fn pairs(given: &[Pair<'_>], rules: &DigestRules) -> blake3::Hash {
+/// [`hash`], and the outline of parameters that have names.
+pub(super) fn outlined(
+    source: &Source<'_>,
+    rules: &DigestRules,
+    count_max: u64,
+) -> Result<(blake3::Hash, Option<Outline<blake3::Hash>>)> {
+    let of_pairs = |given: &[Pair<'_>]| {
+        let counted = counted(given, rules);
+        (pairs(&counted), Some(Outline::of(&counted, |same| parameter(PAIR, same))))
+    };
+    Ok(match source {
+        Source::Pairs(given) => of_pairs(given),
+        Source::Query(text) => of_pairs(&query::parse(text)?),
+        Source::Json(given) => {
+            let canonical = json::canonical(given, rules, count_max)?;
+            (text(JSON, &canonical), members(&canonical))
+        }
+        Source::Bytes(_) | Source::Value(_) => (hash(source, rules, count_max)?, None),
+    })
+}
+
+/// The outline of a canonical text that is an object.
+fn members(canonical: &[u8]) -> Option<Outline<blake3::Hash>> {
+    let given = json::top_members(canonical)?;
+    let mut members: Vec<Counted<'_>> = given.iter().map(|(name, value)| (name.as_ref(), *value)).collect();
+    members.sort_unstable();
+    Some(Outline::of(&members, |same| parameter(MEMBER, same)))
+}
+
+/// What counts, by name.
+fn counted<'a>(given: &'a [Pair<'_>], rules: &DigestRules) -> Vec<Counted<'a>> {
     let mut counted = Vec::with_capacity(given.len());
     counted.extend(
         given
             .iter()
             .filter(|(name, _)| !rules.excludes(name))
-            .map(|(name, value)| (name.as_bytes(), value.as_ref())),
+            .map(|(name, value)| (name.as_ref(), value.as_ref())),
     );
     // Stable: pairs of one name keep their order (contract 2.1).
     counted.sort_by_key(|&(name, _)| name);
+    counted
+}
+
+fn pairs(counted: &[Counted<'_>]) -> blake3::Hash {
     let mut framer = Framer::in_domain(PAIRS);
     framer.number(counted.len());
     for (name, value) in counted {
-        framer.framed(name);
+        framer.framed(name.as_bytes());
+        framer.framed(value);
+    }
+    framer.finish()
+}
+
+/// The hash of one name and its values, in their order.
+fn parameter(domain: &[u8], same: &[Counted<'_>]) -> blake3::Hash {
+    let mut framer = Framer::in_domain(domain);
+    framer.framed(same.first().map_or(&[], |(name, _)| name.as_bytes()));
+    for (_, value) in same {
         framer.framed(value);
     }
     framer.finish()

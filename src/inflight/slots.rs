@@ -21,7 +21,7 @@ use std::time::Duration;
 use hashbrown::HashTable;
 
 use super::Gate;
-use crate::digest::Digest;
+use crate::digest::{Digest, Outline};
 use crate::outcome::Checkpoint;
 use crate::record::{Location, Weight};
 use crate::time::{Now, Timestamp};
@@ -46,6 +46,8 @@ pub(crate) struct Durable {
     pub(crate) checkpoint: Option<Checkpoint>,
     /// Starts and checkpoints on their way to the disk.
     pub(crate) writes: u32,
+    /// Whether its start is counted among the records.
+    pub(crate) counted: bool,
     /// Its holder panicked while some were: interrupted, once they are there (contract 4.3).
     pub(crate) abandoned: bool,
 }
@@ -57,6 +59,8 @@ pub(crate) struct Slot {
     pub(crate) fence: u64,
     pub(crate) phase: Phase,
     pub(crate) digest: Digest,
+    /// Its parameters one by one, where the store was told to explain mismatches.
+    pub(crate) outline: Option<Arc<Outline<Digest>>>,
     pub(crate) attempt: u32,
     pub(crate) since: Timestamp,
     pub(crate) lease: Duration,

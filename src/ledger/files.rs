@@ -9,11 +9,11 @@ use std::sync::Arc;
 use super::backend::{Backend, Written};
 use super::disk::{Disk, DiskFile};
 use super::fault::{Fault, io_error};
-use super::log::{Note, pack};
+use super::log::{Entry, Note, pack};
 use super::page::Identity;
 use super::segment::Segment;
 use crate::error::Result;
-use crate::record::HashKeys;
+use crate::record::{HashKeys, Location};
 use crate::time::Timestamp;
 
 /// A segment as a manifest lists it: number, first block, last block.
@@ -49,8 +49,9 @@ impl Maker {
         Identity { store: self.store, segment }
     }
 
-    /// A new segment on `disk`, whose first block lists the older ones; still under its temporary name. `spare` is a file
-    /// of zeros under that name.
+    /// A new segment on `disk`, whose first block lists the older ones, and these records, with their places; still
+    /// under its temporary name. `spare` is a file of zeros under that name.
+    #[expect(clippy::too_many_arguments, reason = "all that a segment begins with")]
     pub(super) fn create(
         &self,
         disk: &dyn Disk,
@@ -58,8 +59,9 @@ impl Maker {
         first: u64,
         now: Timestamp,
         listed: Vec<Listed>,
+        carried: &[Entry<'_>],
         spare: Option<Arc<dyn DiskFile>>,
-    ) -> Result<Segment> {
+    ) -> Result<(Segment, Vec<Location>)> {
         let temporary = segment_name_new(number);
         if spare.is_none() {
             remove_if_there(disk, &temporary)?;
@@ -68,9 +70,12 @@ impl Maker {
             let file = spare.map_or_else(|| disk.create(&temporary), Ok)?;
             let backend = Backend::create(file, self.identity(number), Arc::clone(&self.written))?;
             let segment = Segment::create(number, first, backend, self.keys)?;
-            let (blocks, ..) = pack(first, now, &[Note::Manifest(listed).entry()], &self.keys);
+            let (mut blocks, ..) = pack(first, now, &[Note::Manifest(listed).entry()], &self.keys);
+            let (copies, places, expires) = pack(first + blocks.len() as u64, now, carried, &self.keys);
+            blocks.extend(copies);
             segment.append(&blocks, true, self.two_phase)?;
-            Ok(segment)
+            segment.stretch(expires);
+            Ok((segment, places))
         };
         create().map_err(|fault: Fault| fault.in_segment(number, "creating a segment"))
     }

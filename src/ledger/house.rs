@@ -58,12 +58,12 @@ impl Ground {
         options: &Builder,
         wall: Timestamp,
         room: Arc<Room>,
-        catalogue: &dyn Catalogue,
+        catalogue: &Arc<dyn Catalogue>,
     ) -> Result<Opening> {
         match self {
             Self::Files(disk) => recovery::open(disk, options, wall, room, catalogue),
             #[cfg(feature = "redb-transactions")]
-            Self::Table(place) => super::guest::open(place, options, wall, room, catalogue),
+            Self::Table(place) => super::guest::open(place, options, wall, room, &**catalogue),
         }
     }
 
@@ -224,9 +224,9 @@ impl House {
     }
 
     /// Copies the store into an empty directory; refused in the caller's database, which is his to copy.
-    pub(crate) fn backup(&self, target: &dyn Disk, catalogue: &dyn Catalogue, now: Timestamp) -> Result<()> {
+    pub(crate) fn backup(&self, target: &dyn Disk, now: Timestamp) -> Result<()> {
         match self {
-            Self::Files(own) => own.backup(target, catalogue, now),
+            Self::Files(own) => own.backup(target, now),
             #[cfg(feature = "redb-transactions")]
             Self::Guest(_) => Err(super::guest::no_backup()),
         }
@@ -248,6 +248,15 @@ impl Pen<'_> {
             Self::Files(own, log) => own.append(log, now, entries, durable),
             #[cfg(feature = "redb-transactions")]
             Self::Guest(own, tail) => own.append(tail, now, entries, durable),
+        }
+    }
+
+    /// Begins a new segment if the active one is full. Before a commit, and never after it. A table is never rotated.
+    pub(crate) fn rotate_if_full(&mut self, now: Timestamp) {
+        match self {
+            Self::Files(own, log) => own.rotate_if_full(log, now),
+            #[cfg(feature = "redb-transactions")]
+            Self::Guest(..) => {}
         }
     }
 

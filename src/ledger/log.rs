@@ -2,6 +2,8 @@
 //!
 //! Law: whoever holds the log's lock appends, resolves what an append refers to, and publishes it, before the
 //! next one does; so the index always says what the log says. The guard is an argument here, not a comment.
+//! What was started and has not ended stands in the newest segment: each new one begins with copies of it. So a
+//! started record in an older one says nothing any more, even when the record that ended it has expired and gone.
 //! A commit that fails stops the ledger: it is never tried again, since a failed sync may leave pages that read
 //! well and are not on the disk (contract 5.5).
 
@@ -9,15 +11,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::Ledger;
 use super::block::{self, Item};
 use super::fault::io_error;
 use super::files::{give_name, remove_if_there, segment_name, segment_name_new};
 use super::hint::{Hint, What};
 use super::segment::Segment;
-use super::{Catalogue, Ledger};
 use crate::codec::{self, Decode, Encode};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{self, Forgotten, HashKeys, Location, Weight};
+use crate::record::{self, Forgotten, HashKeys, Location, Record, Weight};
 use crate::time::Timestamp;
 
 /// A block is filled up to this size: it and redb's own bytes then fit one page of 64 KiB.
@@ -36,6 +38,8 @@ pub(crate) struct Log {
     pub(super) time: Timestamp,
     pub(super) unsynced: bool,
     pub(super) commits: u64,
+    /// The active segment's bytes and last block when it was new, copies included.
+    pub(super) born: (u64, u64),
 }
 
 /// One record to append.
@@ -124,9 +128,6 @@ impl Ledger {
             log.active.drop_view();
         }
         self.room.set_ready(log.active.backend().room());
-        if log.active.backend().used_bytes() >= self.segment_bytes_max {
-            self.rotate_or_go_on(log, now);
-        }
         Ok(places)
     }
 
@@ -149,7 +150,8 @@ impl Ledger {
         self.sync(log)?;
         let number = log.active.number + 1;
         let first = log.active.last() + 1;
-        let fresh = self.successor(number, first, now).inspect_err(|_| {
+        let (from, entries): (Vec<_>, Vec<_>) = self.started()?.into_iter().unzip();
+        let (fresh, places) = self.successor(number, first, now, &entries).inspect_err(|_| {
             // A disk that is full wants its space back; what can't be removed now is a leftover.
             drop(remove_if_there(&*self.disk, &segment_name_new(number)));
         })?;
@@ -161,18 +163,47 @@ impl Ledger {
         let old = std::mem::replace(&mut log.active, Arc::clone(&fresh));
         self.room.set_ready(fresh.backend().room());
         self.segments.write().push(fresh);
-        self.unsealed.lock().push((old, std::mem::take(&mut log.hints)));
+        let copies = entries.iter().zip(&places).filter_map(|(entry, at)| hint(entry, *at)).collect();
+        self.unsealed.lock().push((old, std::mem::replace(&mut log.hints, copies)));
+        for ((entry, from), to) in entries.iter().zip(from).zip(places) {
+            self.catalogue.carry(entry.hash, from, to);
+        }
         (log.since, log.time) = (now, now);
+        log.born = (log.active.backend().used_bytes(), log.active.last());
         Ok(())
     }
 
-    /// A new segment with room for what is reserved, still under its temporary name.
-    fn successor(&self, number: u64, first: u64, now: Timestamp) -> Result<Segment> {
+    /// A new segment that begins with these records, with room for what is reserved, still under its temporary name.
+    fn successor(
+        &self,
+        number: u64,
+        first: u64,
+        now: Timestamp,
+        carried: &[Entry<'_>],
+    ) -> Result<(Segment, Vec<Location>)> {
         let listed = self.segments.read().iter().map(|own| (own.number, own.first, own.last())).collect();
-        let fresh = self.maker.create(&*self.disk, number, first, now, listed, self.take_spare(number))?;
+        let spare = self.take_spare(number);
+        let made = self.maker.create(&*self.disk, number, first, now, listed, carried, spare)?;
         let wanted = self.room.reserved() + super::room::MARGIN_BYTES;
-        let made = fresh.backend().extend_room(wanted, self.room.largest());
-        made.map_err(io_error("making room in a new segment")).map(|()| fresh)
+        let extended = made.0.backend().extend_room(wanted, self.room.largest());
+        extended.map_err(io_error("making room in a new segment")).map(|()| made)
+    }
+
+    /// Copies of the records that were started and have not ended, and where they stand. What does not read stays
+    /// there, and its key answers *damaged*.
+    pub(super) fn started(&self) -> Result<Vec<(Location, Entry<'static>)>> {
+        let copy = |record: Record<'_>| Entry {
+            hash: self.keys().fingerprint(record.key()),
+            bytes: record.bytes().to_vec().into(),
+            expires: record.expires(),
+            meaning: Meaning::Kept(What::Started, record.weight(self.keys())),
+        };
+        let read = |at| match self.read(at, copy) {
+            Ok(entry) => Ok(entry.map(|entry| (at, entry))),
+            Err(error) if error.is_damaged() => Ok(None),
+            Err(error) => Err(error),
+        };
+        self.catalogue.started().into_iter().filter_map(|at| read(at).transpose()).collect()
     }
 
     /// Rotates if that is possible now; if not, the active segment just grows on.
@@ -182,21 +213,36 @@ impl Ledger {
         }
     }
 
+    /// Rotates if the active segment is full. Before a commit and never after it: what that holds has to be published
+    /// first, so that the copies are those that count. Started records stand elsewhere then.
+    pub(crate) fn rotate_if_full(&self, log: &mut Log, now: Timestamp) {
+        self.rotate_if_used(log, now, self.segment_bytes_max);
+    }
+
+    /// Rotates if so many bytes of the active segment are used, and most of them not by what it was born with.
+    pub(super) fn rotate_if_used(&self, log: &mut Log, now: Timestamp, limit: u64) {
+        let (limit, now) = (limit.max(2 * log.born.0), now.max(log.time));
+        if log.active.backend().used_bytes() >= limit && self.check_running().is_ok() {
+            self.rotate_or_go_on(log, now);
+        }
+    }
+
     /// Rotates if the active segment holds something and is old enough.
     pub(crate) fn rotate_if_old(&self, log: &mut Log, now: Timestamp) {
-        if !log.hints.is_empty() && now.since(log.since) >= self.segment_age_max {
+        let grown = log.active.last() > log.born.1;
+        if grown && !log.hints.is_empty() && now.since(log.since) >= self.segment_age_max {
             self.rotate_or_go_on(log, now);
         }
     }
 
     /// Seals one segment that is no longer written. Whether there was one.
-    pub(crate) fn seal_one(&self, catalogue: &dyn Catalogue, now: Timestamp) -> Result<bool> {
+    pub(crate) fn seal_one(&self, now: Timestamp) -> Result<bool> {
         let Some((segment, hints)) = self.unsealed.lock().pop() else { return Ok(false) };
         let known = |hint: &Hint| {
             if hint.is_forgotten() {
                 self.is_kept(hint.at)
             } else {
-                catalogue.find(hint.hash).contains(&hint.at)
+                self.catalogue.find(hint.hash).contains(&hint.at)
             }
         };
         let mut hints: Vec<Hint> = hints.into_iter().filter(known).collect();

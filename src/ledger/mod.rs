@@ -81,6 +81,8 @@ pub(crate) trait Catalogue: Send + Sync {
     fn reserve(&self, more: usize);
     /// Where records with this fingerprint are.
     fn find(&self, hash: u64) -> Vec<Location>;
+    /// Where started records stand, the oldest first.
+    fn started(&self) -> Vec<Location>;
     /// A record now stands there.
     fn insert(&self, hash: u64, at: Location, what: What, weight: Weight);
     /// The record that stands at `from`, if it is still known, stands at `to` now.
@@ -99,6 +101,7 @@ pub(crate) type Newest<T> = (Option<T>, Vec<(Location, Weight)>);
 pub(crate) struct Ledger {
     disk: Arc<dyn Disk>,
     _lock: Box<dyn fmt::Debug + Send + Sync>,
+    catalogue: Arc<dyn Catalogue>,
     maker: files::Maker,
     identity: Mutex<identity::Identity>,
     segment_bytes_max: u64,
@@ -173,10 +176,9 @@ impl Ledger {
 
     /// Tries to have so much room lie ready, in a new segment where this one comes to its end anyway; gives what does.
     fn find_room(&self, log: &mut Log, wanted: u64) -> u64 {
-        let backend = log.active.backend();
-        if backend.room() < wanted && backend.used_bytes() >= self.segment_bytes_max / 2 {
+        if log.active.backend().room() < wanted {
             let now = log.time;
-            self.rotate_or_go_on(log, now);
+            self.rotate_if_used(log, now, self.segment_bytes_max / 2);
         }
         let backend = log.active.backend();
         if backend.room() < wanted && self.check_running().is_ok() {
@@ -229,17 +231,19 @@ impl Ledger {
     }
 
     /// Copies the store into an empty directory: what is sealed as it is, and a fresh segment to go on in.
-    pub(crate) fn backup(&self, target: &dyn Disk, catalogue: &dyn Catalogue, now: Timestamp) -> Result<()> {
+    pub(crate) fn backup(&self, target: &dyn Disk, now: Timestamp) -> Result<()> {
         let failed = io_error("writing the backup");
         if !target.list().map_err(&failed)?.is_empty() {
             return Err(ErrorKind::NotAStore("the backup's directory is not empty").into());
         }
         let mut log = self.log.lock();
         self.rotate(&mut log, now)?;
-        while self.seal_one(catalogue, now)? {}
+        while self.seal_one(now)? {}
         let sealed: Vec<_> =
             self.segments().into_iter().filter(|own| own.number != log.active.number).collect();
         let (number, first) = (log.active.number, log.active.first);
+        // As the active one began a moment ago, under the same lock.
+        let started: Vec<_> = self.started()?.into_iter().map(|(_, entry)| entry).collect();
         // The log stays locked while the list is read; the copying itself needs no lock: sealed files don't change,
         // and their handles keep them readable even if a sweep unlinks them meanwhile.
         drop(log);
@@ -248,7 +252,7 @@ impl Ledger {
             segment.backend().copy_to(&*copy).map_err(&failed)?;
         }
         let listed = sealed.iter().map(|own| (own.number, own.first, own.last())).collect();
-        let fresh = self.maker.create(target, number, first, now, listed, None)?;
+        let (fresh, _) = self.maker.create(target, number, first, now, listed, &started, None)?;
         files::give_name(target, &fresh)?;
         fresh.close().map_err(|fault| fault.in_segment(number, "closing the backup"))?;
         self.identity.lock().save(target)

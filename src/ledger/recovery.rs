@@ -69,7 +69,7 @@ pub(super) fn open(
     options: &Builder,
     wall: Timestamp,
     room: Arc<Room>,
-    catalogue: &dyn Catalogue,
+    catalogue: &Arc<dyn Catalogue>,
 ) -> Result<Opening> {
     let names = disk.list().map_err(io_error("listing the store"))?;
     if !names.iter().any(|name| name == identity::NAME) && !names.iter().all(|name| is_leftover(name)) {
@@ -139,7 +139,7 @@ fn assemble(
     room: Arc<Room>,
     judged: Vec<Judged>,
     start: Timestamp,
-    catalogue: &dyn Catalogue,
+    catalogue: &Arc<dyn Catalogue>,
 ) -> Ledger {
     let blind = judged.iter().find(|own| own.blind).map_or(0, |own| own.segment.number);
     let (mut segments, mut unsealed, mut found) = (Vec::new(), Vec::new(), Vec::new());
@@ -157,10 +157,11 @@ fn assemble(
     }
     let (active, hints) = unsealed.pop().expect("the newest segment is not sealed");
     room.set_ready(active.backend().room());
-    let log = Log { active, hints, since, time, unsynced: false, commits: 0 };
+    let log = Log { active, hints, since, time, unsynced: false, commits: 0, born: (0, 0) };
     let ledger = Ledger {
         disk,
         _lock: lock,
+        catalogue: Arc::clone(catalogue),
         maker,
         identity: Mutex::new(identity),
         segment_bytes_max: options.segment_bytes_max,
@@ -176,12 +177,15 @@ fn assemble(
     };
     let mut gone = Vec::new();
     catalogue.reserve(found.iter().map(Vec::len).sum());
-    for mut hints in found {
+    let newest = found.len() - 1;
+    for (number, mut hints) in found.into_iter().enumerate() {
+        // The newest segment has copies of those that count.
+        hints.retain(|own| number == newest || own.what != What::Started || !is_sound(&ledger, own.at));
         // Those of a sealed segment lie so already. Stable: what is said of one fingerprint keeps its order.
         hints.sort_by_key(|hint| hint.hash);
         for hint in &newest_of_each(&ledger, hints) {
             if !hint.is_forgotten() {
-                adopt(&ledger, catalogue, hint, &mut gone);
+                adopt(&ledger, &**catalogue, hint, &mut gone);
             }
             if hint.is_forgotten() || hint.expires <= start {
                 gone.push((hint.hash, hint.at, hint.weight));
@@ -193,6 +197,10 @@ fn assemble(
         catalogue.remove(hash, at, weight);
     }
     ledger
+}
+
+fn is_sound(ledger: &Ledger, at: Location) -> bool {
+    ledger.read(at, |_| ()).is_ok_and(|read| read.is_some())
 }
 
 /// Of hints that lie by fingerprint, those of each key's newest record: of the starts, checkpoints and end of one
@@ -273,7 +281,7 @@ impl Opener<'_> {
         for number in self.numbers()? {
             self.disk.remove(&segment_name(number)).map_err(io_error("removing a leftover"))?;
         }
-        let first = self.maker.create(self.disk, 1, 1, wall, Vec::new(), None)?;
+        let (first, _) = self.maker.create(self.disk, 1, 1, wall, Vec::new(), &[], None)?;
         give_name(self.disk, &first)?;
         first.close().map_err(|fault| fault.in_segment(1, "creating a segment"))?;
         identity.born = true;

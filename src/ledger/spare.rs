@@ -2,15 +2,16 @@
 //!
 //! Law: while much is written, whoever sweeps makes the successor's file of zeros, synced piece by piece, so that no
 //! commit waits for zeros. It stands under the successor's temporary name and means nothing until a rotation takes it:
-//! an opening removes it, and a disk that is full gets its space back first. The log's lock is not needed for it. One
-//! who rotates while it is being made abandons it, and from then on its maker touches no name any more.
+//! an opening removes it, and a disk that is full gets its space back first. The log's lock is not needed for it. The
+//! name belongs to its maker only while the state is *making*: from the moment that a rotation begins, it is the
+//! rotation's.
 //!
 //! | state | begun by | ends by |
 //! | --- | --- | --- |
-//! | none | an opening, a rotation | making |
-//! | making | whoever sweeps, where one is wanted | done → ready; failed → refused; a rotation → none |
-//! | ready | | a rotation → none; giving it up → refused |
-//! | refused | the disk has no space for one | the end of the segment that is active now |
+//! | none | an opening | making |
+//! | making | whoever sweeps, where one is wanted | done → ready; failed → refused; a rotation → refused |
+//! | ready | | a rotation, giving it up → refused |
+//! | refused | none is to be made under this number | the next segment becomes the active one |
 
 use std::io;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use super::files::{remove_if_there, segment_name_new};
 /// Zeros are synced in pieces of this size, so that no commit's sync waits long for them.
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// What there is of a spare.
+/// What there is of a spare, with the number of the segment that it is for.
 #[derive(Debug, Default)]
 pub(crate) enum Spare {
     #[default]
@@ -33,32 +34,43 @@ pub(crate) enum Spare {
     Refused(u64),
 }
 
+impl Spare {
+    fn is_making(&self, number: u64) -> bool {
+        matches!(*self, Self::Making(own) if own == number)
+    }
+}
+
 impl Ledger {
     /// Whether a spare should be made: a quarter of the active segment is written, so its end comes soon.
     pub(crate) fn wants_spare(&self) -> bool {
-        let Some(active) = self.segments.read().last().map(Arc::clone) else { return false };
+        self.spare_wanted(&self.spare.lock()).is_some()
+    }
+
+    /// The number of the segment that a spare should be made for.
+    fn spare_wanted(&self, spare: &Spare) -> Option<u64> {
+        let active = self.segments.read().last().map(Arc::clone)?;
         let soon = active.backend().used_bytes() >= self.segment_bytes_max / 4;
-        soon && match *self.spare.lock() {
+        let may = match *spare {
             Spare::None => true,
             Spare::Refused(number) => number <= active.number,
             Spare::Making(_) | Spare::Ready(..) => false,
-        }
+        };
+        (soon && may).then_some(active.number + 1)
     }
 
     /// Makes a spare if one is wanted. `pause` is called between two pieces; where it says `false` nothing is made.
     pub(crate) fn make_spare(&self, pause: &dyn Fn() -> bool) {
-        if !self.wants_spare() || self.check_running().is_err() {
-            return;
-        }
         let number = {
             let mut spare = self.spare.lock();
-            let Some(active) = self.segments.read().last().map(|own| own.number) else { return };
-            *spare = Spare::Making(active + 1);
-            active + 1
+            let Some(number) = self.spare_wanted(&spare).filter(|_| self.check_running().is_ok()) else {
+                return;
+            };
+            *spare = Spare::Making(number);
+            number
         };
         let made = self.write_spare(number, pause);
         let mut spare = self.spare.lock();
-        if !matches!(*spare, Spare::Making(own) if own == number) {
+        if !spare.is_making(number) {
             return;
         }
         *spare = made.map_or(Spare::Refused(number), |file| Spare::Ready(number, file));
@@ -71,7 +83,7 @@ impl Ledger {
     fn write_spare(&self, number: u64, pause: &dyn Fn() -> bool) -> io::Result<Arc<dyn DiskFile>> {
         let file = {
             let spare = self.spare.lock();
-            if !matches!(*spare, Spare::Making(own) if own == number) {
+            if !spare.is_making(number) {
                 return Err(io::ErrorKind::Interrupted.into());
             }
             self.disk.create(&segment_name_new(number))?
@@ -85,7 +97,7 @@ impl Ledger {
             self.maker.written().add_zeros(ZEROS.len() as u64);
             if ready.is_multiple_of(PIECE_BYTES) {
                 file.sync()?;
-                if !pause() || !matches!(*self.spare.lock(), Spare::Making(own) if own == number) {
+                if !pause() || !self.spare.lock().is_making(number) {
                     return Err(io::ErrorKind::Interrupted.into());
                 }
             }
@@ -93,9 +105,9 @@ impl Ledger {
         Ok(file)
     }
 
-    /// The spare for this segment, if it is ready; one that is being made is abandoned.
+    /// A rotation to this segment begins: from here on its name is the rotation's. Gives the spare if it is ready.
     pub(super) fn take_spare(&self, number: u64) -> Option<Arc<dyn DiskFile>> {
-        match std::mem::take(&mut *self.spare.lock()) {
+        match std::mem::replace(&mut *self.spare.lock(), Spare::Refused(number)) {
             Spare::Ready(own, file) if own == number => Some(file),
             _ => None,
         }

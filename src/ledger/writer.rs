@@ -45,6 +45,7 @@ pub(crate) fn run<T>(ledger: &House, jobs: &Jobs<T>, lag: Duration, store: &impl
         }
         let now = store.now();
         let mut log = ledger.log();
+        log.rotate_if_full(now);
         let durable = group.is_durable();
         let entries = group.entries();
         let (mut places, mut rest) = (Vec::with_capacity(entries.len()), &entries[..]);

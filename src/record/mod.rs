@@ -8,20 +8,24 @@
 //! ```text
 //! every record:  length u32 | kind u8 | flags u8 | digest version u16 | checksum u64 | ...
 //! finished:      completed u64 | expires u64 | digest 32 | rules u16 | secret u16 | status u16 | 0 u16
-//!                | attempts u32 | format u32 | body length u32 | framed key | body | [omitted 40] | [metadata]
+//!                | attempts u32 | format u32 | body length u32 | framed key | body | [omitted 40] | [outline]
+//!                | [metadata]
 //! started:       since u64 | as finished, in place of the status and 0 the checkpoint's attempt u32 (0: none)
-//!                | framed key | checkpoint
+//!                | framed key | checkpoint | [outline]
 //! released:      as started
 //! forgotten:     time u64 | target u64 | hash u64 | scope u64 | weight u32
 //! control:       what the ledger has to say of itself, encoded by bincode
+//! outline:       length u16 of what follows | reach u8 | for each name: digest u64 | length u8 | name
 //! ```
-//! Kinds 5 to 15 and the flags 4 to 128 are reserved; a reader that meets one says *newer format*.
+//! Kinds 5 to 15 and the flags 8 to 128 are reserved; a reader that meets one says *newer format*.
 
 mod keys;
+mod outline;
 mod place;
 mod started;
 
 pub(crate) use keys::HashKeys;
+pub(crate) use outline::{outline_bytes, outline_length};
 pub(crate) use place::Location;
 pub(crate) use started::{Bound, Started};
 
@@ -72,7 +76,8 @@ impl Kind {
 
 const FLAG_OMITTED: u8 = 1;
 const FLAG_METADATA: u8 = 2;
-const FLAGS_KNOWN: u8 = FLAG_OMITTED | FLAG_METADATA;
+const FLAG_OUTLINE: u8 = 4;
+const FLAGS_KNOWN: u8 = FLAG_OMITTED | FLAG_METADATA | FLAG_OUTLINE;
 
 const LENGTH: usize = 0;
 const KIND: usize = LENGTH + 4;
@@ -143,7 +148,8 @@ impl Finished<'_> {
     /// Lays the record's bytes behind `out`'s, still without checksum.
     pub(crate) fn encode_into(&self, out: &mut Vec<u8>) {
         let body: &[u8] = if self.omitted.is_some() { &[] } else { self.outcome.body() };
-        let (begin, mut flags) = (out.len(), 0);
+        let outline = self.bound.outline.as_deref().unwrap_or_default();
+        let (begin, mut flags) = (out.len(), self.bound.flags());
         out.resize(begin + KEY, 0);
         out.extend_from_slice(self.key);
         out.extend_from_slice(body);
@@ -152,6 +158,7 @@ impl Finished<'_> {
             out.extend_from_slice(&omitted.bytes.to_le_bytes());
             out.extend_from_slice(&omitted.digest);
         }
+        out.extend_from_slice(outline);
         if !self.outcome.metadata().is_empty() {
             flags |= FLAG_METADATA;
             codec::encode_into(&self.outcome.metadata, out);
@@ -234,7 +241,9 @@ impl<'a> Record<'a> {
             return Err(Unreadable::Newer);
         }
         let key_len = match kind {
-            Kind::Started | Kind::Released if bytes[FLAGS] != 0 => return Err(Unreadable::Newer),
+            Kind::Started | Kind::Released if bytes[FLAGS] & !FLAG_OUTLINE != 0 => {
+                return Err(Unreadable::Newer);
+            }
             Kind::Finished | Kind::Started | Kind::Released => {
                 check_parts(bytes).ok_or(Unreadable::Damaged)?
             }
@@ -311,9 +320,10 @@ impl<'a> Record<'a> {
     /// Bytes of scope, token, body and metadata, the latter without the lengths that bincode writes.
     fn weighs(&self) -> u32 {
         let omitted = if self.bytes[FLAGS] & FLAG_OMITTED != 0 { OMITTED_BYTES } else { 0 };
-        let parts = self.bytes.len() - KEY - 2 - omitted;
+        let beside = omitted + self.outline_bytes().len();
+        let parts = self.bytes.len() - KEY - 2 - beside;
         let lengths = if self.bytes[FLAGS] & FLAG_METADATA != 0 {
-            let tail = KEY + self.key_len + u32_at(self.bytes, BODY_LENGTH) as usize + omitted;
+            let tail = KEY + self.key_len + u32_at(self.bytes, BODY_LENGTH) as usize + beside;
             let pairs = self.bytes.get(tail..tail + 8).map_or(0, |count| u64_at(count, 0));
             usize::try_from(pairs).unwrap_or(usize::MAX).saturating_mul(16).saturating_add(8)
         } else {
@@ -337,7 +347,8 @@ impl<'a> Record<'a> {
             rest = more;
         }
         if self.bytes[FLAGS] & FLAG_METADATA != 0 {
-            outcome.metadata = codec::decode::<_, METADATA_BYTES_MAX>(rest)?;
+            let metadata = &rest[self.outline_bytes().len()..];
+            outcome.metadata = codec::decode::<_, METADATA_BYTES_MAX>(metadata)?;
         }
         Some(Replay {
             outcome,
@@ -357,7 +368,10 @@ fn check_parts(bytes: &[u8]) -> Option<usize> {
     let key_len = 2 + scope_len + token_len;
     let flags = bytes[FLAGS];
     let omitted = if flags & FLAG_OMITTED != 0 { OMITTED_BYTES } else { 0 };
-    let fixed = (KEY + key_len + omitted).checked_add(u32_at(bytes, BODY_LENGTH) as usize)?;
+    let body_end = (KEY + key_len).checked_add(u32_at(bytes, BODY_LENGTH) as usize)?;
+    let before_outline = body_end.checked_add(omitted)?;
+    let fixed = before_outline
+        + if flags & FLAG_OUTLINE == 0 { 0 } else { outline::length_at(bytes.get(before_outline..)?)? };
     let sound = if flags & FLAG_METADATA != 0 { bytes.len() > fixed } else { bytes.len() == fixed };
     (sound && scope_len > 0 && token_len > 0).then_some(key_len)
 }

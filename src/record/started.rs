@@ -4,9 +4,11 @@
 //! place of the body, so that key, digest and weight are found the same way. It never expires (contract 4.6); a
 //! *released* one, which keeps attempt number and checkpoint for the next holder (4.3), expires as a finished one.
 
+use std::sync::Arc;
+
 use super::{
-    ATTEMPTS, BODY_LENGTH, COMPLETED, DIGEST, DIGEST_VERSION, EXPIRES, KEY, Kind, OUTCOME_FORMAT, RULES,
-    Record, SECRET, STATUS, length, prefix, put, u32_at,
+    ATTEMPTS, BODY_LENGTH, COMPLETED, DIGEST, DIGEST_VERSION, EXPIRES, FLAG_OUTLINE, KEY, Kind,
+    OUTCOME_FORMAT, RULES, Record, SECRET, STATUS, length, prefix, put, u32_at,
 };
 use crate::outcome::Checkpoint;
 use crate::time::Timestamp;
@@ -15,12 +17,14 @@ use crate::time::Timestamp;
 const CHECKPOINT_ATTEMPT: usize = STATUS;
 
 /// A digest as it is kept: bound to its key, and what it was made under.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Bound {
     pub(crate) digest: [u8; 32],
     pub(crate) version: u16,
     pub(crate) rules: u16,
     pub(crate) secret: u16,
+    /// The parameters one by one, as [`outline_bytes`](super::outline_bytes) lays them out (contract 2.6).
+    pub(crate) outline: Option<Arc<[u8]>>,
 }
 
 impl Bound {
@@ -30,6 +34,10 @@ impl Bound {
         put(bytes, DIGEST, &self.digest);
         put(bytes, RULES, &self.rules.to_le_bytes());
         put(bytes, SECRET, &self.secret.to_le_bytes());
+    }
+
+    pub(super) fn flags(&self) -> u8 {
+        self.outline.as_ref().map_or(0, |_| FLAG_OUTLINE)
     }
 }
 
@@ -65,6 +73,7 @@ impl Started<'_> {
         let mut bytes = vec![0; KEY];
         bytes.extend_from_slice(self.key);
         bytes.extend_from_slice(checkpoint);
+        bytes.extend_from_slice(self.bound.outline.as_deref().unwrap_or_default());
         put(&mut bytes, COMPLETED, &self.since.as_millis().to_le_bytes());
         put(&mut bytes, EXPIRES, &self.expires().as_millis().to_le_bytes());
         self.bound.lay(&mut bytes);
@@ -73,7 +82,7 @@ impl Started<'_> {
         put(&mut bytes, OUTCOME_FORMAT, &self.format.to_le_bytes());
         put(&mut bytes, BODY_LENGTH, &length(checkpoint).to_le_bytes());
         let kind = if self.released_until.is_some() { Kind::Released } else { Kind::Started };
-        prefix(&mut bytes, kind, 0);
+        prefix(&mut bytes, kind, self.bound.flags());
         bytes
     }
 }
@@ -82,7 +91,8 @@ impl Record<'_> {
     /// The digest as it was kept, to be kept again.
     pub(crate) fn bound(&self) -> Bound {
         let (version, rules, secret) = (self.digest_version(), self.rules(), self.secret());
-        Bound { digest: self.digest(), version, rules, secret }
+        let outline = Some(self.outline_bytes()).filter(|bytes| !bytes.is_empty()).map(Arc::from);
+        Bound { digest: self.digest(), version, rules, secret, outline }
     }
 
     /// When a started record's attempt began.

@@ -1,6 +1,7 @@
 //! Tests of the record's bytes.
 
 use super::*;
+use crate::digest::Outline;
 use crate::outcome::Checkpoint;
 use proptest::prelude::*;
 
@@ -9,10 +10,18 @@ fn keys() -> HashKeys {
 }
 
 fn sample(outcome: &Outcome, omitted: Option<Omitted>, at: Location) -> Vec<u8> {
+    outlined(outcome, omitted, at, None)
+}
+
+fn bound(outline: Option<&[u8]>) -> Bound {
+    Bound { digest: [9; 32], version: 1, rules: 2, secret: 3, outline: outline.map(Into::into) }
+}
+
+fn outlined(outcome: &Outcome, omitted: Option<Omitted>, at: Location, outline: Option<&[u8]>) -> Vec<u8> {
     let mut bytes = Vec::new();
     Finished {
         key: b"\x05scope\x05token",
-        bound: Bound { digest: [9; 32], version: 1, rules: 2, secret: 3 },
+        bound: bound(outline),
         completed: Timestamp::from_millis(1000),
         expires: Timestamp::from_millis(2000),
         attempts: 4,
@@ -49,14 +58,61 @@ fn an_omitted_body_leaves_its_length_and_digest_4_5() {
 }
 
 #[test]
+fn an_outline_stands_beside_everything_else_and_weighs_nothing_2_6() {
+    let at = Location::new(1, 0);
+    let parameters = vec![("MaxSize".into(), 7), ("MinSize".into(), u64::MAX)];
+    let outline = Outline { parameters, long: false, cut: true };
+    let omitted = Omitted { bytes: 9_000_000, digest: [1; 32] };
+    for (metadata, omitted) in [(false, None), (true, None), (false, Some(omitted)), (true, Some(omitted))] {
+        let outcome = Outcome::http(200, if omitted.is_some() { "" } else { "body" });
+        let outcome = if metadata { outcome.with_metadata("a", "b") } else { outcome };
+        let plain = sample(&outcome, omitted, at);
+        let bytes = outlined(&outcome, omitted, at, Some(&outline_bytes(&outline)));
+        let (plain, record) =
+            (Record::open(&plain, at, &keys()).unwrap(), Record::open(&bytes, at, &keys()).unwrap());
+        assert_eq!((plain.outline(), record.outline()), (None, Some(outline.clone())));
+        assert_eq!(record.replay(), plain.replay());
+        assert_eq!(record.replay().unwrap().outcome(), &outcome);
+        assert_eq!(record.weight(&keys()), plain.weight(&keys()));
+        assert_eq!(record.bytes().len(), plain.bytes().len() + 3 + 2 * (9 + 7));
+        assert_eq!(plain.bytes()[FLAGS] & FLAG_OUTLINE, 0, "what has none is as it always was");
+    }
+}
+
+#[test]
+fn a_record_of_version_1_without_outline_is_pinned_5_6() {
+    let at = Location::new(7, 3);
+    let bytes = sample(&Outcome::http(201, "made").with_metadata("a", "b"), None, at);
+    assert_eq!(blake3::hash(&bytes).to_hex()[..16], *"f15788e41d827879");
+}
+
+#[test]
+fn an_outline_that_is_longer_than_the_record_is_damage_5_9() {
+    let at = Location::new(1, 0);
+    for outline in [&[2, 0, 0][..], &[0xff, 0xff, 0], &[9], &[0, 0]] {
+        let bytes = outlined(&Outcome::new("x"), None, at, Some(outline));
+        assert_eq!(Record::open(&bytes, at, &keys()).err(), Some(Unreadable::Damaged), "{outline:?}");
+    }
+}
+
+#[test]
 fn a_start_and_a_release_come_back_with_attempt_and_checkpoint_4_3_6_3() {
     let at = Location::new(7, 3);
     let note = Checkpoint { attempt: 3, bytes: b"charged"[..].into() };
     let until = Timestamp::from_millis(2000);
-    for (checkpoint, released_until) in [(None, None), (Some(&note), None), (Some(&note), Some(until))] {
+    let names = Outline { parameters: vec![("MinSize".into(), 7)], long: false, cut: false };
+    let kept = outline_bytes(&names);
+    let (no, yes) = (None, Some(&kept[..]));
+    for (checkpoint, released_until, outline) in [
+        (None, None, no),
+        (None, None, yes),
+        (Some(&note), None, no),
+        (Some(&note), None, yes),
+        (Some(&note), Some(until), yes),
+    ] {
         let started = Started {
             key: b"\x05scope\x05token",
-            bound: Bound { digest: [9; 32], version: 1, rules: 2, secret: 3 },
+            bound: bound(outline),
             since: Timestamp::from_millis(1000),
             attempt: 4,
             format: 5,
@@ -77,6 +133,8 @@ fn a_start_and_a_release_come_back_with_attempt_and_checkpoint_4_3_6_3() {
         assert_eq!(record.checkpoint().as_ref(), checkpoint);
         assert_eq!((record.key(), record.digest()), (&b"\x05scope\x05token"[..], [9; 32]));
         assert_eq!(record.weight(&keys()).bytes, started.weighs());
+        assert_eq!(record.outline(), outline.map(|_| names.clone()));
+        assert_eq!(record.bound().outline.as_deref(), outline, "to be kept again");
     }
 }
 
@@ -139,7 +197,7 @@ proptest! {
                 if record.kind() == Kind::Finished {
                     let _ = record.replay();
                 }
-                let _ = (record.weight(&keys()), record.checkpoint());
+                let _ = (record.weight(&keys()), record.checkpoint(), record.outline());
             }
         }
     }

@@ -46,7 +46,8 @@ impl Model {
         let (now, before) = (self.now(), self.records.len());
         self.records.retain(|_, record| !record.has_expired(now));
         self.disk.retain(|_, record| !record.has_expired(now));
-        self.unsynced.retain(|(_, record)| !record.has_expired(now));
+        // One that replaces what the disk has goes on doing so, or a start that was ended would come back.
+        self.unsynced.retain(|(key, record)| !record.has_expired(now) || self.disk.contains_key(key));
         before - self.records.len()
     }
 
@@ -65,9 +66,11 @@ impl Model {
     /// kept (5.1), and of the relaxed completions since the last sync the first `survivors` (5.2, 5.8).
     pub fn crash(&mut self, survivors: usize) {
         for (key, record) in self.unsynced.drain(..).take(survivors) {
-            self.time.last_on_disk = self.time.last_on_disk.max(record.replay.completed);
+            self.time.last_on_disk = self.time.last_on_disk.max(record.written().0);
             self.disk.insert(key, record);
         }
+        let (now, known) = (self.now(), &self.records);
+        self.disk.retain(|key, record| !record.has_expired(now) || known.contains_key(key));
         self.records.clone_from(&self.disk);
         self.waiters.clear();
         self.shut();

@@ -3,13 +3,13 @@
 //! Law: whoever does not hold the present fence of the key changes nothing (4.4); what is refused is still held
 //! (4.5).
 
-use super::{Completed, Condition, Live, Model, OnDisk, Record, Refusal, Reservation, Slot};
+use super::{Completed, Condition, Live, Model, OnDisk, Record, Refusal, Reservation, Slot, What};
 use crate::error::Limit;
 use crate::outcome::{Class, Omitted, Outcome, Replay};
 use crate::token::Key;
 
 #[derive(Clone, Copy)]
-enum Body {
+pub(super) enum Body {
     Kept,
     Omitted,
 }
@@ -59,8 +59,10 @@ impl Model {
     ) -> Result<Completed, Refusal> {
         let live = self.held(reservation)?.clone(); // 4.4
         if outcome.class() == Class::Retryable {
-            self.release(reservation)?; // 4.2
-            return Ok(Completed::Released);
+            // 4.2; of a durable one the release has to be written, and what is not stays started.
+            let written = if live.durable { self.going() } else { Ok(()) };
+            self.release(reservation)?;
+            return written.map(|()| Completed::Released);
         }
         let (outcome, omitted) = stripped(outcome, body);
         let (measured, limit) = (outcome.size(), self.settings.outcome_bytes_max);
@@ -73,7 +75,8 @@ impl Model {
         let expires = completed.saturating_add(live.retention); // 7.1
         let attempts = live.attempt;
         let replay = Replay { outcome, omitted, completed, expires, attempts, format: 0 };
-        let record = Record { fingerprint: live.fingerprint, replay };
+        let record =
+            Record { fingerprint: live.fingerprint, named: live.named, what: What::Finished(replay) };
         let key = reservation.key.clone();
         let answer = if let Some(on_disk) = failing {
             self.slots.insert(key, Slot::Doubt(record, on_disk)); // 5.1
@@ -102,7 +105,8 @@ impl Model {
 
     /// Everything up to here is on the disk, in order (5.8).
     pub(super) fn sync(&mut self) {
-        self.disk.extend(self.unsynced.drain(..));
+        self.unsynced.clear();
+        self.disk.clone_from(&self.records);
         self.time.last_on_disk = self.time.last_on_disk.max(self.now());
     }
 
@@ -117,19 +121,23 @@ impl Model {
         Ok(())
     }
 
-    /// Releases, or drops (4.3): no outcome is recorded, and the key is as one never seen.
+    /// Releases, or drops (4.3): no outcome is recorded, and the key is as one never seen; but of a durable one attempt
+    /// and checkpoint are remembered, for as long as its outcome would have been.
     ///
     /// # Errors
     /// [`Refusal::ReservationLost`], [`Refusal::Closed`].
     pub fn release(&mut self, reservation: &Reservation) -> Result<(), Refusal> {
-        self.held(reservation)?;
+        let live = self.held(reservation)?.clone();
         self.slots.remove(&reservation.key);
+        if live.durable && self.going().is_ok() {
+            self.remember(&reservation.key, live.retention);
+        }
         self.settle();
         Ok(())
     }
 
     /// 4.4: whoever does not hold the key's present fence has lost it.
-    fn held(&mut self, reservation: &Reservation) -> Result<&mut Live, Refusal> {
+    pub(super) fn held(&mut self, reservation: &Reservation) -> Result<&mut Live, Refusal> {
         self.open()?;
         match self.slots.get_mut(&reservation.key) {
             Some(Slot::Running(live)) if live.fence == reservation.fence => Ok(live),
@@ -154,12 +162,14 @@ impl Model {
         }
         self.sync();
         self.disk.remove(key);
-        Ok(self.records.remove(key).is_some_and(|record| !record.has_expired(self.now())))
+        let now = self.now();
+        let counts = |record: &Record| !record.has_expired(now) && !matches!(record.what, What::Released(..));
+        Ok(self.records.remove(key).as_ref().is_some_and(counts))
     }
 }
 
 /// What is kept of an outcome: status, metadata, and the body or what is told of it (4.5).
-fn stripped(outcome: Outcome, body: Body) -> (Outcome, Option<Omitted>) {
+pub(super) fn stripped(outcome: Outcome, body: Body) -> (Outcome, Option<Omitted>) {
     let mut kept = Outcome::http(outcome.status, Vec::new());
     kept.metadata = outcome.metadata;
     match body {

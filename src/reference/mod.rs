@@ -10,15 +10,18 @@
 //! | running, lease left | running | none, or expired | in flight (3.2) | mismatch |
 //! | running, lease lapsed | running | none, or expired | taken over, attempt + 1 (4.4) | mismatch |
 //! | in doubt | doubt | none, or expired | unknown outcome (3.9) | mismatch |
-//! | finished | - | not expired | replay (3.3) | mismatch |
+//! | finished | - | finished, not expired | replay (3.3) | mismatch |
+//! | interrupted | - | started | resumed, attempt + 1, or unknown outcome (3.4) | mismatch |
+//! | released | - | released, not expired | reservation, attempt + 1, with its checkpoint (4.3) | reservation, attempt + 1 |
+//!
+//! A durable reservation that runs has both: a running slot, and a started record. A crash takes the slot.
 //!
 //! *Waiting* is no state of its own: a waiter asks again whenever anything happened, in order of arrival,
 //! until the answer is another than *in flight* or its patience ends (3.7). What a real environment chooses is
 //! an argument: whether a failed commit reached the disk, how many relaxed completions a crash left, which
 //! waiter is first.
 //!
-//! Deliberately absent: durable reservations, interruptions, checkpoints and `resolve` (3.4, 4.6, 5.4, 6.3);
-//! damage (3.10, 5.9); room on the disk (5.10); and how a digest is made (2): parameters come as a
+//! Deliberately absent: damage (3.10, 5.9); the caller's own writes (6.1, 6.2); room on the disk (5.10); and how a digest is made (2): parameters come as a
 //! [`Fingerprint`].
 //!
 //! ```
@@ -43,7 +46,9 @@
 
 mod audit;
 mod epochs;
+mod explaining;
 mod finishing;
+mod interrupted;
 mod waiting;
 mod words;
 
@@ -53,13 +58,15 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use explaining::Named;
 pub use words::{
-    Answer, Asking, Completed, Fence, Fingerprint, Known, OnDisk, Refusal, Reservation, Running, Settings,
-    Usage, Waited, WaiterId, Woken,
+    Answer, Asking, Attempt, Completed, Fence, Fingerprint, Known, OnDisk, Refusal, Reservation, Running,
+    Settings, Usage, Waited, WaiterId, Woken,
 };
 
 use crate::error::{Limit, ScopeFault, TokenFault};
-use crate::outcome::Replay;
+use crate::options::OnInterrupted;
+use crate::outcome::{Checkpoint, Replay};
 use crate::time::Timestamp;
 use crate::token::{Key, SCOPE_BYTES_MAX, TOKEN_BYTES_MAX};
 
@@ -116,18 +123,41 @@ struct Live {
     attempt: u32,
     since: Timestamp,
     fingerprint: Fingerprint,
+    named: Option<Named>,
     lease: Duration,
     /// On the monotonic clock (4.4).
     lease_end: Duration,
     retention: Duration,
     declared: u64,
     relaxed: bool,
+    /// Its start is a record, too (5.4).
+    durable: bool,
+    /// It was resumed, so that no limit was asked.
+    beyond_limits: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 struct Record {
     fingerprint: Fingerprint,
-    replay: Replay,
+    named: Option<Named>,
+    what: What,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum What {
+    Finished(Replay),
+    /// Durably started: it runs, where a slot says so, or else was interrupted (3.4). Kept until it ends (4.6).
+    Started(Attempt),
+    /// Released, and remembered until then, so that attempts count on (4.3).
+    Released(Attempt, Timestamp),
+}
+
+/// What a key's past leaves to the next attempt.
+#[derive(Clone, Debug, Default)]
+struct Past {
+    attempts: u32,
+    checkpoint: Option<Checkpoint>,
+    interrupted: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -215,22 +245,42 @@ impl Model {
             Some(Slot::Running(live)) if self.lease_left(live).is_zero() => {
                 // 4.4: time left 0 has lapsed. It replaces a live one, so that no limit is asked, and no more room is
                 // set aside than was.
-                let (attempt, declared) = (live.attempt.saturating_add(1), live.declared);
+                let (declared, durable) = (live.declared, live.durable);
+                let past =
+                    Past { attempts: live.attempt, checkpoint: self.checkpoint_of(key), interrupted: false };
                 self.going()?; // 5.5
-                return Ok(Answer::Fresh(self.reserve(key, asking, attempt, declared)));
+                return Ok(Answer::Fresh(self.reserve(key, asking, past, declared, durable)));
             }
             Some(Slot::Running(live)) => return Ok(Answer::InFlight(self.running(live))), // 3.2
             None => {}
         }
-        match self.records.get(key) {
-            Some(record) if record.has_expired(now) => {} // 7.1: as one never seen, swept or not
-            Some(record) if record.fingerprint != asking.fingerprint => return Err(Refusal::Mismatch), // 3.3
-            Some(record) => return Ok(Answer::Replay(record.replay.clone())), // 3.3, also of a full store (3.5)
-            None => {}
-        }
         let declared = asking.declared.unwrap_or(self.settings.declared_outcome_bytes);
+        let mut past = Past::default();
+        if let Some(record) = self.records.get(key).filter(|record| !record.has_expired(now)) {
+            let same = record.fingerprint == asking.fingerprint;
+            match &record.what {
+                What::Released(last, _) => {
+                    // 4.3: free for any parameters, but a checkpoint belongs to those that it was made with.
+                    past.attempts = last.attempt;
+                    past.checkpoint = last.checkpoint.clone().filter(|_| same);
+                }
+                _ if !same => return Err(Refusal::Mismatch), // 3.3, 3.4
+                What::Finished(replay) => return Ok(Answer::Replay(replay.clone())), // 3.3, also of a full store (3.5)
+                What::Started(last) => {
+                    let (attempt, checkpoint) = (last.attempt, last.checkpoint.clone());
+                    let policy = asking.on_interrupted.unwrap_or(self.settings.on_interrupted);
+                    if policy == OnInterrupted::Refuse {
+                        return Err(Refusal::Interrupted { attempt }); // 3.4
+                    }
+                    self.going()?; // 5.5; it was admitted before, so that no limit is asked
+                    let past = Past { attempts: attempt, checkpoint, interrupted: true };
+                    return Ok(Answer::Fresh(self.reserve(key, asking, past, declared, true)));
+                }
+            }
+        }
+        // 7.1: what has expired is as never seen, swept or not.
         self.admit(key, asking, declared)?;
-        Ok(Answer::Fresh(self.reserve(key, asking, 1, declared))) // 3.5
+        Ok(Answer::Fresh(self.reserve(key, asking, past, declared, false))) // 3.5
     }
 
     /// What is asked of a key that is free, and of no other (3.5), in this order.
@@ -245,7 +295,8 @@ impl Model {
 
         let (all, scope) = (self.usage(), self.usage_of_scope(key.scope()));
         let live = |usage: Usage| usage.live_reservations + 1;
-        let records = |usage: Usage| usage.kept_records + usage.live_reservations + 1;
+        // The start of a live reservation is one record, and its outcome will be the same one.
+        let records = |usage: Usage| usage.kept_records + usage.live_reservations + 1 - usage.live_starts;
         let bytes =
             |usage: Usage| usage.kept_bytes.saturating_add(usage.declared_bytes).saturating_add(declared);
         let overloaded = |what, measured, limit| match limit {
@@ -265,23 +316,54 @@ impl Model {
         full(Limit::KeptBytesPerScope, bytes(scope), settings.kept_bytes_per_scope_max)
     }
 
-    fn reserve(&mut self, key: &Key, asking: &Asking, attempt: u32, declared: u64) -> Reservation {
+    fn reserve(
+        &mut self,
+        key: &Key,
+        asking: &Asking,
+        past: Past,
+        declared: u64,
+        durable: bool,
+    ) -> Reservation {
+        let Past { attempts, checkpoint, interrupted } = past;
+        let (attempt, last_checkpoint) = (attempts.saturating_add(1), checkpoint.clone());
+        let taken_over = matches!(self.slots.get(key), Some(Slot::Running(live)) if live.beyond_limits);
+        let beyond_limits = interrupted || taken_over;
+        let durable = durable || asking.start_durably.unwrap_or(self.settings.start_durably);
         self.last_fence.counter += 1; // 4.4: never used twice
         let (fence, since) = (self.last_fence, self.now());
         let lease = asking.lease.unwrap_or(self.settings.lease);
+        let named = self.named(key, asking);
         let live = Live {
             fence,
             attempt,
             since,
             fingerprint: asking.fingerprint,
+            named: named.clone(),
             lease,
             lease_end: self.time.monotonic.saturating_add(lease),
             retention: asking.retention.unwrap_or(self.settings.retention),
             declared,
             relaxed: asking.relaxed.unwrap_or(self.settings.relaxed),
+            durable,
+            beyond_limits,
         };
         self.slots.insert(key.clone(), Slot::Running(live)); // 3.6: one slot for each key
-        Reservation { key: key.clone(), fence, attempt, since }
+        if durable {
+            // 5.4: on disk before it is given
+            let started = What::Started(Attempt { attempt, since, checkpoint });
+            self.keep(key.clone(), Record { fingerprint: asking.fingerprint, named, what: started }, false);
+        }
+        let (key, resumed) = (key.clone(), interrupted);
+        Reservation { key, fence, attempt, since, durable, resumed, last_checkpoint }
+    }
+
+    /// What is kept of the parameters one by one, where it is: who comes without takes over what is known.
+    fn named(&self, key: &Key, asking: &Asking) -> Option<Named> {
+        let known = match self.slots.get(key) {
+            Some(Slot::Running(live)) => live.named.clone(),
+            _ => None,
+        };
+        asking.named.clone().filter(|_| self.settings.explain_mismatches).or(known)
     }
 
     /// What is known of a key, without claiming it (11).
@@ -290,11 +372,13 @@ impl Model {
     /// [`Refusal::Closed`].
     pub fn get(&self, key: &Key) -> Result<Known, Refusal> {
         self.open()?;
-        Ok(match (self.slots.get(key), self.records.get(key)) {
+        let kept = self.records.get(key).filter(|record| !record.has_expired(self.now()));
+        Ok(match (self.slots.get(key), kept.map(|record| &record.what)) {
             (Some(Slot::Running(live)), _) => Known::InFlight(self.running(live)),
             (Some(Slot::Doubt(..)), _) => Known::Unknown,
-            (None, Some(record)) if !record.has_expired(self.now()) => Known::Finished(record.replay.clone()),
-            (None, _) => Known::Absent,
+            (None, Some(What::Finished(replay))) => Known::Finished(replay.clone()),
+            (None, Some(What::Started(attempt))) => Known::Interrupted(attempt.clone()),
+            (None, Some(What::Released(..)) | None) => Known::Absent,
         })
     }
 
@@ -316,9 +400,31 @@ impl Model {
 }
 
 impl Record {
-    /// 7.1
+    /// 7.1; what was started and never ended does not expire (4.6).
     fn has_expired(&self, now: Timestamp) -> bool {
-        now >= self.replay.expires
+        match &self.what {
+            What::Finished(replay) => now >= replay.expires,
+            What::Started(_) => false,
+            What::Released(_, until) => now >= *until,
+        }
+    }
+
+    /// When it was written, and which attempt wrote it.
+    fn written(&self) -> (Timestamp, u32) {
+        match &self.what {
+            What::Finished(replay) => (replay.completed, replay.attempts),
+            What::Started(attempt) | What::Released(attempt, _) => (attempt.since, attempt.attempt),
+        }
+    }
+
+    /// What it counts for beside its key (8.1).
+    fn size(&self) -> u64 {
+        match &self.what {
+            What::Finished(replay) => replay.outcome.size(),
+            What::Started(attempt) | What::Released(attempt, _) => {
+                attempt.checkpoint.as_ref().map_or(0, |own| own.bytes().len() as u64)
+            }
+        }
     }
 }
 

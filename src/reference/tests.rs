@@ -18,6 +18,11 @@ fn fresh(answer: Result<Answer, Refusal>) -> Reservation {
     }
 }
 
+/// A request for a durable reservation.
+fn durably(name: &str) -> Asking {
+    Asking { start_durably: Some(true), ..ask(name).into() }
+}
+
 fn waiting(answer: Result<Waited, Refusal>) -> WaiterId {
     match answer {
         Ok(Waited::Waiting(waiter)) => waiter,
@@ -56,7 +61,8 @@ fn a_failed_commit_is_found_or_not_found_at_reopening_and_nobody_runs_meanwhile_
         let waiter = waiting(model.wait(&key, ask("a"), SECOND));
         let answer = model.complete_failing(&reservation, Outcome::new("x"), on_disk);
         assert_eq!(answer, Err(Refusal::UnknownOutcome));
-        let woken = Woken { waiter, answer: Err(Refusal::UnknownOutcome), instead_of: vec![] };
+        let woken =
+            Woken { waiter, answer: Err(Refusal::UnknownOutcome), difference: None, instead_of: vec![] };
         assert_eq!(model.woken(), [woken]);
         assert_eq!(model.get(&key), Ok(Known::Unknown));
         assert_eq!(model.forget(&key), Err(Refusal::UnknownOutcome));
@@ -99,6 +105,61 @@ fn fences_only_grow_over_crashes_too_4_4() {
     assert!(second.fence > first.fence);
     assert_eq!(model.release(&first), Err(Refusal::ReservationLost { attempt: 1 }));
     assert!(model.complete(&second, Outcome::new("x")).is_ok());
+}
+
+#[test]
+fn a_crash_interrupts_what_was_durably_started_and_the_policy_decides_3_4_5_4() {
+    let mut model = Model::new(Settings::default());
+    let key = model.key("scope", "token").unwrap();
+    let first = fresh(model.begin(&key, durably("a")));
+    model.checkpoint(&first, b"half").unwrap();
+    model.crash(0);
+    model.reopen().unwrap();
+    model.validate();
+    let noted = Checkpoint { attempt: 1, bytes: b"half"[..].into() };
+    let interrupted = Attempt { attempt: 1, since: first.since, checkpoint: Some(noted.clone()) };
+    assert_eq!(model.get(&key), Ok(Known::Interrupted(interrupted)));
+    let refusing = |name| Asking { on_interrupted: Some(OnInterrupted::Refuse), ..ask(name).into() };
+    assert_eq!(model.begin(&key, refusing("a")), Err(Refusal::Interrupted { attempt: 1 }));
+    assert_eq!(model.begin(&key, refusing("b")), Err(Refusal::Mismatch));
+    assert_eq!(model.begin(&key, ask("b")), Err(Refusal::Mismatch));
+    let mut resolved = model.clone();
+    let second = fresh(model.begin(&key, ask("a")));
+    assert_eq!((second.attempt, second.durable, second.resumed), (2, true, true));
+    assert_eq!(second.last_checkpoint, Some(noted));
+    assert_eq!(
+        model.resolve(&key, Outcome::new("x")).map(drop),
+        model.forget(&key).map(drop),
+        "in flight (4.6)"
+    );
+    model.complete(&second, Outcome::new("x")).unwrap();
+    model.validate();
+
+    assert!(matches!(resolved.resolve(&key, Outcome::new("found")), Ok(Completed::Kept { .. })));
+    assert!(matches!(resolved.begin(&key, ask("a")), Ok(Answer::Replay(_))));
+    assert_eq!(resolved.resolve(&key, Outcome::new("again")), Err(Refusal::NotInterrupted));
+    resolved.validate();
+}
+
+#[test]
+fn a_released_start_is_remembered_and_a_panic_leaves_it_interrupted_4_3() {
+    let mut model = Model::new(Settings::default());
+    let key = model.key("scope", "token").unwrap();
+    let first = fresh(model.begin(&key, durably("a")));
+    model.checkpoint(&first, b"half").unwrap();
+    model.release(&first).unwrap();
+    model.crash(0);
+    model.reopen().unwrap();
+    assert_eq!(model.get(&key), Ok(Known::Absent));
+    let mut other = model.clone();
+    let second = fresh(other.begin(&key, ask("b")));
+    assert_eq!((second.attempt, second.last_checkpoint), (2, None), "of other parameters");
+    let second = fresh(model.begin(&key, durably("a")));
+    assert_eq!((second.attempt, second.resumed), (2, false));
+    assert_eq!(second.last_checkpoint.as_ref().unwrap().bytes(), b"half");
+    model.panic(&second).unwrap();
+    assert!(matches!(model.get(&key), Ok(Known::Interrupted(Attempt { attempt: 2, .. }))));
+    model.validate();
 }
 
 #[test]
@@ -162,7 +223,7 @@ fn after_closing_everyone_is_answered_closed_11() {
     let (mut model, key, reservation) = running(Settings::default());
     let waiter = waiting(model.wait(&key, ask("a"), SECOND));
     model.close().unwrap();
-    let woken = Woken { waiter, answer: Err(Refusal::Closed), instead_of: vec![] };
+    let woken = Woken { waiter, answer: Err(Refusal::Closed), difference: None, instead_of: vec![] };
     assert_eq!(model.woken(), [woken]);
     assert_eq!(model.begin(&key, ask("a")), Err(Refusal::Closed));
     assert_eq!(model.complete(&reservation, Outcome::new("x")), Err(Refusal::Closed));
@@ -229,7 +290,19 @@ fn small(chance: &mut Chance) -> Settings {
         kept_bytes_max: chance.coin().then(|| u64::from(20 + chance.below(40))),
         kept_records_per_scope_max: chance.coin().then(|| u64::from(1 + chance.below(3))),
         kept_bytes_per_scope_max: chance.coin().then(|| u64::from(20 + chance.below(20))),
+        start_durably: chance.coin(),
+        on_interrupted: if chance.coin() { OnInterrupted::Resume } else { OnInterrupted::Refuse },
+        checkpoint_bytes_max: 4,
         ..Settings::default()
+    }
+}
+
+/// Panics, releases, or writes a checkpoint that fits or does not.
+fn end_or_note(model: &mut Model, reservation: &Reservation, choice: u16) -> Result<(), Refusal> {
+    match choice {
+        0 => model.panic(reservation),
+        1 => model.release(reservation),
+        longer => model.checkpoint(reservation, &[b'n'; 5][..usize::from(longer) + 2]),
     }
 }
 
@@ -278,10 +351,19 @@ fn random_walks_never_contradict_the_head_of_the_module_and_one_run_is_one_compl
                         *answers.entry(word(&refusal)).or_default() += 1;
                     }
                 }
-                (11, Some(reservation)) => drop(model.release(&reservation)),
+                (11, Some(reservation)) => {
+                    if let Err(refusal) = end_or_note(&mut model, &reservation, chance.below(4)) {
+                        *answers.entry(word(&refusal)).or_default() += 1;
+                    }
+                }
                 (12, Some(reservation)) => drop(model.renew(&reservation)),
-                (13, _) => match chance.below(4) {
+                (13, _) => match chance.below(5) {
                     0 => drop(model.forget(&key)),
+                    4 => {
+                        if let Err(refusal) = model.resolve(&key, outcome) {
+                            *answers.entry(word(&refusal)).or_default() += 1;
+                        }
+                    }
                     1 => drop(model.sweep()),
                     2 => drop(model.flush()),
                     _ => drop(model.give_up(WaiterId(u64::from(chance.below(9))))),
@@ -309,7 +391,8 @@ fn random_walks_never_contradict_the_head_of_the_module_and_one_run_is_one_compl
             model.validate();
         }
     }
-    for expected in ["mismatch", "unknown", "lost", "overloaded", "full", "stopped", "large"] {
+    let met = "mismatch,unknown,lost,overloaded,full,stopped,large,interrupted,not interrupted,not durable,in flight";
+    for expected in met.split(',') {
         assert!(answers.contains_key(expected), "the walks never met {expected}: {answers:?}");
     }
 }
@@ -323,6 +406,10 @@ fn word(refusal: &Refusal) -> &'static str {
         Refusal::Full { .. } => "full",
         Refusal::Stopped => "stopped",
         Refusal::TooLarge { .. } => "large",
+        Refusal::Interrupted { .. } => "interrupted",
+        Refusal::NotInterrupted => "not interrupted",
+        Refusal::NotDurable => "not durable",
+        Refusal::InFlight { .. } => "in flight",
         other => panic!("not met here: {other:?}"),
     }
 }

@@ -79,8 +79,10 @@ impl Model {
             }
             self.waiters.remove(&waiter);
             let fresh = matches!(answer, Ok(Answer::Fresh(_)));
+            let differs = answer == Err(Refusal::Mismatch);
+            let difference = if differs { self.difference(&key, &asking) } else { None };
             let instead_of = if fresh { self.waiting(&key).collect() } else { Vec::new() };
-            self.woken.push(Woken { waiter, answer, instead_of });
+            self.woken.push(Woken { waiter, answer, difference, instead_of });
         }
     }
 

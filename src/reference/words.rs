@@ -6,13 +6,18 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::error::{Error, ErrorKind, Incomparable, Limit, ParameterFault, ScopeFault, TokenFault};
-use crate::outcome::Replay;
+use super::Named;
+use crate::error::{
+    Difference, Error, ErrorKind, Incomparable, Limit, ParameterFault, ScopeFault, TokenFault,
+};
+use crate::options::OnInterrupted;
+use crate::outcome::{Checkpoint, Replay};
 use crate::time::Timestamp;
 use crate::token::{Key, SCOPE_BYTES_MAX, TOKEN_BYTES_DEFAULT};
 
 /// The settings of a model: those of a store that show in its answers. `None` is *no limit*.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "settings that are yes or no")]
 pub struct Settings {
     /// What the wall clock shows when the model is made.
     pub wall: Timestamp,
@@ -44,10 +49,19 @@ pub struct Settings {
     pub kept_records_per_scope_max: Option<u64>,
     /// Most bytes of the kept records of one scope (contract 8.1).
     pub kept_bytes_per_scope_max: Option<u64>,
+    /// Whether what a mismatch tells of the parameters is kept, no by default (contract 2.6).
+    pub explain_mismatches: bool,
     /// How far the wall clock may have gone since the last time on disk, 400 days by default (contract 7.2).
     pub clock_jump_max: Duration,
     /// Open whatever the wall clock says (contract 7.2).
     pub accept_clock_jump: bool,
+    /// Whether reservations are durable unless the request says otherwise; volatile by default (contract 5.3, 5.4).
+    pub start_durably: bool,
+    /// What is answered for an interrupted key unless the request says otherwise; by default it is resumed (contract
+    /// 3.4).
+    pub on_interrupted: OnInterrupted,
+    /// Most bytes of a checkpoint, 64 KiB by default (contract 6.3).
+    pub checkpoint_bytes_max: u64,
 }
 
 impl Default for Settings {
@@ -69,8 +83,12 @@ impl Default for Settings {
             kept_bytes_max: None,
             kept_records_per_scope_max: None,
             kept_bytes_per_scope_max: None,
+            explain_mismatches: false,
             clock_jump_max: HOUR * 24 * 400,
             accept_clock_jump: false,
+            start_durably: false,
+            on_interrupted: OnInterrupted::Resume,
+            checkpoint_bytes_max: 64 << 10,
         }
     }
 }
@@ -112,6 +130,8 @@ impl fmt::Debug for Fingerprint {
 pub struct Asking {
     /// What the parameters come to.
     pub fingerprint: Fingerprint,
+    /// The parameters one by one, if they have names (contract 2.6).
+    pub named: Option<Named>,
     /// When the client first sent the request, if it tells (contract 3.8).
     pub first_sent: Option<Timestamp>,
     /// Another lease than that of the settings.
@@ -122,6 +142,10 @@ pub struct Asking {
     pub declared: Option<u64>,
     /// Another durability than that of the settings.
     pub relaxed: Option<bool>,
+    /// Another kind of reservation than that of the settings (contract 5.3, 5.4).
+    pub start_durably: Option<bool>,
+    /// Another policy than that of the settings (contract 3.4).
+    pub on_interrupted: Option<OnInterrupted>,
 }
 
 impl From<Fingerprint> for Asking {
@@ -150,6 +174,12 @@ pub struct Reservation {
     pub attempt: u32,
     /// When it was given.
     pub since: Timestamp,
+    /// Whether its start is on disk (contract 5.4).
+    pub durable: bool,
+    /// Whether the attempt before it was interrupted (contract 3.4).
+    pub resumed: bool,
+    /// The last checkpoint of the attempts before it, made with the same parameters (contract 6.3).
+    pub last_checkpoint: Option<Checkpoint>,
 }
 
 /// The answer to a request (contract 3).
@@ -195,6 +225,8 @@ pub struct Woken {
     pub waiter: WaiterId,
     /// What it got.
     pub answer: Result<Answer, Refusal>,
+    /// What the mismatch tells, where the answer is one (contract 2.6).
+    pub difference: Option<Difference>,
     /// Who might have got it instead: the other waiters of the key, where the answer is [`Answer::Fresh`]. The
     /// model takes the earliest, a store may take any one ([`Model::prefer`](super::Model::prefer)).
     pub instead_of: Vec<WaiterId>,
@@ -209,8 +241,21 @@ pub enum Known {
     InFlight(Running),
     /// It has run.
     Finished(Replay),
+    /// It was durably started, and never finished (3.4).
+    Interrupted(Attempt),
     /// Its commit failed (3.9).
     Unknown,
+}
+
+/// An attempt that was durably started, as the disk knows it (contract 5.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Which one it is, from 1.
+    pub attempt: u32,
+    /// When it was given.
+    pub since: Timestamp,
+    /// The last checkpoint, of this attempt or one before it (contract 6.3).
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// What a completion came to (contract 4.1, 4.2).
@@ -241,6 +286,8 @@ pub enum OnDisk {
 pub struct Usage {
     /// Live reservations.
     pub live_reservations: u64,
+    /// How many of them are durable: their starts are kept records.
+    pub live_starts: u64,
     /// Bytes that they declared.
     pub declared_bytes: u64,
     /// Kept records, the expired ones that were not swept among them (8.3).
@@ -264,12 +311,18 @@ pub enum Refusal {
     CannotCompare(Incomparable),
     /// 4.5
     TooLarge { what: Limit, measured: u64, limit: u64 },
-    /// 3.2, 3.3
+    /// 3.2, 3.3. What it tells is beside it: [`Model::difference`](super::Model::difference).
     Mismatch,
     /// 4.6
     InFlight { attempt: u32, lease_left: Option<Duration> },
     /// 3.9
     UnknownOutcome,
+    /// 3.4
+    Interrupted { attempt: u32 },
+    /// 4.6
+    NotInterrupted,
+    /// 6.3
+    NotDurable,
     /// 3.8
     Expired { age: Duration, retention: Duration },
     /// 4.4
@@ -299,6 +352,9 @@ impl Refusal {
             ErrorKind::Mismatch => Self::Mismatch,
             ErrorKind::InFlight { attempt, lease_left } => Self::InFlight { attempt, lease_left },
             ErrorKind::UnknownOutcome => Self::UnknownOutcome,
+            ErrorKind::Interrupted { attempt } => Self::Interrupted { attempt },
+            ErrorKind::NotInterrupted => Self::NotInterrupted,
+            ErrorKind::NotDurable => Self::NotDurable,
             ErrorKind::Expired { age, retention } => Self::Expired { age, retention },
             ErrorKind::ReservationLost { attempt } => Self::ReservationLost { attempt },
             ErrorKind::Overloaded { what, measured, limit } => Self::Overloaded { what, measured, limit },

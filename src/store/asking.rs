@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::comparing::{Outlined, bytes_of, mismatch_with_slot};
 use super::seat::{Patience, Seat};
 use super::shared::{Comparer, Shared, count};
 use super::stripe::Stripe;
-use crate::digest::{DIGEST_VERSION, Digest, Fingerprinted, Parameters};
-use crate::error::{Error, ErrorKind, Incomparable, Limit, Result};
+use crate::digest::{Digest, Fingerprinted, Outline, Parameters};
+use crate::error::{Error, ErrorKind, Limit, Result};
 use crate::inflight::{Durable, Phase, Slot};
 use crate::ledger::Room;
 use crate::options::OnInterrupted;
@@ -42,6 +43,8 @@ pub(super) struct Ask<'a> {
     pub(super) parameters: &'a Parameters<'a>,
     /// The digest under today's version and settings; a ready-made one may be of others.
     pub(super) digest: Fingerprinted,
+    /// The parameters one by one, for mismatches that explain themselves.
+    pub(super) outline: Outlined,
     pub(super) terms: Terms,
 }
 
@@ -58,6 +61,7 @@ pub(super) struct Given {
     pub(super) attempt: u32,
     pub(super) since: Timestamp,
     pub(super) digest: Digest,
+    pub(super) outline: Outlined,
     pub(super) room: u64,
     pub(super) past: Option<Box<Past>>,
 }
@@ -73,6 +77,8 @@ pub(super) struct Past {
     pub(super) interrupted: bool,
     /// The attempt that begins now is durable too.
     pub(super) durable: bool,
+    /// Until when a release is remembered on disk.
+    pub(super) remembered_until: Timestamp,
     /// The digest that its start is kept with, from when on that was handed over.
     pub(super) started: Option<Bound>,
 }
@@ -117,6 +123,8 @@ impl Drop for Admission<'_> {
 /// What one look under the stripe's lock came to.
 enum Look {
     Answered(Asked),
+    /// It is reserved with these other parameters.
+    Differs(Arc<Outline<Digest>>),
     /// Records may be there: read them, outside the lock.
     Read(Vec<Location>),
     /// More disk room is needed: this much in all.
@@ -155,8 +163,8 @@ impl Shared {
             let (measured, limit) = (terms.declared, self.options.outcome_bytes_max);
             return Err(ErrorKind::TooLarge { what: Limit::OutcomeBytes, measured, limit }.into());
         }
-        let digest = parameters.fingerprint(DIGEST_VERSION, &self.options.rules, &self.limits)?;
-        Ok(Ask { key, hash: self.keys.fingerprint(key.as_framed()), parameters, digest, terms })
+        let (digest, outline) = self.digest_of(parameters)?;
+        Ok(Ask { key, hash: self.keys.fingerprint(key.as_framed()), parameters, digest, outline, terms })
     }
 
     /// Asks. One who is patient and is told *in flight* gets a place among the waiters, or keeps his.
@@ -192,6 +200,7 @@ impl Shared {
         loop {
             match self.look(ask, now, patience, &mut stale, &mut admission)? {
                 Look::Answered(asked) => return Ok(asked),
+                Look::Differs(known) => return Err(mismatch_with_slot(ask, &known)),
                 Look::Room(reserved) => self.with_engine(|engine| engine.ledger.make_room(reserved))?,
                 Look::Read(places) => match self.read(ask, places, now)? {
                     Found::Kept(replay) => return Ok(Asked::Replay(replay)),
@@ -222,7 +231,11 @@ impl Shared {
             if slot.is_settled() && unread() {
                 return Ok(Look::Read(places().collect()));
             }
-            return self.look_at_slot(slot, fence, ask, now, patience).map(Look::Answered);
+            return match (self.look_at_slot(slot, fence, ask, now, patience), &slot.outline) {
+                // Told outside the lock.
+                (Err(error), Some(known)) if error.is_mismatch() => Ok(Look::Differs(Arc::clone(known))),
+                (answer, _) => answer.map(Look::Answered),
+            };
         }
         if unread() {
             return Ok(Look::Read(places().collect()));
@@ -275,6 +288,8 @@ impl Shared {
                 *fence += 1;
                 slot.fence = *fence;
                 slot.attempt = slot.attempt.saturating_add(1);
+                // One who comes with a ready-made digest knows no names.
+                slot.outline = ask.outline.clone().or_else(|| slot.outline.take());
                 slot.since = now.time;
                 slot.lease = ask.terms.lease;
                 slot.lease_end = now.tick.saturating_add(ask.terms.lease);
@@ -312,7 +327,7 @@ impl Shared {
                 segment => return Err(ErrorKind::Damaged { segment }.into()),
             }
         }
-        let room = Room::of_completion(terms.declared);
+        let room = Room::of_completion(terms.declared + bytes_of(&ask.outline));
         let needed = self.room.reserve(room).err();
         Ok((Admission { shared: self, key: ask.key, declared: terms.declared, room, taken: false }, needed))
     }
@@ -352,34 +367,12 @@ impl Shared {
             Kind::Released | Kind::Finished | Kind::Forgotten | Kind::Control => State::Finished { expired },
         };
         match judge(state, || comparison) {
+            Verdict::Refuse(ErrorKind::Mismatch) => Err(self.mismatch_with(ask, record, comparer)),
             Verdict::Refuse(kind) => Err(kind.into()),
             Verdict::Replay => record.replay().map(Found::Kept).ok_or_else(|| self.undecodable(at)),
             Verdict::Resume => Ok(Found::Nothing(Some(Box::new(past(record, true))))),
             Verdict::Reserve | Verdict::TakeOver | Verdict::InFlight => Ok(Found::Nothing(None)),
         }
-    }
-
-    /// Compares as the record was digested: its version, its settings, its secret (contract 2.2, 2.4, 2.5).
-    fn compare(&self, ask: &Ask<'_>, record: &Record<'_>, comparer: &Comparer) -> Result<Comparison> {
-        let Some(rules) = comparer.rules.get(usize::from(record.rules())) else {
-            return Ok(Comparison::Incomparable(Incomparable::Rules));
-        };
-        let Some(secret) = comparer.secret(record.secret()) else {
-            return Ok(Comparison::Incomparable(Incomparable::Secret { number: record.secret() }));
-        };
-        let same = record.digest_version() == DIGEST_VERSION && record.rules() == comparer.current_rules;
-        let digest = if same {
-            ask.digest
-        } else {
-            ask.parameters.fingerprint(record.digest_version(), rules, &self.limits)?
-        };
-        let digest = match digest {
-            Fingerprinted::Digest(digest) => digest,
-            Fingerprinted::Incomparable(why) => return Ok(Comparison::Incomparable(why)),
-        };
-        // `blake3::Hash` compares in constant time.
-        let equal = secret.bind(ask.key.as_framed(), &digest) == blake3::Hash::from_bytes(record.digest());
-        Ok(if equal { Comparison::Equal } else { Comparison::Different })
     }
 
     /// It passed its checksum and still can't be decoded: never taken for a key never seen.
@@ -398,7 +391,7 @@ fn reserve(stripe: &mut Stripe, ask: &Ask<'_>, digest: Digest, now: Now, stale: 
     let interrupted = stale.past.as_ref().is_some_and(|past| past.interrupted);
     let durable = (ask.terms.start_durably || interrupted).then(|| {
         let checkpoint = stale.past.as_ref().and_then(|past| past.checkpoint.clone());
-        Box::new(Durable { checkpoint, writes: 1, abandoned: false })
+        Box::new(Durable { checkpoint, writes: 1, ..Durable::default() })
     });
     let slot = Slot {
         hash: ask.hash,
@@ -406,18 +399,22 @@ fn reserve(stripe: &mut Stripe, ask: &Ask<'_>, digest: Digest, now: Now, stale: 
         fence: stripe.next_fence(),
         phase: if durable.is_some() { Phase::Writing } else { Phase::Running },
         digest,
+        outline: ask.outline.clone(),
         attempt: stale.past.as_ref().map_or(0, |past| past.attempts).saturating_add(1),
         since: now.time,
         lease: ask.terms.lease,
         lease_end: now.tick.saturating_add(ask.terms.lease),
         declared: ask.terms.declared,
-        room: Room::of_completion(ask.terms.declared),
+        room: Room::of_completion(ask.terms.declared + bytes_of(&ask.outline)),
         durable,
         replaces: stale.replaces,
         waiters,
         gate,
     };
     let mut given = given(&slot, interrupted);
+    if let (Some(own), Some(past)) = (&mut given.past, &stale.past) {
+        own.remembered_until = past.remembered_until;
+    }
     // A volatile attempt after a durable one sees what that left, too.
     given.past = given.past.or(stale.past);
     stripe.slots.insert(slot);
@@ -429,14 +426,15 @@ fn given(slot: &Slot, interrupted: bool) -> Given {
     let Slot { fence, attempt, since, digest, room, .. } = *slot;
     let past = slot.durable.as_ref().map(|own| {
         let checkpoint = own.checkpoint.clone();
-        Box::new(Past { attempts: attempt - 1, checkpoint, interrupted, durable: true, started: None })
+        Box::new(Past { attempts: attempt - 1, checkpoint, interrupted, durable: true, ..Past::default() })
     });
-    Given { fence, attempt, since, digest, room, past }
+    Given { fence, attempt, since, digest, outline: slot.outline.clone(), room, past }
 }
 
 /// What an unfinished record leaves to the next holder.
 fn past(record: &Record<'_>, same: bool) -> Past {
     let checkpoint = record.checkpoint().filter(|_| same);
     let interrupted = record.kind() == Kind::Started;
-    Past { attempts: record.attempts(), checkpoint, interrupted, ..Past::default() }
+    let remembered_until = if interrupted { Timestamp::default() } else { record.expires() };
+    Past { attempts: record.attempts(), checkpoint, interrupted, remembered_until, ..Past::default() }
 }

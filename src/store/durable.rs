@@ -8,13 +8,14 @@
 use std::sync::Arc;
 
 use super::Answer;
+use super::comparing::bytes_of;
 use super::reservation::{Reservation, Written};
 use super::shared::{Deed, Engine, Shared, Tag, no_writer};
 use crate::error::{ErrorKind, Limit, Result};
 use crate::inflight::{Gate, Phase};
 use crate::ledger::{Entry, Meaning, Room, What};
 use crate::outcome::Checkpoint;
-use crate::record::{Bound, Started, Weight};
+use crate::record::{Bound, Forgotten, Started, Weight};
 use crate::sync::{block_on, is_panicking, shielded};
 use crate::time::Timestamp;
 
@@ -104,8 +105,9 @@ impl Reservation {
         let checkpoint = self.last_checkpoint().cloned();
         let (room, kept) = self.take_room_to_write(&shared, checkpoint.as_ref())?;
         let handed = shared.with_engine(|engine| {
-            let bound = engine.comparer.bind(&self.key, &self.digest);
-            let record = self.unfinished(&shared, bound, checkpoint.as_ref(), None);
+            let bound = engine.comparer.bind(&self.key, &self.digest, &self.outline);
+            let record = self.unfinished(&shared, bound.clone(), checkpoint.as_ref(), None);
+            self.forget_outlived(&shared, engine, self.since.saturating_add(self.terms.retention))?;
             self.enqueue(&shared, engine, Deed::Start { room }, record, |_| kept)
                 .map(|written| (bound, written))
         });
@@ -125,7 +127,7 @@ impl Reservation {
 
     fn hand_over_checkpoint(&self, note: &[u8]) -> Result<Written> {
         let shared = self.store.shared();
-        let bound = self.past.as_ref().and_then(|past| past.started).ok_or(ErrorKind::NotDurable)?;
+        let bound = self.past.as_ref().and_then(|past| past.started.clone()).ok_or(ErrorKind::NotDurable)?;
         shared.check_process()?;
         let (measured, limit) = (note.len() as u64, shared.options.checkpoint_bytes_max);
         if measured > limit {
@@ -151,7 +153,8 @@ impl Reservation {
 
     /// Takes the room of one more record with this checkpoint; and what the slot has too little for its release.
     fn take_room_to_write(&self, shared: &Shared, checkpoint: Option<&Checkpoint>) -> Result<(u64, u64)> {
-        let room = Room::of_completion(checkpoint.map_or(0, |own| own.bytes.len() as u64));
+        let bytes = checkpoint.map_or(0, |own| own.bytes.len() as u64) + bytes_of(&self.outline);
+        let room = Room::of_completion(bytes);
         let held = self.with_slot(shared, |slot| slot.room)?;
         let kept = room.saturating_sub(held);
         shared.take_room(room + kept)?;
@@ -203,11 +206,29 @@ impl Reservation {
         (Entry { hash: self.hash, bytes, expires, meaning: Meaning::Kept(what, weight) }, weight)
     }
 
+    /// A release that would be remembered longer than the outcome of this attempt is forgotten first: or else it would
+    /// come back, with its checkpoint, at an opening after that outcome has expired.
+    pub(super) fn forget_outlived(&self, shared: &Shared, engine: &Engine, until: Timestamp) -> Result<()> {
+        if self.past.as_ref().is_none_or(|past| past.remembered_until <= until) {
+            return Ok(());
+        }
+        let mut stripe = shared.stripes.lock(self.hash);
+        let replaces = stripe.slots.held(self.hash, self.fence).map(|slot| slot.replaces.clone());
+        drop(stripe);
+        for (target, weight) in replaces.unwrap_or_default() {
+            let entry = Entry::forgotten(Forgotten { time: self.since, target, hash: self.hash, weight });
+            let (hash, fence, gate) = (self.hash, self.fence, Arc::default());
+            let tag = Tag { hash, fence, gate, weight, deed: Deed::Forget { target } };
+            engine.send(&entry, true, tag).map_err(no_writer)?;
+        }
+        Ok(())
+    }
+
     /// Gives the key back; waits for nothing. What is to be written for that is on its way then.
     pub(super) fn hand_over_release(&mut self) -> Result<Option<Written>> {
         self.armed = false;
         let shared = self.store.shared();
-        let started = self.past.as_ref().and_then(|past| past.started);
+        let started = self.past.as_ref().and_then(|past| past.started.clone());
         let handed = match started {
             // Not durable, or not started yet: the disk knows nothing of it.
             None => shared.release(self.hash, self.fence, self.attempt).map(|()| None),

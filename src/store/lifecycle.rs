@@ -103,7 +103,8 @@ impl Shared {
         let wall = options.clock.wall();
         let room = Arc::<Room>::default();
         let stripes = Arc::new(Stripes::new(options.stripes, Quota::new(&options)));
-        let opening = ground.open(&options, wall, Arc::clone(&room), &*stripes)?;
+        let catalogue = Arc::clone(&stripes) as Arc<dyn Catalogue>;
+        let opening = ground.open(&options, wall, Arc::clone(&room), &catalogue)?;
         let chronometer = Chronometer::starting_at(opening.start, Arc::clone(&options.clock));
         let shared = Arc::new(Self {
             limits: ParameterLimits {
@@ -227,7 +228,8 @@ impl Shared {
         for secret in &*self.rotated.lock() {
             options.old_secrets.extend(options.secret.replace(secret.clone()));
         }
-        self.ground.open(&options, now, Arc::clone(&self.room), &*self.stripes)
+        let catalogue = Arc::clone(&self.stripes) as Arc<dyn Catalogue>;
+        self.ground.open(&options, now, Arc::clone(&self.room), &catalogue)
     }
 
     /// Sweeps all there is to sweep now, or, if it is not to `wait` for a caller who writes, what can be.
@@ -298,7 +300,7 @@ impl Shared {
         let _sweeping = self.sweeping.lock();
         let target = Directory::at(target).map_err(ledger::io_error("opening the backup's directory"))?;
         let ledger = self.ledger()?;
-        ledger.backup(&target, &*self.stripes, self.chronometer.now().time)
+        ledger.backup(&target, self.chronometer.now().time)
     }
 
     pub(super) fn rotate_secret(&self, secret: &Secret) -> Result<()> {

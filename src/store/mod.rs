@@ -3,6 +3,7 @@
 //! | file | what stands there |
 //! | --- | --- |
 //! | `asking` | from a key and parameters to one answer |
+//! | `comparing` | with what is known of a key; mismatches that tell which parameters differ |
 //! | `reservation`, `durable` | the right to run, and its end; what a durable one writes before that |
 //! | `publish` | what becomes of it once its record is on disk |
 //! | `looking`, `unfinished` | without claiming: one key; all that run or were interrupted |
@@ -17,6 +18,7 @@
 
 mod archive;
 mod asking;
+mod comparing;
 mod durable;
 mod execute;
 mod lifecycle;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use super::shared::{Deed, Shared, Tag, count};
 use super::stripe::Stripe;
 use crate::error::{Error, ErrorKind};
-use crate::inflight::{Ended, Ending, Gate, Phase, Slot};
+use crate::inflight::{Ending, Gate, Phase, Slot};
 use crate::ledger::{Catalogue, Settle};
 use crate::record::{Location, Weight};
 use crate::sync::{Mutex, MutexGuard, Sender, shielded};
@@ -95,10 +95,20 @@ type Published = (Ending, Others, Vec<(Location, Weight)>);
 impl Shared {
     pub(super) fn publish(&self, tag: Tag, at: Location) -> Told {
         let Tag { hash, fence, gate, weight, deed } = tag;
+        if let Deed::Forget { target } = deed {
+            self.stripes.remove(hash, target, weight);
+            return Told { gate, ending: Ending::Written, others: Others::Nobody };
+        }
         let mut stripe = self.stripes.lock(hash);
         stripe.index.insert(self.stripes.fingerprint(hash), at);
         let (ending, others, replaced) = match deed {
-            Deed::Finish(ended) => self.publish_finished(stripe, hash, fence, ended),
+            Deed::Finish(ended) => {
+                let slot = stripe.slots.remove(hash, fence);
+                drop(stripe);
+                count(&self.counters.completed);
+                self.stripes.quota.keep(weight);
+                (Ending::Finished(ended), Others::Nobody, self.leave(slot))
+            }
             Deed::Start { room } => {
                 count(&self.counters.started);
                 self.publish_started(stripe, (hash, fence), room, (at, weight))
@@ -110,34 +120,23 @@ impl Shared {
             Deed::Release => {
                 let slot = stripe.slots.held(hash, fence);
                 let replaced = slot.map(|slot| std::mem::take(&mut slot.replaces)).unwrap_or_default();
+                self.stripes.quota.keep(weight);
                 (Ending::Written, Others::one(self.vacate(stripe, hash, fence)), replaced)
             }
-            Deed::Settle => {
+            Deed::Settle | Deed::Forget { .. } => {
                 let slot = stripe.slots.remove(hash, fence);
                 drop(stripe);
                 count(&self.counters.resolved);
                 let others = Others::all(slot.as_ref().and_then(|slot| slot.gate.clone()));
-                (Ending::Written, others, self.leave(slot))
+                let replaced = self.leave(slot);
+                self.stripes.quota.keep(weight);
+                (Ending::Written, others, replaced)
             }
         };
-        self.stripes.quota.keep(weight);
         for (place, weight) in replaced {
             self.stripes.remove(hash, place, weight);
         }
         Told { gate, ending, others }
-    }
-
-    fn publish_finished(
-        &self,
-        mut stripe: MutexGuard<'_, Stripe>,
-        hash: u64,
-        fence: u64,
-        ended: Arc<Ended>,
-    ) -> Published {
-        let slot = stripe.slots.remove(hash, fence);
-        drop(stripe);
-        count(&self.counters.completed);
-        (Ending::Finished(ended), Others::Nobody, self.leave(slot))
     }
 
     /// A start or a checkpoint is on disk, at this place and with this weight: it replaces what was there before.
@@ -150,9 +149,16 @@ impl Shared {
     ) -> Published {
         self.stripes.started.insert(own.0);
         self.room.give_back(room);
-        let slot = stripe.slots.held(hash, fence);
-        let replaced = slot.map(|slot| std::mem::replace(&mut slot.replaces, vec![own]));
-        (Ending::Written, self.run_on(stripe, hash, fence), replaced.unwrap_or_default())
+        self.stripes.quota.keep(own.1);
+        let mut replaced = Vec::new();
+        if let Some(slot) = stripe.slots.held(hash, fence) {
+            replaced = std::mem::replace(&mut slot.replaces, vec![own]);
+            if let Some(durable) = slot.durable.as_mut().filter(|durable| !durable.counted) {
+                durable.counted = true;
+                self.stripes.quota.begin_start(|| self.scope_hash(&slot.key));
+            }
+        }
+        (Ending::Written, self.run_on(stripe, hash, fence), replaced)
     }
 
     /// What was to be written before its end is on disk, or failed to be: it runs on, unless it was abandoned.
@@ -200,6 +206,7 @@ impl Shared {
                     others: self.run_on(stripe, hash, fence),
                 };
             }
+            Deed::Forget { .. } => (stopped(), None),
             // It stays on disk as started: interrupted, as after a crash.
             Deed::Release => {
                 let others = Others::one(self.vacate(stripe, hash, fence));

@@ -3,7 +3,7 @@
 //! Law: refused before anything is allocated, nothing is ever evicted to make room (8.2, 8.3). A new key is asked
 //! in this order: live in all, live of its scope, records in all, bytes in all, records of its scope, bytes of
 //! its scope. Live reservations count against the kept ones too, since each may become one: so what was admitted
-//! can complete. Scopes are counted only where a limit asks for it.
+//! can complete; the start of a durable one is a record already, and counts once. Scopes are counted only where a limit asks for it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,6 +17,8 @@ use crate::sync::Mutex;
 /// The counts, and their limits.
 pub(super) struct Quota {
     live: AtomicU64,
+    /// Live reservations whose start is among the records.
+    starts: AtomicU64,
     declared: AtomicU64,
     records: AtomicU64,
     bytes: AtomicU64,
@@ -37,6 +39,7 @@ struct Limits {
 #[derive(Clone, Copy, Default)]
 struct Use {
     live: u64,
+    starts: u64,
     declared: u64,
     records: u64,
     bytes: u64,
@@ -80,13 +83,22 @@ impl Quota {
             limits.scope_live.is_some() || limits.scope_records.is_some() || limits.scope_bytes.is_some();
         let zero = || AtomicU64::new(0);
         let scopes = count_scopes.then(Mutex::default);
-        Self { live: zero(), declared: zero(), records: zero(), bytes: zero(), limits, scopes }
+        Self {
+            live: zero(),
+            starts: zero(),
+            declared: zero(),
+            records: zero(),
+            bytes: zero(),
+            limits,
+            scopes,
+        }
     }
 
     /// Counts one more live reservation, or says which limit is against it.
     pub(super) fn admit(&self, scope: impl FnOnce() -> u64, declared: u64) -> Result<(), ErrorKind> {
         let all = Use {
             live: self.live.fetch_add(1, Ordering::AcqRel),
+            starts: self.starts.load(Ordering::Acquire),
             declared: self.declared.fetch_add(declared, Ordering::AcqRel),
             records: self.records.load(Ordering::Acquire),
             bytes: self.bytes.load(Ordering::Acquire),
@@ -122,6 +134,22 @@ impl Quota {
                 own.live += 1;
                 own.declared += declared;
             });
+        }
+    }
+
+    /// The start of a live reservation is now among the records: it and its outcome are one record, not two.
+    pub(super) fn begin_start(&self, scope: impl FnOnce() -> u64) {
+        self.starts.fetch_add(1, Ordering::AcqRel);
+        if let Some(scopes) = &self.scopes {
+            change(&mut scopes.lock(), scope(), |own| own.starts += 1);
+        }
+    }
+
+    /// The same, of one that is dismissed next.
+    pub(super) fn end_start(&self, scope: impl FnOnce() -> u64) {
+        self.starts.fetch_sub(1, Ordering::AcqRel);
+        if let Some(scopes) = &self.scopes {
+            change(&mut scopes.lock(), scope(), |own| own.starts = own.starts.saturating_sub(1));
         }
     }
 
@@ -199,7 +227,8 @@ impl Limits {
         let kept = |what: Limit, measured: u64, limit: u64| {
             if measured > limit { Err(ErrorKind::Full { what, measured, limit }) } else { Ok(()) }
         };
-        let records = |used: &Use| used.records.saturating_add(used.live).saturating_add(1);
+        let records =
+            |used: &Use| used.records.saturating_add(used.live).saturating_add(1).saturating_sub(used.starts);
         let bytes = |used: &Use| used.bytes.saturating_add(used.declared).saturating_add(declared);
         one_more(Limit::LiveReservations, all.live, self.live)?;
         one_more(Limit::LiveReservationsPerScope, own.live, scope(self.scope_live))?;

@@ -14,6 +14,7 @@ use std::task::Context;
 
 use super::Store;
 use super::asking::{Given, Past, Terms};
+use super::comparing::{Outlined, bytes_of};
 use super::shared::{Deed, Engine, Shared, Tag, no_writer};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Limit, Result};
@@ -38,6 +39,7 @@ pub struct Reservation {
     pub(super) attempt: u32,
     pub(super) since: Timestamp,
     pub(super) digest: Digest,
+    pub(super) outline: Outlined,
     pub(super) terms: Terms,
     /// Disk room set aside for its outcome, in bytes.
     room: u64,
@@ -98,8 +100,8 @@ pub(super) struct Pending {
 
 impl Reservation {
     pub(super) fn new(store: Store, key: Key, hash: u64, given: Given, terms: Terms) -> Self {
-        let Given { fence, attempt, since, digest, room, past } = given;
-        Self { store, key, hash, fence, attempt, since, digest, terms, room, past, armed: true }
+        let Given { fence, attempt, since, digest, outline, room, past } = given;
+        Self { store, key, hash, fence, attempt, since, digest, outline, terms, room, past, armed: true }
     }
 
     /// Whose right it is.
@@ -238,7 +240,7 @@ impl Reservation {
             digest: *blake3::hash(outcome.body()).as_bytes(),
         });
         let kept = outcome.size() - if without_body { outcome.body().len() as u64 } else { 0 };
-        let more = Room::of_completion(kept).saturating_sub(self.room);
+        let more = Room::of_completion(kept + bytes_of(&self.outline)).saturating_sub(self.room);
         if let Err(error) = shared.check_outcome(&outcome, kept).and_then(|()| shared.take_room(more)) {
             return Err(self.refuse(error));
         }
@@ -263,6 +265,9 @@ impl Reservation {
             let ended = Arc::new(Ended { digest: self.digest, replay });
             let record = self.record(engine, &ended.replay);
             let tag = self.tag(shared, gate, &record, &ended);
+            if !self.is_durable() {
+                self.forget_outlived(shared, engine, record.expires)?;
+            }
             let (hash, expires, meaning) = (self.hash, record.expires, Meaning::Kept(What::Kept, tag.weight));
             let job = Job { hash, expires, meaning, durable: !self.terms.relaxed, tag };
             engine.queue.hand_over(job, |bytes| record.encode_into(bytes)).map_err(no_writer)
@@ -273,7 +278,7 @@ impl Reservation {
     pub(super) fn record<'a>(&'a self, engine: &Engine, replay: &'a Replay) -> Finished<'a> {
         Finished {
             key: self.key.as_framed(),
-            bound: engine.comparer.bind(&self.key, &self.digest),
+            bound: engine.comparer.bind(&self.key, &self.digest, &self.outline),
             completed: replay.completed,
             expires: replay.expires,
             attempts: replay.attempts,

@@ -57,6 +57,7 @@ impl Shared {
         let mut log = ledger.log();
         self.check_not_reserved(key, hash, now)?;
         ledger.check_running()?;
+        log.rotate_if_full(now.time);
         let (mut notes, mut kept, mut interrupted) = (Vec::new(), false, None);
         for target in self.stripes.find(hash) {
             let own = |record: Record<'_>| {
@@ -108,7 +109,7 @@ impl Shared {
             Class::Retryable => Completed::Released,
         };
         claim.take_room(Room::of_completion(entry.bytes.len() as u64))?;
-        claim.hand_over(entry, weight).map(|written| Pending { written, completed })
+        claim.hand_over(&entry, weight).map(|written| Pending { written, completed })
     }
 
     /// The interrupted operation of this key.
@@ -142,7 +143,7 @@ impl Shared {
     ) -> (Entry<'static>, Weight) {
         let record = Finished {
             key: key.as_framed(),
-            bound: found.bound,
+            bound: found.bound.clone(),
             completed,
             expires,
             attempts: found.attempt,
@@ -171,7 +172,7 @@ impl Shared {
     ) -> (Entry<'static>, Weight) {
         let record = Started {
             key: key.as_framed(),
-            bound: found.bound,
+            bound: found.bound.clone(),
             since: found.since,
             attempt: found.attempt,
             format: found.format,
@@ -212,6 +213,7 @@ impl Shared {
             phase: Phase::Settling,
             // Its record has it, bound to the key.
             digest: Digest::from_bytes([0; Digest::BYTES]),
+            outline: None,
             attempt,
             since: now.time,
             lease: Duration::ZERO,
@@ -240,13 +242,13 @@ impl Claim<'_> {
     }
 
     /// From here on its commit decides.
-    fn hand_over(self, entry: Entry<'_>, weight: Weight) -> Result<Written> {
+    fn hand_over(self, entry: &Entry<'_>, weight: Weight) -> Result<Written> {
         let gate = Arc::<Gate>::default();
         let written = Written::at(&gate);
         let tag = Tag { hash: self.hash, fence: self.fence, gate, weight, deed: Deed::Settle };
         self.shared.with_engine(|engine| {
             engine.ledger.check_running()?;
-            engine.send(&entry, true, tag).map_err(no_writer)
+            engine.send(entry, true, tag).map_err(no_writer)
         })?;
         std::mem::forget(self);
         Ok(written)

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::comparing::Outlined;
 use super::stats::Home;
 use super::stripe::{Stripe, Stripes};
 use crate::digest::{DIGEST_VERSION, Digest, DigestRules, ParameterLimits, Secret};
@@ -13,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::inflight::{Ended, Gate, Phase, Slot, Timer};
 use crate::ledger::{Entry, Ground, House, Job, Queue, Room};
 use crate::options::Builder;
-use crate::record::{Bound, HashKeys, Weight};
+use crate::record::{Bound, HashKeys, Location, Record, Weight, outline_bytes};
 use crate::sync::{Event, JoinHandle, Mutex, MutexGuard, RwLock, Sender};
 use crate::time::Chronometer;
 use crate::token::Key;
@@ -92,11 +93,18 @@ impl Comparer {
         (number, secret.expect("a store opens only with its current secret"))
     }
 
-    /// A digest as it is kept: bound to its key, under the current secret (contract 2.5).
-    pub(super) fn bind(&self, key: &Key, digest: &Digest) -> Bound {
+    /// A digest, and the parameters one by one, as they are kept: bound to their key, under the current secret
+    /// (contract 2.5, 2.6).
+    pub(super) fn bind(&self, key: &Key, digest: &Digest, outline: &Outlined) -> Bound {
         let (number, secret) = self.current_secret();
+        let outline = outline.as_ref().map(|own| outline_bytes(&own.bound(secret, key.as_framed())).into());
         let digest = *secret.bind(key.as_framed(), digest).as_bytes();
-        Bound { digest, version: DIGEST_VERSION, rules: self.current_rules, secret: number }
+        Bound { digest, version: DIGEST_VERSION, rules: self.current_rules, secret: number, outline }
+    }
+
+    /// Whether a record was digested as requests are digested today.
+    pub(super) fn is_current(&self, record: &Record<'_>) -> bool {
+        record.digest_version() == DIGEST_VERSION && record.rules() == self.current_rules
     }
 
     pub(super) fn secret(&self, number: u16) -> Option<&Secret> {
@@ -129,6 +137,10 @@ pub(super) enum Deed {
     Release,
     /// Ends an interrupted one from outside.
     Settle,
+    /// Nothing: the record at this place is no longer to be known.
+    Forget {
+        target: Location,
+    },
 }
 
 /// Counts since the store was opened.
@@ -228,6 +240,9 @@ impl Shared {
 
     /// Gives back what was set aside for a reservation.
     pub(super) fn dismiss(&self, slot: &Slot) {
+        if slot.durable.as_ref().is_some_and(|own| own.counted) {
+            self.stripes.quota.end_start(|| self.scope_hash(&slot.key));
+        }
         self.stripes.quota.dismiss(|| self.scope_hash(&slot.key), slot.declared);
         self.room.give_back(slot.room);
         if self.closing.load(Ordering::Acquire) {

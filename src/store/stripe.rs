@@ -151,6 +151,10 @@ impl Catalogue for Stripes {
         self.lock(hash).index.find(self.fingerprint(hash)).collect()
     }
 
+    fn started(&self) -> Vec<Location> {
+        self.started.after(None, usize::MAX)
+    }
+
     fn insert(&self, hash: u64, at: Location, what: What, weight: Weight) {
         self.lock(hash).index.insert(self.fingerprint(hash), at);
         self.quota.keep(weight);

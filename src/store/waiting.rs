@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::asking::{Ask, Asked, Terms, View};
+use super::comparing::Outlined;
 use super::seat::{Patience, Seat};
 use super::shared::count;
 use super::{Answer, Store};
@@ -31,6 +32,7 @@ pub struct InFlight {
     hash: u64,
     parameters: Parameters<'static>,
     digest: Fingerprinted,
+    outline: Outlined,
     terms: Terms,
     view: View,
 }
@@ -68,8 +70,8 @@ impl InFlight {
     /// As [`InFlight::wait`].
     pub async fn wait_async(self, limit: Duration) -> Result<Answer> {
         let (key, parameters) = (self.key, self.parameters);
-        let (hash, digest, terms) = (self.hash, self.digest, self.terms);
-        let ask = Ask { key: &key, hash, parameters: &parameters, digest, terms };
+        let (hash, digest, outline, terms) = (self.hash, self.digest, self.outline, self.terms);
+        let ask = Ask { key: &key, hash, parameters: &parameters, digest, outline, terms };
         self.store.answer_within(&ask, limit).await
     }
 }
@@ -146,6 +148,7 @@ impl Store {
                 hash: ask.hash,
                 parameters: ask.parameters.clone().into_owned(),
                 digest: ask.digest,
+                outline: ask.outline.clone(),
                 terms: ask.terms,
                 view,
             }),

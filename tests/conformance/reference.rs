@@ -10,8 +10,8 @@ use oncekey::reference::{
 use oncekey::{Incomparable, Key, Limit, Outcome, Timestamp};
 use serde_json::{Value, json};
 
-use crate::subject::{self, START, Subject};
-use crate::vector::{self, Given, Rules, Settings, Step};
+use crate::subject::{self, Fresh, START, Subject};
+use crate::vector::{self, Given, Policy, Rules, Settings, Step};
 
 pub(crate) struct ReferenceSubject {
     model: Model,
@@ -50,16 +50,24 @@ impl ReferenceSubject {
             .map_err(|error| Refusal::of(&error).expect("parameters are refused in the model's words"))?;
         let mut hash = [0; 32];
         hash.copy_from_slice(&digest.to_bytes()[10..]);
+        let fingerprint_of =
+            |values: &Vec<String>| Fingerprint::of(serde_json::to_vec(values).expect("text"));
+        let named = given.named(&rules);
+        let named =
+            named.map(|named| named.iter().map(|(name, values)| (name, fingerprint_of(values))).collect());
         self.digested_under.insert(key.clone(), rules);
         Ok((
             key,
             Asking {
                 fingerprint: Fingerprint::from(hash),
+                named,
                 first_sent: step.first_sent.map(Timestamp::from_millis),
                 lease: step.lease_ms.map(Duration::from_millis),
                 retention: step.retention_ms.map(Duration::from_millis),
                 declared: step.declared_bytes,
                 relaxed: step.relaxed,
+                start_durably: step.start_durably,
+                on_interrupted: step.on_interrupted.map(Policy::to_on_interrupted),
             },
         ))
     }
@@ -92,7 +100,13 @@ impl ReferenceSubject {
     fn show(&mut self, name: &str, answer: Result<Answer, Refusal>) -> Value {
         match answer {
             Ok(Answer::Fresh(reservation)) => {
-                let seen = subject::fresh(reservation.attempt, reservation.since);
+                let seen = subject::fresh(&Fresh {
+                    attempt: reservation.attempt,
+                    since: reservation.since,
+                    durable: reservation.durable,
+                    resumed: reservation.resumed,
+                    last_checkpoint: reservation.last_checkpoint.as_ref(),
+                });
                 self.reservations.insert(name.into(), reservation);
                 seen
             }
@@ -113,19 +127,30 @@ impl Subject for ReferenceSubject {
     }
 
     fn begin(&mut self, request: &Step, name: &str) -> Value {
-        let answer = self.read(request).and_then(|(key, asking)| self.model.begin(&key, asking));
-        self.show(name, answer)
+        let (key, asking) = match self.read(request) {
+            Ok(read) => read,
+            Err(refusal) => return subject::refused(&refusal),
+        };
+        match self.model.begin(&key, asking.clone()) {
+            Err(Refusal::Mismatch) => subject::mismatch(self.model.difference(&key, &asking).as_ref()),
+            answer => self.show(name, answer),
+        }
     }
 
     fn wait(&mut self, request: &Step, name: &str) -> Value {
         let patience = Duration::from_millis(request.patience_ms.expect("a wait has a patience_ms"));
-        match self.read(request).and_then(|(key, asking)| self.model.wait(&key, asking, patience)) {
+        let (key, asking) = match self.read(request) {
+            Ok(read) => read,
+            Err(refusal) => return subject::refused(&refusal),
+        };
+        match self.model.wait(&key, asking.clone(), patience) {
             Ok(Waited::Waiting(waiter)) => {
                 self.waiters.insert(name.into(), waiter);
                 subject::waiting()
             }
             Ok(Waited::Answered(answer)) => self.show(name, Ok(answer)),
-            Err(refusal) => self.show(name, Err(refusal)),
+            Err(Refusal::Mismatch) => subject::mismatch(self.model.difference(&key, &asking).as_ref()),
+            Err(refusal) => subject::refused(&refusal),
         }
     }
 
@@ -144,7 +169,10 @@ impl Subject for ReferenceSubject {
                 .find(|(_, waiter)| **waiter == woken.waiter)
                 .map(|(name, _)| name.clone());
             let name = name.expect("every waiter has a name");
-            let seen = self.show(&name, woken.answer);
+            let seen = match woken.answer {
+                Err(Refusal::Mismatch) => subject::mismatch(woken.difference.as_ref()),
+                answer => self.show(&name, answer),
+            };
             (name, seen)
         });
         named.collect()
@@ -179,11 +207,26 @@ impl Subject for ReferenceSubject {
         let _ = self.model.release(&self.held(reservation));
     }
 
+    fn panic(&mut self, reservation: &str) {
+        let _ = self.model.panic(&self.held(reservation));
+    }
+
+    fn checkpoint(&mut self, reservation: &str, note: &[u8]) -> Value {
+        done(self.model.checkpoint(&self.held(reservation), note))
+    }
+
+    fn resolve(&mut self, scope: &[u8], token: &[u8], outcome: Outcome) -> Value {
+        completed(self.model.key(scope, token).and_then(|key| self.model.resolve(&key, outcome)))
+    }
+
     fn get(&mut self, scope: &[u8], token: &[u8]) -> Value {
         match self.model.key(scope, token).and_then(|key| self.model.get(&key)) {
             Ok(Known::Absent) => json!({"absent": {}}),
             Ok(Known::Unknown) => json!({"unknown": {}}),
             Ok(Known::InFlight(running)) => subject::running(&running),
+            Ok(Known::Interrupted(last)) => {
+                subject::interrupted(last.since, last.attempt, last.checkpoint.as_ref())
+            }
             Ok(Known::Finished(replay)) => subject::replay("finished", &replay),
             Err(refusal) => subject::refused(&refusal),
         }
@@ -194,6 +237,20 @@ impl Subject for ReferenceSubject {
             Ok(forgotten) => json!({"forgotten": forgotten}),
             Err(refusal) => subject::refused(&refusal),
         }
+    }
+
+    /// By README.md alone, with nothing of the crate but the rule of keys.
+    fn derive(&mut self, scope: &[u8], token: &[u8], label: &[u8]) -> Value {
+        if let Err(refusal) = self.model.key(scope, token) {
+            return subject::refused(&refusal);
+        }
+        if label.is_empty() || label.len() > 255 {
+            return subject::invalid_label(label.len(), 255);
+        }
+        let framed = [scope, token, label].map(|part| [&[u8::try_from(part.len()).unwrap()], part].concat());
+        let context = "oncekey 2026 v1: derive a token for a downstream call";
+        let derived = blake3::Hash::from_bytes(blake3::derive_key(context, &framed.concat()));
+        subject::derived(&derived.to_hex())
     }
 
     fn sweep(&mut self) -> Value {
@@ -262,7 +319,11 @@ fn model_settings(given: &Settings) -> oncekey::reference::Settings {
         kept_bytes_max: given.kept_bytes_max,
         kept_records_per_scope_max: given.kept_records_per_scope_max,
         kept_bytes_per_scope_max: given.kept_bytes_per_scope_max,
+        explain_mismatches: given.explain_mismatches.unwrap_or(own.explain_mismatches),
         clock_jump_max: time(given.clock_jump_max_ms, own.clock_jump_max),
         accept_clock_jump: given.accept_clock_jump.unwrap_or(own.accept_clock_jump),
+        start_durably: given.start_durably.unwrap_or(own.start_durably),
+        on_interrupted: given.on_interrupted.map_or(own.on_interrupted, Policy::to_on_interrupted),
+        checkpoint_bytes_max: given.checkpoint_bytes_max.unwrap_or(own.checkpoint_bytes_max),
     }
 }

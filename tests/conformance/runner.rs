@@ -77,8 +77,24 @@ impl Run<'_> {
                 self.subject.drop_reservation(&self.holder(step)?);
                 subject::done()
             }
+            Do::Panic => {
+                self.subject.panic(&self.holder(step)?);
+                subject::done()
+            }
+            Do::Checkpoint => {
+                let note = given(step.note.as_ref(), "note")?.to_vec();
+                self.subject.checkpoint(&self.holder(step)?, &note)
+            }
+            Do::Resolve => {
+                let outcome = outcome(step)?;
+                on_key(step, |scope, token| self.subject.resolve(scope, token, outcome))?
+            }
             Do::Get => on_key(step, |scope, token| self.subject.get(scope, token))?,
             Do::Forget => on_key(step, |scope, token| self.subject.forget(scope, token))?,
+            Do::Derive => {
+                let label = given(step.label.as_ref(), "label")?.to_vec();
+                on_key(step, |scope, token| self.subject.derive(scope, token, &label))?
+            }
             Do::Sweep => self.subject.sweep(),
             Do::Flush => self.subject.flush(),
             Do::Usage => self.subject.usage(),

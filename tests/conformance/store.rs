@@ -4,19 +4,20 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use oncekey::{
-    Answer, Builder, Completed, InFlight, Known, ManualClock, Outcome, Refused, Reservation, Result, Store,
-    Timestamp,
+    Answer, Builder, Completed, InFlight, Key, Known, ManualClock, Outcome, Refused, Reservation, Result,
+    Store, Timestamp,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::subject::{self, START, Subject};
+use crate::subject::{self, Fresh, START, Subject};
 use crate::vector::{OnDisk, Rules, Settings, Step};
 
 /// How long a waiter that should be woken may take, in real time.
@@ -114,6 +115,14 @@ impl StoreSubject {
         if let Some(bytes) = step.declared_bytes {
             request = request.declare(bytes);
         }
+        request = match step.start_durably {
+            Some(true) => request.start_durably(),
+            Some(false) => request.start_volatile(),
+            None => request,
+        };
+        if let Some(policy) = step.on_interrupted {
+            request = request.on_interrupted(policy.to_on_interrupted());
+        }
         match step.relaxed {
             Some(true) => request.relaxed().begin(),
             Some(false) => request.durable().begin(),
@@ -124,7 +133,13 @@ impl StoreSubject {
     fn show(&mut self, name: &str, answer: Result<Answer>) -> Value {
         match answer {
             Ok(Answer::Fresh(reservation)) => {
-                let seen = subject::fresh(reservation.attempt(), reservation.since());
+                let seen = subject::fresh(&Fresh {
+                    attempt: reservation.attempt(),
+                    since: reservation.since(),
+                    durable: reservation.is_durable(),
+                    resumed: reservation.is_resumed(),
+                    last_checkpoint: reservation.last_checkpoint(),
+                });
                 self.process.reservations.insert(name.into(), reservation);
                 seen
             }
@@ -154,6 +169,20 @@ impl StoreSubject {
                 self.process.reservations.extend(reservation.map(|held| (name.to_owned(), held)));
                 subject::error(&error)
             }
+        }
+    }
+
+    /// A release that is on its way to the disk takes its moment; the model's takes none. Nobody who is given the key
+    /// meanwhile is mistaken for the one who let it go: it has a higher attempt.
+    fn until_released(&self, key: &Key, attempt: u32) {
+        let start = Instant::now();
+        loop {
+            match self.process.store.get(key) {
+                Ok(Known::InFlight { attempt: own, lease_left: None, .. }) if own == attempt => {}
+                _ => return,
+            }
+            assert!(start.elapsed() < WAKING_MAX, "a release that is never written");
+            std::thread::sleep(Duration::from_micros(100));
         }
     }
 
@@ -246,11 +275,44 @@ impl Subject for StoreSubject {
     }
 
     fn release(&mut self, reservation: &str) -> Value {
-        done(self.take(reservation).release())
+        let held = self.take(reservation);
+        let (key, attempt) = (held.key().clone(), held.attempt());
+        let released = held.release();
+        self.until_released(&key, attempt);
+        done(released)
     }
 
     fn drop_reservation(&mut self, reservation: &str) {
-        drop(self.take(reservation));
+        let held = self.take(reservation);
+        let (key, attempt) = (held.key().clone(), held.attempt());
+        drop(held);
+        self.until_released(&key, attempt);
+    }
+
+    fn panic(&mut self, reservation: &str) {
+        let held = self.take(reservation);
+        let panicked = catch_unwind(AssertUnwindSafe(move || {
+            let _held = held;
+            resume_unwind(Box::new("planned"));
+        }));
+        assert!(panicked.is_err());
+    }
+
+    fn checkpoint(&mut self, reservation: &str, note: &[u8]) -> Value {
+        done(self.process.reservations[reservation].checkpoint(note))
+    }
+
+    fn resolve(&mut self, scope: &[u8], token: &[u8], outcome: Outcome) -> Value {
+        use oncekey::reference::Completed as Seen;
+        let store = &self.process.store;
+        match store.key(scope, token).and_then(|key| store.resolve(&key, outcome)) {
+            Ok(Completed::Kept { completed, expires }) => {
+                subject::completed(Seen::Kept { completed, expires })
+            }
+            Ok(Completed::Released) => subject::completed(Seen::Released),
+            Ok(other) => json!({"unexpected": format!("{other:?}")}),
+            Err(error) => subject::error(&error),
+        }
     }
 
     fn get(&mut self, scope: &[u8], token: &[u8]) -> Value {
@@ -262,6 +324,9 @@ impl Subject for StoreSubject {
                 subject::in_flight(since, attempt, lease_left)
             }
             Ok(Known::Finished(replay)) => subject::replay("finished", &replay),
+            Ok(Known::Interrupted { since, attempt, checkpoint }) => {
+                subject::interrupted(since, attempt, checkpoint.as_ref())
+            }
             Ok(other) => json!({"unexpected": format!("{other:?}")}),
             Err(error) => subject::error(&error),
         }
@@ -271,6 +336,13 @@ impl Subject for StoreSubject {
         let store = &self.process.store;
         match store.key(scope, token).and_then(|key| store.forget(&key)) {
             Ok(forgotten) => json!({"forgotten": forgotten}),
+            Err(error) => subject::error(&error),
+        }
+    }
+
+    fn derive(&mut self, scope: &[u8], token: &[u8], label: &[u8]) -> Value {
+        match self.process.store.key(scope, token).and_then(|key| key.derive(label)) {
+            Ok(token) => subject::derived(token.as_str()),
             Err(error) => subject::error(&error),
         }
     }
@@ -396,7 +468,12 @@ fn builder(settings: &Settings) -> Builder {
         .live_reservations_per_scope_max(settings.live_reservations_per_scope_max)
         .kept_records_per_scope_max(settings.kept_records_per_scope_max)
         .kept_bytes_per_scope_max(settings.kept_bytes_per_scope_max)
+        .explain_mismatches(settings.explain_mismatches == Some(true))
         .rules(settings.rules.clone().unwrap_or_default().to_digest_rules());
+    set!(start_durably, checkpoint_bytes_max);
+    if let Some(policy) = settings.on_interrupted {
+        builder = builder.on_interrupted(policy.to_on_interrupted());
+    }
     if let Some(retention) = settings.retention_ms {
         builder = builder.retention(Duration::from_millis(retention));
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use oncekey::reference::{Completed, Refusal, Running};
 use oncekey::{
-    Error, Incomparable, Limit, Outcome, ParameterFault, Replay, ScopeFault, Timestamp, TokenFault,
+    Checkpoint, Difference, Error, ErrorKind, Incomparable, Limit, Outcome, ParameterFault, Replay,
+    ScopeFault, Timestamp, TokenFault,
 };
 use serde_json::{Value, json};
 
@@ -29,9 +30,15 @@ pub(crate) trait Subject {
     fn renew(&mut self, reservation: &str) -> Value;
     fn release(&mut self, reservation: &str) -> Value;
     fn drop_reservation(&mut self, reservation: &str);
+    /// Its holder panics.
+    fn panic(&mut self, reservation: &str);
+    fn checkpoint(&mut self, reservation: &str, note: &[u8]) -> Value;
 
+    fn resolve(&mut self, scope: &[u8], token: &[u8], outcome: Outcome) -> Value;
     fn get(&mut self, scope: &[u8], token: &[u8]) -> Value;
     fn forget(&mut self, scope: &[u8], token: &[u8]) -> Value;
+    /// The token for a downstream call of this key's operation.
+    fn derive(&mut self, scope: &[u8], token: &[u8], label: &[u8]) -> Value;
     fn sweep(&mut self) -> Value;
     fn flush(&mut self) -> Value;
     fn usage(&mut self) -> Value;
@@ -59,8 +66,32 @@ pub(crate) fn waiting() -> Value {
     json!({"waiting": {}})
 }
 
-pub(crate) fn fresh(attempt: u32, since: Timestamp) -> Value {
-    json!({"fresh": {"attempt": attempt, "since": since.as_millis()}})
+/// What is told of a reservation that was given.
+pub(crate) struct Fresh<'a> {
+    pub(crate) attempt: u32,
+    pub(crate) since: Timestamp,
+    pub(crate) durable: bool,
+    pub(crate) resumed: bool,
+    pub(crate) last_checkpoint: Option<&'a Checkpoint>,
+}
+
+pub(crate) fn fresh(given: &Fresh<'_>) -> Value {
+    json!({"fresh": {
+        "attempt": given.attempt,
+        "since": given.since.as_millis(),
+        "durable": given.durable,
+        "resumed": given.resumed,
+        "last_checkpoint": given.last_checkpoint.map(checkpoint),
+    }})
+}
+
+pub(crate) fn interrupted(since: Timestamp, attempt: u32, last: Option<&Checkpoint>) -> Value {
+    let last = last.map(checkpoint);
+    json!({"interrupted": {"since": since.as_millis(), "attempt": attempt, "last_checkpoint": last}})
+}
+
+fn checkpoint(own: &Checkpoint) -> Value {
+    json!({"attempt": own.attempt(), "note": bytes(own.bytes())})
 }
 
 pub(crate) fn in_flight(since: Timestamp, attempt: u32, lease_left: Option<Duration>) -> Value {
@@ -96,6 +127,14 @@ pub(crate) fn completed(completed: Completed) -> Value {
     }
 }
 
+pub(crate) fn derived(token: &str) -> Value {
+    json!({"derived": token})
+}
+
+pub(crate) fn invalid_label(measured: usize, limit: usize) -> Value {
+    json!({"refused": {"kind": "invalid_label", "measured": measured, "limit": limit}})
+}
+
 pub(crate) fn usage(live_reservations: u64, kept_records: u64, kept_bytes: u64) -> Value {
     json!({"usage": {
         "live_reservations": live_reservations,
@@ -123,7 +162,27 @@ fn millis(time: Duration) -> u64 {
 
 /// An error of the crate. One without a word in the vectors shows as itself, and matches nothing.
 pub(crate) fn error(error: &Error) -> Value {
+    if let ErrorKind::InvalidLabel { measured, limit } = *error.kind() {
+        return invalid_label(measured, limit);
+    }
+    if error.is_mismatch() {
+        return mismatch(error.difference());
+    }
     Refusal::of(error).map_or_else(|| json!({"unexpected": error.to_string()}), |refusal| refused(&refusal))
+}
+
+/// A mismatch, and what it tells of the parameters.
+pub(crate) fn mismatch(difference: Option<&Difference>) -> Value {
+    let explained = difference.map(|told| {
+        let (added, removed, changed) = (told.added(), told.removed(), told.changed());
+        json!({
+            "added": added.collect::<Vec<_>>(),
+            "removed": removed.collect::<Vec<_>>(),
+            "changed": changed.collect::<Vec<_>>(),
+            "incomplete": told.is_incomplete(),
+        })
+    });
+    json!({"refused": {"kind": "mismatch", "explained": explained}})
 }
 
 pub(crate) fn refused(refusal: &Refusal) -> Value {
@@ -147,11 +206,14 @@ pub(crate) fn refused(refusal: &Refusal) -> Value {
         Refusal::TooLarge { what, measured, limit } => counted("too_large", what, measured, limit),
         Refusal::Overloaded { what, measured, limit } => counted("overloaded", what, measured, limit),
         Refusal::Full { what, measured, limit } => counted("full", what, measured, limit),
-        Refusal::Mismatch => json!({"kind": "mismatch"}),
+        Refusal::Mismatch => return mismatch(None),
         Refusal::InFlight { attempt, lease_left } => {
             json!({"kind": "in_flight", "attempt": attempt, "lease_left_ms": lease_left.map(millis)})
         }
         Refusal::UnknownOutcome => json!({"kind": "unknown_outcome"}),
+        Refusal::Interrupted { attempt } => json!({"kind": "interrupted", "attempt": attempt}),
+        Refusal::NotInterrupted => json!({"kind": "not_interrupted"}),
+        Refusal::NotDurable => json!({"kind": "not_durable"}),
         Refusal::Expired { age, retention } => {
             json!({"kind": "expired", "age_ms": millis(age), "retention_ms": millis(retention)})
         }
@@ -171,6 +233,7 @@ fn limit_word(limit: Limit) -> &'static str {
         Limit::ParameterCount => "parameter_count",
         Limit::ParameterBytes => "parameter_bytes",
         Limit::OutcomeBytes => "outcome_bytes",
+        Limit::CheckpointBytes => "checkpoint_bytes",
         Limit::LiveReservations => "live_reservations",
         Limit::LiveReservationsPerScope => "live_reservations_per_scope",
         Limit::WaitersPerKey => "waiters_per_key",

@@ -1,8 +1,9 @@
 //! The vectors as they stand in the files (README.md, schema 1), read strictly: an unknown member is an error.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use oncekey::{DigestRules, Outcome, Parameters, Result};
+use oncekey::{DigestRules, OnInterrupted, Outcome, Parameters, Result};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -51,7 +52,28 @@ pub(crate) struct Settings {
     pub(crate) kept_bytes_per_scope_max: Option<u64>,
     pub(crate) clock_jump_max_ms: Option<u64>,
     pub(crate) accept_clock_jump: Option<bool>,
+    pub(crate) start_durably: Option<bool>,
+    pub(crate) on_interrupted: Option<Policy>,
+    pub(crate) checkpoint_bytes_max: Option<u64>,
     pub(crate) rules: Option<Rules>,
+    pub(crate) explain_mismatches: Option<bool>,
+}
+
+/// What is answered for an interrupted key (3.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Policy {
+    Resume,
+    Refuse,
+}
+
+impl Policy {
+    pub(crate) fn to_on_interrupted(self) -> OnInterrupted {
+        match self {
+            Self::Resume => OnInterrupted::Resume,
+            Self::Refuse => OnInterrupted::Refuse,
+        }
+    }
 }
 
 /// Which names are excluded from digests (2.2).
@@ -65,6 +87,10 @@ pub(crate) enum Rules {
 }
 
 impl Rules {
+    fn exclude(&self, name: &str) -> bool {
+        self.to_digest_rules().names().any(|own| own == name)
+    }
+
     pub(crate) fn to_digest_rules(&self) -> DigestRules {
         match self {
             Self::None => DigestRules::none(),
@@ -86,11 +112,15 @@ pub(crate) enum Do {
     Renew,
     Release,
     Drop,
+    Panic,
+    Checkpoint,
+    Resolve,
     Get,
     Forget,
     Sweep,
     Flush,
     Usage,
+    Derive,
     Advance,
     SetWall,
     Crash,
@@ -105,6 +135,7 @@ pub(crate) struct Step {
     #[serde(rename = "do")]
     pub(crate) action: Do,
     pub(crate) key: Option<(Bytes, Bytes)>,
+    pub(crate) label: Option<Bytes>,
     pub(crate) parameters: Option<Given>,
     #[serde(rename = "as")]
     pub(crate) name: Option<String>,
@@ -115,6 +146,9 @@ pub(crate) struct Step {
     pub(crate) retention_ms: Option<u64>,
     pub(crate) declared_bytes: Option<u64>,
     pub(crate) relaxed: Option<bool>,
+    pub(crate) start_durably: Option<bool>,
+    pub(crate) on_interrupted: Option<Policy>,
+    pub(crate) note: Option<Bytes>,
     pub(crate) patience_ms: Option<u64>,
     pub(crate) outcome: Option<GivenOutcome>,
     pub(crate) on_disk: Option<OnDisk>,
@@ -215,6 +249,36 @@ impl Given {
                 Parameters::digest(digest_of.to_parameters(rules)?.digest_under(&rules.to_digest_rules())?)
             }
         })
+    }
+
+    /// Name and canonical values of each, of those forms that have names (2.6): pairs as they are, a member's value as
+    /// canonical text.
+    pub(crate) fn named(&self, rules: &Rules) -> Option<BTreeMap<String, Vec<String>>> {
+        let (kind, pairs): (_, Vec<(String, String)>) = match self {
+            Self::Pairs { pairs } => (
+                "pair",
+                pairs.iter().map(|(name, value)| (name.clone(), format!("{:?}", value.to_vec()))).collect(),
+            ),
+            Self::Query { query: text } | Self::Form { form: text } => {
+                let pairs = form_urlencoded::parse(text.as_bytes()).into_owned();
+                ("pair", pairs.map(|(name, value)| (name, format!("{:?}", value.as_bytes()))).collect())
+            }
+            Self::Json { json } => {
+                let read: Value = serde_json::from_slice(&json.to_vec()).ok()?;
+                let text =
+                    |value: &Value| serde_json_canonicalizer::to_string(value).expect("canonical text");
+                (
+                    "member",
+                    read.as_object()?.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+                )
+            }
+            Self::Bytes { .. } | Self::Value { .. } | Self::Ready { .. } => return None,
+        };
+        let mut named = BTreeMap::<String, Vec<String>>::new();
+        for (name, value) in pairs.into_iter().filter(|(name, _)| !rules.exclude(name)) {
+            named.entry(name).or_insert_with(|| vec![kind.to_owned()]).push(value);
+        }
+        Some(named)
     }
 
     /// How many they are and how many bytes they have, as far as the limits of 8.1 are tried by a vector.

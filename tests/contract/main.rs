@@ -14,6 +14,7 @@ mod s11_manners;
 mod s11_secrets;
 mod s1_identity;
 mod s2_forms;
+mod s2_mismatches;
 mod s2_versions;
 mod s3_asking;
 mod s3_concurrent;

@@ -1,7 +1,8 @@
 //! Section 10: files' modes (10.1) and what is never shown (10.2).
 //!
 //! Goal: nobody else reads the files, and no log line shows a caller's bytes. Method: modes of all that a store
-//! ever makes; one canary word in every place that takes bytes, looked for in every text that comes out.
+//! ever makes; one canary word in every place that takes bytes, looked for in every text that comes out. Names of
+//! parameters are given by `Error::difference` and stand in the files, where the store was told to explain (2.6).
 
 use std::fmt::{Debug, Display};
 use std::fs;
@@ -12,7 +13,7 @@ use oncekey::{
     Secret, Store, Token,
 };
 
-use crate::support::files::{mode, read_all};
+use crate::support::files::{find_all, mode, read_all};
 use crate::support::{Home, close, fresh, in_flight, kept, plain, refusal, refused, replay};
 
 const CANARY: &str = "canary";
@@ -95,6 +96,8 @@ fn answers_and_guards_show_no_callers_bytes_10_2() {
     let parameters = Parameters::query(&text);
     let mut shown = Shown::default();
     shown.debug(&own);
+    shown.debug(&own.derive(canary("-label")));
+    shown.error(&own.derive(CANARY.repeat(50)).expect_err("too long"));
     shown.debug(&parameters);
     shown.debug(&store.request(&own, &parameters));
     let outcome = || Outcome::http(200, CANARY).with_metadata(CANARY, CANARY).with_code(CANARY);
@@ -145,6 +148,50 @@ fn errors_show_no_callers_bytes_10_2() {
     let value = |_: &oncekey::Reservation| Ok::<String, Failure>(CANARY.to_owned());
     shown.error(&store.execute(&own, &Parameters::none(), value).expect_err("without body"));
     shown.check();
+}
+
+/// Names are told, by `Error::difference` alone (2.6); values never are.
+#[test]
+fn a_mismatch_shows_how_many_parameters_differ_and_no_name_or_value_10_2() {
+    let home = Home::directory();
+    let store = home.open(plain().explain_mismatches(true));
+    let own = Key::new("s", "t").expect("sound");
+    let held = fresh(store.begin(&own, &Parameters::pairs([(CANARY, CANARY), ("canary-2", CANARY)])));
+    let other = Parameters::pairs([(CANARY, "1"), ("canary-3", CANARY), ("canary-4", CANARY)]);
+    let mut shown = Shown::default();
+    let mut check = |error: &oncekey::Error| {
+        let difference = error.difference().expect("explained");
+        assert!(difference.added().eq(["canary-3", "canary-4"]) && difference.changed().eq([CANARY]));
+        shown.error(error);
+        shown.error(difference);
+        shown.debug(&(error.kind(), error.clone()));
+        assert!(error.to_string().ends_with("(2 added, 1 removed, 1 changed)"), "{error}");
+    };
+    check(&refused(store.begin(&own, &other)));
+    kept(held.complete(Outcome::new("done")));
+    check(&refused(store.begin(&own, &other)));
+    shown.debug(&(store.stats(), store.guarantees(), store.get(&own)));
+    shown.check();
+    close(store);
+}
+
+#[test]
+fn the_files_hold_names_where_they_were_asked_for_and_never_a_value_or_its_digest_10_2() {
+    let value = format!("{CANARY}-value");
+    let parameters = Parameters::pairs([("canary-name", value.as_str())]);
+    for explaining in [false, true] {
+        let home = Home::directory();
+        let store = home.open(plain().explain_mismatches(explaining));
+        let keys = [Key::new("s", "t1").expect("sound"), Key::new("s", "t2").expect("sound")];
+        drop(fresh(store.request(&keys[0], &parameters).start_durably().begin()));
+        kept(fresh(store.begin(&keys[1], &parameters)).complete(Outcome::new("done")));
+        close(store);
+        let unkeyed = blake3::hash(value.as_bytes());
+        let files = read_all(&home.path());
+        let found = |needle: &[u8]| files.values().any(|bytes| !find_all(bytes, needle).is_empty());
+        assert_eq!(found(b"canary-name"), explaining);
+        assert!(!found(value.as_bytes()) && !found(&unkeyed.as_bytes()[..8]));
+    }
 }
 
 #[test]

@@ -162,3 +162,45 @@ fn many_keys_in_one_stripe_are_told_apart_by_the_whole_key_1_3() {
         }
     });
 }
+
+#[test]
+fn a_derived_token_is_the_same_for_every_attempt_and_obeys_the_rule_1_1() {
+    in_both_homes(|home| {
+        let store = home.open(plain());
+        let own = crate::support::key(0);
+        let first = fresh(store.begin(&own, &asked()));
+        let token = first.key().derive("charge").expect("derived");
+        drop(first);
+        let again = fresh(store.begin(&own, &asked()));
+        assert_eq!(
+            again.key().derive("charge").expect("derived"),
+            token,
+            "what an earlier attempt called with"
+        );
+        assert_eq!(Token::parse(&token).expect("within the rule"), token);
+        assert!(token.as_str().len() <= 64 && token.as_str().bytes().all(|byte| byte.is_ascii_hexdigit()));
+        run(&store, &Key::new("downstream", &token).expect("a sound key"), "charged");
+    });
+}
+
+#[test]
+fn a_derived_token_reaches_no_other_scope_token_or_label_1_2() {
+    let derive = |scope: &str, token: &str, label: &str| {
+        Key::new(scope, token).expect("sound").derive(label).expect("derived")
+    };
+    let own = derive("account-1", "token", "charge");
+    for other in [
+        derive("account-2", "token", "charge"),
+        derive("account-1", "tokem", "charge"),
+        derive("account-1", "token", "charge again"),
+        derive("account-1t", "oken", "charge"),
+        derive("account-1", "tokenc", "harge"),
+    ] {
+        assert_ne!(other, own);
+    }
+    for label in [String::new(), "l".repeat(256)] {
+        let error = Key::new("account-1", "token").expect("sound").derive(&label).expect_err("refused");
+        let kind = ErrorKind::InvalidLabel { measured: label.len(), limit: 255 };
+        assert_eq!(error.kind(), &kind);
+    }
+}

@@ -372,3 +372,28 @@ fn a_start_whose_commit_fails_is_not_given_out_and_reopening_looks_5_4_5_5() {
     assert_replays(&store, &key(8), "through it all");
     assert_replays(&store, &key(0), "at last");
 }
+
+#[test]
+fn a_start_that_was_ended_does_not_come_back_when_its_end_has_expired_and_gone_7_1() {
+    let home = Home::directory();
+    let (builder, clock) = with_clock();
+    let builder = || builder.clone().background_sweep(false).segment_age_max(secs(1));
+    let store = home.open(builder());
+    let parameters = asked();
+    let request_key = key(0);
+    let asked_for = store.request(&request_key, &parameters).start_durably().retention(secs(3)).begin();
+    let Ok(Answer::Fresh(held)) = asked_for else { panic!("never seen") };
+    run(&store, &key(1), "kept for long, beside the start");
+    clock.advance(secs(2));
+    store.sweep().expect("sealed");
+    let _ = held.complete(Outcome::new("kept for a moment")).expect("completed");
+    for _ in 0..3 {
+        clock.advance(secs(2));
+        store.sweep().expect("swept");
+    }
+    assert_eq!(store.get(&key(0)).expect("known"), Known::Absent);
+    close(store);
+    let store = home.open(builder());
+    assert_eq!(store.get(&key(0)).expect("known"), Known::Absent);
+    assert_replays(&store, &key(1), "kept for long, beside the start");
+}

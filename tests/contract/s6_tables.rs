@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use oncekey::redb::{self, ReadableDatabase, ReadableTable, TableDefinition};
+use oncekey::redb::{self, ReadableDatabase, TableDefinition};
 use oncekey::{ErrorKind, Home, Outcome, Secret, Store};
 
 use crate::support::bank::{ACCOUNTS, Bank, OWN, pay_once};
@@ -108,62 +108,70 @@ fn what_was_forgotten_carried_or_replaced_stays_so_after_reopening_6_1_4_6() {
     assert_eq!(store.stats().kept_records, 11);
 }
 
-#[test]
-fn a_callers_table_or_a_damaged_one_is_refused_unchanged_6_1_5_6() {
-    let bank = Bank::new();
-    let write = |with: &dyn Fn(&redb::WriteTransaction)| {
-        let own = bank.database.begin_write().expect("a writer");
-        with(&own);
-        own.commit().expect("committed");
-    };
-    let refusal = |table: &str| {
-        let told = plain().open_in(Arc::clone(&bank.database), table);
-        told.expect_err("refused").kind().clone()
-    };
-    write(&|own| drop(own.open_table(ACCOUNTS).expect("a table").insert(1, 2).expect("a row")));
-    assert!(matches!(refusal("accounts"), ErrorKind::NotAStore(_)));
-    let blobs = TableDefinition::<u64, &[u8]>::new("blobs");
-    write(&|own| drop(own.open_table(blobs).expect("a table").insert(1, &b"x"[..]).expect("a row")));
-    assert!(matches!(refusal("blobs"), ErrorKind::NotAStore(_)));
-    assert_eq!(bank.balance(1), 2);
+/// A table with rows of the store's types.
+type Rows<'a> = TableDefinition<'a, u64, &'static [u8]>;
 
+/// Writes one row behind everybody's back, or removes it.
+fn put(bank: &Bank, table: &str, row: u64, bytes: Option<&[u8]>) {
+    let transaction = bank.database.begin_write().expect("a writer");
+    {
+        let mut rows = transaction.open_table(Rows::new(table)).expect("a table");
+        match bytes {
+            Some(bytes) => drop(rows.insert(row, bytes).expect("a row")),
+            None => drop(rows.remove(row).expect("a row")),
+        }
+    }
+    transaction.commit().expect("committed");
+}
+
+fn row(bank: &Bank, row: u64) -> Vec<u8> {
+    let rows = bank.database.begin_read().expect("a reader").open_table(Rows::new(OWN)).expect("a table");
+    rows.get(row).expect("a row").map(|row| row.value().to_vec()).expect("it is there")
+}
+
+fn refusal(bank: &Bank, table: &str) -> ErrorKind {
+    let told = plain().open_in(Arc::clone(&bank.database), table);
+    told.expect_err("refused").kind().clone()
+}
+
+#[test]
+fn a_callers_table_is_refused_and_stays_as_it_is_6_1_5_6() {
+    let bank = Bank::new();
+    let transaction = bank.database.begin_write().expect("a writer");
+    transaction.open_table(ACCOUNTS).expect("a table").insert(1, 2).expect("a row");
+    transaction.commit().expect("committed");
+    assert!(matches!(refusal(&bank, "accounts"), ErrorKind::NotAStore(_)));
+    put(&bank, "blobs", 1, Some(b"x"));
+    assert!(matches!(refusal(&bank, "blobs"), ErrorKind::NotAStore(_)));
+    assert_eq!(bank.balance(1), 2);
+}
+
+#[test]
+fn a_damaged_or_newer_table_is_refused_and_stays_as_it_is_6_1_5_6() {
+    let bank = Bank::new();
     let store = bank.open(plain());
     (0..40).for_each(|number| run(&store, &key(number), "kept"));
     close(store);
     let before = bank.table();
-    let own = TableDefinition::<u64, &[u8]>::new(OWN);
-    let row = |number: u64| {
-        let rows = bank.database.begin_read().expect("a reader").open_table(own).expect("a table");
-        rows.get(number).expect("a row").map(|row| row.value().to_vec()).expect("it is there")
-    };
+    // A block in the middle, the lowest one, the floor.
     for number in [20, 1, u64::MAX - 1] {
-        let taken = row(number);
-        write(&|own_tx| drop(own_tx.open_table(own).expect("a table").remove(number).expect("a row")));
-        assert!(matches!(refusal(OWN), ErrorKind::DamagedStore { .. }), "row {number}");
-        write(&|own_tx| {
-            drop(own_tx.open_table(own).expect("a table").insert(number, &taken[..]).expect("a row"))
-        });
+        let taken = row(&bank, number);
+        put(&bank, OWN, number, None);
+        assert!(matches!(refusal(&bank, OWN), ErrorKind::DamagedStore { .. }), "row {number}");
+        put(&bank, OWN, number, Some(&taken));
     }
-    let identity = row(u64::MAX);
+    let identity = row(&bank, u64::MAX);
     let newer = [&identity[..16], &[99, 0, 0, 0], &identity[20..identity.len() - 32]].concat();
-    let newer = [&newer[..], blake3_of(&newer).as_slice()].concat();
-    for (bytes, is_newer) in [(newer, true), (identity[..identity.len() - 1].to_vec(), false)] {
-        write(&|own_tx| {
-            drop(own_tx.open_table(own).expect("a table").insert(u64::MAX, &bytes[..]).expect("a row"))
-        });
-        let kind = refusal(OWN);
-        assert_eq!(matches!(kind, ErrorKind::NewerFormat { found: 99, .. }), is_newer, "{kind:?}");
-        assert!(is_newer || matches!(kind, ErrorKind::DamagedStore { .. }), "{kind:?}");
-    }
-    write(&|own_tx| {
-        drop(own_tx.open_table(own).expect("a table").insert(u64::MAX, &identity[..]).expect("a row"))
-    });
+    let newer = [&newer[..], blake3::hash(&newer).as_bytes()].concat();
+    put(&bank, OWN, u64::MAX, Some(&newer));
+    assert!(matches!(refusal(&bank, OWN), ErrorKind::NewerFormat { found: 99, .. }));
+    put(&bank, OWN, u64::MAX, Some(&identity[..identity.len() - 1]));
+    assert!(matches!(refusal(&bank, OWN), ErrorKind::DamagedStore { .. }));
+    put(&bank, OWN, u64::MAX, None);
+    assert!(matches!(refusal(&bank, OWN), ErrorKind::NotAStore(_)));
+    put(&bank, OWN, u64::MAX, Some(&identity));
     assert_eq!(bank.table(), before, "nothing was changed");
     assert_replays(&bank.open(plain()), &key(39), "kept");
-}
-
-fn blake3_of(bytes: &[u8]) -> [u8; 32] {
-    *blake3::hash(bytes).as_bytes()
 }
 
 #[test]
@@ -173,16 +181,10 @@ fn a_damaged_record_in_the_table_is_told_and_never_replayed_6_1_5_9() {
     run(&store, &key(0), "canary");
     run(&store, &key(1), "sound");
     close(store);
-    let own = TableDefinition::<u64, &[u8]>::new(OWN);
-    let transaction = bank.database.begin_write().expect("a writer");
-    {
-        let mut rows = transaction.open_table(own).expect("a table");
-        let mut bytes = rows.get(1).expect("a row").expect("it is there").value().to_vec();
-        let at = bytes.windows(6).position(|window| window == b"canary").expect("its body");
-        bytes[at] ^= 1;
-        rows.insert(1, &bytes[..]).expect("a row");
-    }
-    transaction.commit().expect("committed");
+    let mut bytes = row(&bank, 1);
+    let at = bytes.windows(6).position(|window| window == b"canary").expect("its body");
+    bytes[at] ^= 1;
+    put(&bank, OWN, 1, Some(&bytes));
     let store = bank.open(plain());
     assert!(refused(store.begin(&key(0), &asked())).is_damaged());
     assert_replays(&store, &key(1), "sound");
@@ -199,7 +201,7 @@ fn a_table_is_open_once_and_another_store_takes_another_table_6_1_5_6() {
     // Nobody writes into a store's table behind its back.
     let transaction = store.transaction().expect("lent");
     for name in [OWN, "other"] {
-        let own = TableDefinition::<u64, &[u8]>::new(name);
+        let own = Rows::new(name);
         assert!(matches!(transaction.open_table(own), Err(redb::TableError::TableAlreadyOpen(..))));
         assert!(matches!(transaction.delete_table(own), Err(redb::TableError::TableAlreadyOpen(..))));
     }

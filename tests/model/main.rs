@@ -1,6 +1,7 @@
 //! Goal: the store does what the contract says, whatever is asked of it in whatever order. Method: random sequences
 //! of operations (begin, wait, give up, complete in every manner, renew, release, drop, get, forget, sweep, clock
-//! moves around every deadline, reopening by dropping and by crash) run against the store and against
+//! moves around every deadline, durable starts, checkpoints, panics, resolving, reopening by closing and by crash, in
+//! place too, under either policy for what was interrupted) run against the store and against
 //! `oncekey::reference`, and after every step both must say the same, to the byte. The subjects are those of the
 //! conformance vectors.
 //!
@@ -34,38 +35,47 @@ const TICK_MS: u64 = 5;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Begin { key: u8, other: bool, lease: u8, retention: u8, sent: u8 },
-    Wait { key: u8, other: bool, patience: u8 },
+    Begin { key: u8, other: bool, lease: u8, retention: u8, sent: u8, mode: u8 },
+    Wait { key: u8, other: bool, patience: u8, mode: u8 },
     GiveUp { pick: u8 },
     Complete { pick: u8, manner: u8 },
     Renew { pick: u8 },
     Release { pick: u8 },
     Drop { pick: u8 },
+    Panic { pick: u8 },
+    Checkpoint { pick: u8, bytes: u8 },
+    Resolve { key: u8, manner: u8 },
     Get { key: u8 },
     Forget { key: u8 },
     Sweep,
     Advance { ticks: u8 },
     Reopen,
+    ReopenInPlace,
     Crash,
 }
 
 fn op() -> impl Strategy<Value = Op> {
     let key = 0..5_u8;
     prop_oneof![
-        6 => (key.clone(), prop::bool::weighted(0.15), 0..3_u8, 0..3_u8, 0..4_u8)
-            .prop_map(|(key, other, lease, retention, sent)| Op::Begin { key, other, lease, retention, sent }),
-        3 => (key.clone(), prop::bool::weighted(0.1), 0..3_u8)
-            .prop_map(|(key, other, patience)| Op::Wait { key, other, patience }),
+        7 => (key.clone(), prop::bool::weighted(0.15), 0..3_u8, 0..3_u8, 0..4_u8, 0..6_u8).prop_map(
+            |(key, other, lease, retention, sent, mode)| Op::Begin { key, other, lease, retention, sent, mode }
+        ),
+        3 => (key.clone(), prop::bool::weighted(0.1), 0..3_u8, 0..6_u8)
+            .prop_map(|(key, other, patience, mode)| Op::Wait { key, other, patience, mode }),
         1 => any::<u8>().prop_map(|pick| Op::GiveUp { pick }),
         5 => (any::<u8>(), 0..8_u8).prop_map(|(pick, manner)| Op::Complete { pick, manner }),
         1 => any::<u8>().prop_map(|pick| Op::Renew { pick }),
         2 => any::<u8>().prop_map(|pick| Op::Release { pick }),
         1 => any::<u8>().prop_map(|pick| Op::Drop { pick }),
+        1 => any::<u8>().prop_map(|pick| Op::Panic { pick }),
+        3 => (any::<u8>(), 0..8_u8).prop_map(|(pick, bytes)| Op::Checkpoint { pick, bytes }),
+        1 => (key.clone(), 0..6_u8).prop_map(|(key, manner)| Op::Resolve { key, manner }),
         2 => key.clone().prop_map(|key| Op::Get { key }),
         1 => key.prop_map(|key| Op::Forget { key }),
         1 => Just(Op::Sweep),
         4 => (1..12_u8).prop_map(|ticks| Op::Advance { ticks }),
         1 => Just(Op::Reopen),
+        1 => Just(Op::ReopenInPlace),
         1 => Just(Op::Crash),
     ]
 }
@@ -85,7 +95,7 @@ struct Pair<'a> {
 impl Pair<'_> {
     fn run(&mut self, op: &Op) -> Result<(), TestCaseError> {
         match *op {
-            Op::Begin { key, other, lease, retention, sent } => {
+            Op::Begin { key, other, lease, retention, sent, mode } => {
                 let name = self.name();
                 let lease_ms = [20, 50, 0][usize::from(lease)];
                 let retention_ms = [40, 100, 0][usize::from(retention)];
@@ -94,16 +104,19 @@ impl Pair<'_> {
                     "do": "begin", "key": of(key), "parameters": asked(other),
                     "lease_ms": lease_ms,
                     "retention_ms": retention_ms,
+                    "start_durably": durably(mode),
+                    "on_interrupted": policy(mode),
                     "first_sent": first_sent.map(|ago: u64| self.now.saturating_sub(ago)),
                 }));
                 let seen = self.both(|subject| subject.begin(&step, &name))?;
                 self.note(&seen, &name);
             }
-            Op::Wait { key, other, patience } if !self.waiting.contains_key(&key) => {
+            Op::Wait { key, other, patience, mode } if !self.waiting.contains_key(&key) => {
                 let name = self.name();
                 let patience = [0, 23, 57][usize::from(patience)];
                 let step = step(json!({
                     "do": "wait", "key": of(key), "parameters": asked(other), "patience_ms": patience,
+                    "start_durably": durably(mode), "on_interrupted": policy(mode),
                 }));
                 let seen = self.both(|subject| subject.wait(&step, &name))?;
                 self.note(&seen, &name);
@@ -117,27 +130,21 @@ impl Pair<'_> {
                     self.both(|subject| subject.give_up(&waiter))?;
                 }
             }
-            Op::Complete { pick, manner } => {
-                let body = vec![b'x'; usize::from(pick)];
-                let done = Outcome::http(200, body).with_metadata("pick", pick.to_string());
-                self.with_held(pick, handed_back, |subject, own| match manner {
-                    0 => subject.complete(own, Outcome::http(503, "busy")),
-                    1 => subject.complete(own, Outcome::http(200, vec![7; 5000])),
-                    2 => subject.complete_without_body(own, Outcome::http(200, vec![7; 5000])),
-                    3 => subject.complete(own, Outcome::http(400, "no")),
-                    _ => subject.complete(own, done.clone()),
-                })?;
+            Op::Complete { .. }
+            | Op::Renew { .. }
+            | Op::Release { .. }
+            | Op::Drop { .. }
+            | Op::Panic { .. }
+            | Op::Checkpoint { .. } => self.hold(op)?,
+            Op::Resolve { key, manner } => {
+                let (scope, token) = parts(key);
+                let found = match manner {
+                    0 => Outcome::http(503, "it never arrived"),
+                    1 => Outcome::http(200, vec![7; 5000]),
+                    _ => Outcome::http(201, "it went through"),
+                };
+                self.both(|subject| subject.resolve(scope, token.as_bytes(), found.clone()))?;
             }
-            Op::Renew { pick } => self.with_held(pick, |_| true, |subject, own| subject.renew(own))?,
-            Op::Release { pick } => self.with_held(pick, |_| false, |subject, own| subject.release(own))?,
-            Op::Drop { pick } => self.with_held(
-                pick,
-                |_| false,
-                |subject, own| {
-                    subject.drop_reservation(own);
-                    Value::Null
-                },
-            )?,
             Op::Get { key } => {
                 let (scope, token) = parts(key);
                 self.both(|subject| subject.get(scope, token.as_bytes()))?;
@@ -166,6 +173,10 @@ impl Pair<'_> {
                 self.held.clear();
                 self.sweep_both();
             }
+            Op::ReopenInPlace if self.offer("reopen") => {
+                self.both(|subject| subject.reopen(None))?;
+                self.sweep_both();
+            }
             Op::Crash if self.offer("crash") => {
                 self.both(|subject| {
                     subject.crash(None);
@@ -176,10 +187,51 @@ impl Pair<'_> {
                 self.waiting.clear();
                 self.sweep_both();
             }
-            Op::Wait { .. } | Op::Reopen | Op::Crash => {}
+            Op::Wait { .. } | Op::Reopen | Op::ReopenInPlace | Op::Crash => {}
         }
         self.woken()?;
         self.both(|subject| subject.usage()).map(drop)
+    }
+
+    /// What holders do.
+    fn hold(&mut self, op: &Op) -> Result<(), TestCaseError> {
+        match *op {
+            Op::Complete { pick, manner } => {
+                let body = vec![b'x'; usize::from(pick)];
+                let done = Outcome::http(200, body).with_metadata("pick", pick.to_string());
+                self.with_held(pick, handed_back, |subject, own| match manner {
+                    0 => subject.complete(own, Outcome::http(503, "busy")),
+                    1 => subject.complete(own, Outcome::http(200, vec![7; 5000])),
+                    2 => subject.complete_without_body(own, Outcome::http(200, vec![7; 5000])),
+                    3 => subject.complete(own, Outcome::http(400, "no")),
+                    _ => subject.complete(own, done.clone()),
+                })?;
+            }
+            Op::Renew { pick } => self.with_held(pick, |_| true, |subject, own| subject.renew(own))?,
+            Op::Release { pick } => self.with_held(pick, |_| false, |subject, own| subject.release(own))?,
+            Op::Drop { pick } => self.with_held(
+                pick,
+                |_| false,
+                |subject, own| {
+                    subject.drop_reservation(own);
+                    Value::Null
+                },
+            )?,
+            Op::Panic { pick } => self.with_held(
+                pick,
+                |_| false,
+                |subject, own| {
+                    subject.panic(own);
+                    Value::Null
+                },
+            )?,
+            Op::Checkpoint { pick, bytes } => {
+                let note = vec![pick; usize::from(bytes)];
+                self.with_held(pick, |_| true, |subject, own| subject.checkpoint(own, &note))?;
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Asks both, and they must say the same.
@@ -259,23 +311,45 @@ fn of(key: u8) -> Value {
 }
 
 fn asked(other: bool) -> Value {
-    json!({"pairs": [["Size", if other { "41" } else { "40" }]]})
+    if other {
+        json!({"pairs": [["Size", "41"], ["Zone", "z"], ["Name", "n"]]})
+    } else {
+        json!({"query": "Size=40&Name=n&Tag="})
+    }
+}
+
+/// Volatile, durable, or as the settings say; and what a retry of an interrupted operation asks for.
+fn durably(mode: u8) -> Option<bool> {
+    [None, Some(true), Some(true), Some(true), Some(false), Some(false)][usize::from(mode)]
+}
+
+fn policy(mode: u8) -> Option<&'static str> {
+    [None, None, Some("resume"), Some("refuse"), None, Some("refuse")][usize::from(mode)]
 }
 
 fn step(value: Value) -> Step {
     serde_json::from_value(value).expect("a step as the vectors write it")
 }
 
-fn settings() -> Settings {
+/// Of the two policies for what was interrupted; with mismatches explained or not.
+fn settings(refuse: bool, explain: bool) -> Settings {
     serde_json::from_value(json!({
+        "on_interrupted": if refuse { "refuse" } else { "resume" }, "checkpoint_bytes_max": 6,
         "retention_ms": 100, "lease_ms": 50, "outcome_bytes_max": 4096, "declared_outcome_bytes": 64,
         "live_reservations_max": 4, "kept_records_max": 6, "kept_records_per_scope_max": 4,
+        "explain_mismatches": explain,
     }))
     .expect("settings as the vectors write them")
 }
 
-fn agree(store: &mut dyn Subject, ops: &[Op]) -> Result<(), TestCaseError> {
-    let mut model = ReferenceSubject::new(&settings());
+fn agree(
+    make: impl Fn(&Settings) -> StoreSubject,
+    (refuse, explain): (bool, bool),
+    ops: &[Op],
+) -> Result<(), TestCaseError> {
+    let settings = settings(refuse, explain);
+    let (mut store, mut model) = (make(&settings), ReferenceSubject::new(&settings));
+    let store = &mut store;
     let now = subject::START.as_millis();
     let (held, waiting) = (Vec::new(), BTreeMap::new());
     let mut pair = Pair { model: &mut model, store, held, waiting, named: 0, now };
@@ -286,8 +360,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_store_in_memory_and_the_reference_say_the_same_3_4_7_8(ops in prop::collection::vec(op(), 1..200)) {
-        agree(&mut StoreSubject::in_memory(&settings()), &ops)?;
+    fn the_store_in_memory_and_the_reference_say_the_same_3_4_6_7_8(
+        refuse: bool,
+        explain: bool,
+        ops in prop::collection::vec(op(), 1..200)
+    ) {
+        agree(StoreSubject::in_memory, (refuse, explain), &ops)?;
     }
 }
 
@@ -296,9 +374,11 @@ proptest! {
 
     #[test]
     fn the_store_in_a_directory_and_the_reference_say_the_same_also_over_crashes_5(
+        refuse: bool,
+        explain: bool,
         ops in prop::collection::vec(op(), 1..100)
     ) {
-        agree(&mut StoreSubject::on_a_directory(&settings()), &ops)?;
+        agree(StoreSubject::on_a_directory, (refuse, explain), &ops)?;
     }
 }
 
@@ -308,8 +388,10 @@ proptest! {
 
     #[test]
     fn the_store_in_a_callers_database_and_the_reference_say_the_same_also_over_crashes_6(
+        refuse: bool,
+        explain: bool,
         ops in prop::collection::vec(op(), 1..100)
     ) {
-        agree(&mut StoreSubject::in_a_database(&settings()), &ops)?;
+        agree(StoreSubject::in_a_database, (refuse, explain), &ops)?;
     }
 }

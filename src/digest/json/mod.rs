@@ -14,8 +14,10 @@
 mod members;
 mod number;
 mod text;
+mod top;
 
 use members::{Member, Members};
+pub(super) use top::top_members;
 
 use super::parameters::within;
 use super::rules::DigestRules;

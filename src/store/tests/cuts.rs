@@ -6,13 +6,16 @@
 //! `ONCEKEY_CUTS=n` runs n workloads with a cut at every change in every manner.
 
 use super::super::Known;
-use super::workload::{Effect, KEYS, State, World, apply, key, script};
+use super::workload::{Effect, KEYS, Kept, State, World, apply, key, script};
 use super::{check_serving, open, setting};
 use crate::ledger::{Chance, Cut, Faulty, Memory, Platter};
 use crate::store::Store;
 use crate::time::{ManualClock, Timestamp};
 
 const STEPS: usize = 60;
+
+/// Of a key: the attempt that was interrupted and its checkpoint, or 0 and the outcome.
+type Found = (u32, Option<Vec<u8>>);
 
 /// What may be found after a cut.
 struct Allowed {
@@ -42,24 +45,31 @@ impl Allowed {
     }
 
     fn check(&self, store: &Store, context: &str) {
-        let found: Vec<Option<Vec<u8>>> = (0..KEYS)
+        let found: Vec<Option<Found>> = (0..KEYS)
             .map(|number| match store.get(&key(number)) {
-                Ok(Known::Finished(replay)) => Some(replay.outcome().body().to_vec()),
+                Ok(Known::Finished(replay)) => Some((0, Some(replay.outcome().body().to_vec()))),
+                Ok(Known::Interrupted { attempt, checkpoint, .. }) => {
+                    Some((attempt, checkpoint.map(|note| note.bytes().to_vec())))
+                }
                 Ok(Known::Absent) => None,
                 other => panic!("{context}: key {number}: {other:?}"),
             })
             .collect();
-        let expected = |state: &State| -> Vec<Option<Vec<u8>>> {
-            let kept = |number| state.get(&number).filter(|(_, expires)| *expires > self.time);
-            (0..KEYS).map(|number| kept(number).map(|(body, _)| body.clone())).collect()
+        let expected = |state: &State| -> Vec<Option<Found>> {
+            let kept = |number| match state.get(&number)? {
+                Kept::Finished(body, expires) => (*expires > self.time).then(|| (0, Some(body.clone()))),
+                Kept::Started(attempt, note) => Some((*attempt, note.clone())),
+            };
+            (0..KEYS).map(kept).collect()
         };
         if self.states.iter().all(|state| expected(state) != found) {
-            let short = |all: &[Option<Vec<u8>>]| -> Vec<Option<u64>> {
+            let short = |all: &[Option<Found>]| -> Vec<Option<(u32, Option<u64>)>> {
                 let run = |body: &Vec<u8>| u64::from_le_bytes(body[..8].try_into().unwrap());
-                all.iter().map(|body| body.as_ref().map(run)).collect()
+                let brief = |(attempt, body): &Found| (*attempt, body.as_ref().map(run));
+                all.iter().map(|own| own.as_ref().map(brief)).collect()
             };
             let states: Vec<_> = self.states.iter().map(|state| short(&expected(state))).collect();
-            panic!("{context}: runs found by key: {:?}, allowed: {states:?}", short(&found));
+            panic!("{context}: attempts and runs found by key: {:?}, allowed: {states:?}", short(&found));
         }
     }
 }

@@ -102,7 +102,12 @@ impl Trial {
                     self.complete(key, 100, Duration::from_secs(20), &context);
                 }
             }
-            Step::Release(_) => {}
+            Step::Release(_)
+            | Step::Start { .. }
+            | Step::Note { .. }
+            | Step::Let(_)
+            | Step::Panic(_)
+            | Step::Resolve(_) => {}
             Step::Forget(number) => match self.store().forget(&key(number)) {
                 Ok(done) => {
                     let sure = matches!(self.known.get(&number), None | Some(Status::Kept(..)));

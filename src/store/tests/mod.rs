@@ -38,6 +38,26 @@ fn check_serving(store: &Store, clock: &ManualClock, context: &str) {
         let other = store.begin(&key, &parameters(number + 1)).unwrap_err();
         assert!(other.is_mismatch(), "{context}: {other}");
     }
+    for number in 0..KEYS {
+        let Known::Interrupted { attempt, checkpoint, .. } = store.get(&key(number)).unwrap() else {
+            continue;
+        };
+        match number % 3 {
+            0 => assert_eq!(store.forget(&key(number)), Ok(true), "{context}"),
+            1 => drop(store.resolve(&key(number), Outcome::new("found")).unwrap()),
+            _ => {
+                let Ok(Answer::Fresh(held)) = store.begin(&key(number), &parameters(number)) else {
+                    panic!("{context}: an interrupted key is resumed")
+                };
+                assert_eq!((held.attempt(), held.is_resumed()), (attempt + 1, true), "{context}");
+                assert_eq!(held.last_checkpoint(), checkpoint.as_ref(), "{context}");
+                held.complete(Outcome::new("resumed")).unwrap();
+            }
+        }
+    }
+    let left: Vec<_> =
+        store.interrupted().map(|own| own.map(|own| (own.key().token().to_owned(), own))).collect();
+    assert_eq!((left.len(), store.stats().interrupted), (0, 0), "{context}: {left:?}");
     let Ok(Answer::Fresh(held)) = store.begin(&key(KEYS), &parameters(KEYS)) else {
         panic!("{context}: a new key")
     };

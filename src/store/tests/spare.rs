@@ -4,9 +4,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use super::super::{Answer, Known, Store};
 use super::workload::{key, parameters};
+use crate::digest::Parameters;
 use crate::options::Builder;
 use crate::outcome::Outcome;
 
@@ -76,4 +80,25 @@ fn a_spare_that_a_kill_left_behind_is_removed_and_one_in_the_way_is_no_segment_5
     assert!(store.stats().segments > 1);
     assert_kept(&store, 0, 400 * KIBIBYTE);
     assert_kept(&store, 7, 100 * KIBIBYTE);
+}
+
+#[test]
+fn rotations_and_spares_in_the_making_leave_each_other_alone() {
+    let temporary = tempfile::tempdir().unwrap();
+    let store = settings().open(temporary.path().join("store")).unwrap();
+    let (sweeping, ended) = (store.clone(), Arc::new(AtomicBool::new(false)));
+    let told = Arc::clone(&ended);
+    let sweeper = thread::spawn(move || {
+        while !told.load(Ordering::Acquire) {
+            sweeping.shared().ledger().unwrap().make_spare(&|| true);
+        }
+    });
+    for number in 0..400_u64 {
+        let (key, asked) = (store.key("a", number.to_string()).unwrap(), Parameters::none());
+        let Answer::Fresh(held) = store.begin(&key, &asked).unwrap() else { panic!("fresh") };
+        held.complete(Outcome::new(vec![7; 60 * KIBIBYTE])).unwrap();
+    }
+    ended.store(true, Ordering::Release);
+    sweeper.join().unwrap();
+    assert!(store.stats().segments > 10);
 }

@@ -4,17 +4,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::{Answer, Known, Store};
+use super::super::{Answer, Known, Reservation, Store};
 use super::open;
 use crate::digest::Parameters;
 use crate::ledger::{Chance, Faulty, Memory};
 use crate::options::Builder;
 use crate::outcome::Outcome;
-use crate::sync::block_on;
+use crate::sync::{block_on, shielded};
 use crate::time::{Clock, ManualClock, Timestamp};
 use crate::token::Key;
 
 pub(super) const KEYS: u8 = 14;
+/// Of outcomes of durable reservations.
+const RETENTION: Duration = Duration::from_secs(20);
 pub(super) const START: Timestamp = Timestamp::from_millis(1_000_000);
 
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +34,21 @@ pub(super) enum Step {
         relaxed: bool,
     },
     Release(u8),
+    /// Durably started, and held from then on; an interrupted one is resumed.
+    Start {
+        key: u8,
+        relaxed: bool,
+    },
+    /// A checkpoint of what is held.
+    Note {
+        key: u8,
+        bytes: usize,
+    },
+    /// What is held is dropped.
+    Let(u8),
+    /// What is held is dropped by a panic.
+    Panic(u8),
+    Resolve(u8),
     Forget(u8),
     Advance(Duration),
     Sweep,
@@ -47,12 +64,19 @@ pub(super) fn script(seed: u64, steps: usize) -> Vec<Step> {
         let key = u8::try_from(chance.below(u64::from(KEYS))).unwrap();
         let relaxed = chance.below(4) == 0;
         match chance.below(100) {
-            0..46 => {
+            0..34 => {
                 let bytes = [10, 200, 5_000, 60_000, 300_000][usize::try_from(chance.below(5)).unwrap()];
                 let seconds = [2, 5, 30, 3600][usize::try_from(chance.below(4)).unwrap()];
                 Step::Complete { key, bytes, retention: Duration::from_secs(seconds), relaxed }
             }
-            46..52 => Step::Batch { key: key.min(KEYS - 5), count: 5, relaxed },
+            34..40 => Step::Start { key, relaxed },
+            40..44 => {
+                Step::Note { key, bytes: [0, 30, 5_000, 70_000][usize::try_from(chance.below(4)).unwrap()] }
+            }
+            44..46 => Step::Let(key),
+            46 => Step::Panic(key),
+            47 => Step::Resolve(key),
+            48..52 => Step::Batch { key: key.min(KEYS - 5), count: 5, relaxed },
             52..56 => Step::Release(key),
             56..66 => Step::Forget(key),
             66..80 => Step::Advance(Duration::from_millis([300, 1100, 2500, 6000][usize::from(key) % 4])),
@@ -95,12 +119,23 @@ pub(super) fn body(run: u64, bytes: usize) -> Vec<u8> {
     body
 }
 
-/// What is kept: outcome and expiry by key.
-pub(super) type State = BTreeMap<u8, (Vec<u8>, Timestamp)>;
+/// What is kept of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// Outcome and expiry.
+    Finished(Vec<u8>, Timestamp),
+    /// Attempt, and the last checkpoint.
+    Started(u32, Option<Vec<u8>>),
+}
+
+/// What is kept, by key.
+pub(super) type State = BTreeMap<u8, Kept>;
 
 #[derive(Clone, Debug)]
 pub(super) enum Effect {
     Kept(u8, Vec<u8>, Timestamp),
+    Started(u8, u32, Option<Vec<u8>>),
+    Released(u8),
     Forgotten(u8),
     /// All before it is durable.
     Synced,
@@ -117,8 +152,11 @@ pub(super) struct Entry {
 
 pub(super) fn apply(state: &mut State, effect: &Effect) {
     match effect {
-        Effect::Kept(key, body, expires) => drop(state.insert(*key, (body.clone(), *expires))),
-        Effect::Forgotten(key) => drop(state.remove(key)),
+        Effect::Kept(key, body, expires) => drop(state.insert(*key, Kept::Finished(body.clone(), *expires))),
+        Effect::Started(key, attempt, note) => {
+            drop(state.insert(*key, Kept::Started(*attempt, note.clone())));
+        }
+        Effect::Released(key) | Effect::Forgotten(key) => drop(state.remove(key)),
         Effect::Synced => {}
     }
 }
@@ -134,6 +172,7 @@ pub(super) struct World {
     pub(super) carried: u64,
     pub(super) unlinked: u64,
     state: State,
+    held: BTreeMap<u8, Reservation>,
     runs: u64,
 }
 
@@ -149,6 +188,7 @@ impl World {
             carried: 0,
             unlinked: 0,
             state: State::new(),
+            held: BTreeMap::new(),
             runs: 0,
         };
         world.tick();
@@ -180,13 +220,19 @@ impl World {
                 let keys: Vec<_> = (key..key + count).collect();
                 self.complete(&keys, 100, Duration::from_secs(20), relaxed);
             }
+            Step::Start { .. } | Step::Note { .. } | Step::Let(_) | Step::Panic(_) | Step::Resolve(_) => {
+                self.run_durably(step);
+            }
+            // Of what is held or interrupted, other steps take care.
+            Step::Release(number) | Step::Forget(number) if self.held.contains_key(&number) => {}
+            Step::Release(number) if self.is_started(number) => {}
             Step::Release(number) => {
                 if let Answer::Fresh(held) = self.store().begin(&key(number), &parameters(number)).unwrap() {
                     held.release().unwrap();
                 }
             }
             Step::Forget(number) => {
-                let kept = self.kept(number).is_some();
+                let kept = self.kept(number).is_some() || self.is_started(number);
                 assert_eq!(self.store().forget(&key(number)).unwrap(), kept);
                 if kept {
                     self.write_down(Effect::Forgotten(number), true, begun);
@@ -209,15 +255,83 @@ impl World {
             Step::Restart => {
                 self.store.take().unwrap().close(Duration::ZERO).unwrap();
                 self.write_down(Effect::Synced, true, begun);
+                // What is held while the store closes was interrupted.
+                self.held.clear();
                 self.store = Some(open(&self.disk, &self.clock).unwrap());
             }
         }
         self.check(step);
     }
 
+    /// The steps of durable reservations.
+    fn run_durably(&mut self, step: Step) {
+        let begun = self.disk.changes();
+        match step {
+            Step::Start { key: number, relaxed } if !self.held.contains_key(&number) => {
+                let (key, parameters) = (key(number), parameters(number));
+                let store = self.store().clone();
+                let request = store.request(&key, &parameters).start_durably().retention(RETENTION);
+                let request = if relaxed { request.relaxed() } else { request.durable() };
+                if let Answer::Fresh(held) = request.begin().unwrap() {
+                    self.note_start(number, &held, begun);
+                    self.held.insert(number, held);
+                }
+            }
+            Step::Note { key: number, bytes } => {
+                let Some(held) = self.held.get(&number) else { return };
+                self.runs += 1;
+                let (attempt, note) = (held.attempt(), body(self.runs, bytes));
+                held.checkpoint(&note).unwrap();
+                self.write_down(Effect::Started(number, attempt, Some(note)), true, begun);
+            }
+            Step::Let(number) => {
+                let Some(held) = self.held.remove(&number) else { return };
+                held.complete(Outcome::new("").retryable()).unwrap();
+                self.write_down(Effect::Released(number), true, begun);
+            }
+            Step::Panic(number) => {
+                let Some(held) = self.held.remove(&number) else { return };
+                assert!(
+                    shielded(move || {
+                        let _held = held;
+                        std::panic::resume_unwind(Box::new("planned"));
+                    })
+                    .is_none()
+                );
+            }
+            Step::Resolve(number) if self.is_started(number) && !self.held.contains_key(&number) => {
+                self.runs += 1;
+                let body = body(self.runs, 50);
+                self.store().resolve(&key(number), Outcome::new(body.clone()).finally()).unwrap();
+                let expires = self.clock.wall().saturating_add(Duration::from_secs(24 * 3600));
+                self.write_down(Effect::Kept(number, body, expires), true, begun);
+            }
+            _ => {}
+        }
+    }
+
+    /// A start is on disk: one attempt more than was interrupted, which also left the last checkpoint.
+    fn note_start(&mut self, number: u8, held: &Reservation, begun: usize) {
+        let seen = held.last_checkpoint().map(|note| note.bytes().to_vec());
+        match self.state.get(&number) {
+            Some(Kept::Started(attempt, note)) => {
+                assert_eq!((held.attempt(), held.is_resumed(), &seen), (attempt + 1, true, note));
+            }
+            _ => assert!(!held.is_resumed()),
+        }
+        self.write_down(Effect::Started(number, held.attempt(), seen), true, begun);
+    }
+
+    fn is_started(&self, number: u8) -> bool {
+        matches!(self.state.get(&number), Some(Kept::Started(..)))
+    }
+
     fn kept(&self, number: u8) -> Option<&Vec<u8>> {
         let now = self.clock.wall();
-        self.state.get(&number).filter(|(_, expires)| *expires > now).map(|(body, _)| body)
+        match self.state.get(&number)? {
+            Kept::Finished(body, expires) if *expires > now => Some(body),
+            _ => None,
+        }
     }
 
     /// Completes what is new of these keys, handed over in this order before any is awaited.
@@ -229,7 +343,21 @@ impl World {
             let (key, parameters) = (key(number), parameters(number));
             let request = store.request(&key, &parameters).retention(retention).declare(bytes as u64 + 8);
             let request = if relaxed { request.relaxed() } else { request.durable() };
-            match request.begin().unwrap() {
+            let (mut durable, mut kept_for) = (!relaxed, retention);
+            let answer = match self.held.remove(&number) {
+                Some(held) => {
+                    (durable, kept_for) = (!held.terms().relaxed, RETENTION);
+                    Answer::Fresh(held)
+                }
+                None => match request.begin().unwrap() {
+                    Answer::Fresh(held) if held.is_durable() => {
+                        self.note_start(number, &held, begun);
+                        Answer::Fresh(held)
+                    }
+                    answer => answer,
+                },
+            };
+            match answer {
                 Answer::Fresh(held) => {
                     assert_eq!(self.kept(number), None, "key {number} runs again");
                     self.runs += 1;
@@ -237,7 +365,7 @@ impl World {
                     let mut done = Box::pin(held.complete_async(Outcome::new(body.clone()).finally()));
                     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
                     let ready = done.as_mut().poll(&mut context).is_ready();
-                    pending.push((number, body, if ready { None } else { Some(done) }));
+                    pending.push((number, body, if ready { None } else { Some(done) }, durable, kept_for));
                 }
                 Answer::Replay(replay) => {
                     assert_eq!(Some(replay.outcome().body()), self.kept(number).map(Vec::as_slice));
@@ -245,19 +373,28 @@ impl World {
                 Answer::InFlight(_) => panic!("nobody else runs it"),
             }
         }
-        for (number, body, done) in pending {
+        for (number, body, done, durable, retention) in pending {
             if let Some(done) = done {
                 block_on(done).unwrap();
             }
             let expires = self.clock.wall().saturating_add(retention);
-            self.write_down(Effect::Kept(number, body, expires), !relaxed, begun);
+            self.write_down(Effect::Kept(number, body, expires), durable, begun);
         }
     }
 
     fn check(&self, step: Step) {
         for number in 0..KEYS {
             match (self.store().get(&key(number)).unwrap(), self.kept(number)) {
-                (Known::Absent, None) => {}
+                (Known::InFlight { .. }, None) if self.held.contains_key(&number) => {}
+                (Known::Interrupted { attempt, checkpoint, .. }, None) => {
+                    let note = checkpoint.map(|note| note.bytes().to_vec());
+                    assert_eq!(
+                        self.state.get(&number),
+                        Some(&Kept::Started(attempt, note)),
+                        "after {step:?}"
+                    );
+                }
+                (Known::Absent, None) if !self.is_started(number) => {}
                 (Known::Finished(replay), Some(body)) if replay.outcome().body() == body => {}
                 (other, _) => panic!("after {step:?}: key {number}: {other:?}"),
             }
