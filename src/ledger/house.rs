@@ -68,6 +68,10 @@ impl Ground {
     }
 
     /// Whether this thread can wait for the writer: not while it holds what the writer waits for (contract 6.4).
+    #[cfg_attr(
+        not(feature = "redb-transactions"),
+        expect(clippy::unnecessary_wraps, reason = "files of its own refuse nothing of this")
+    )]
     pub(crate) fn check_thread(&self) -> Result<()> {
         match self {
             Self::Files(_) => Ok(()),
@@ -77,6 +81,10 @@ impl Ground {
     }
 
     /// Whether the store is one to be copied by itself; one in the caller's database is copied with it.
+    #[cfg_attr(
+        not(feature = "redb-transactions"),
+        expect(clippy::unnecessary_wraps, reason = "files of its own refuse nothing of this")
+    )]
     pub(crate) fn check_backup(&self) -> Result<()> {
         match self {
             Self::Files(_) => Ok(()),
