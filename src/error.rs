@@ -311,6 +311,20 @@ pub enum ErrorKind {
     /// The store was closed (contract 11).
     #[error("the store is closed; open it again")]
     Closed,
+    /// This thread holds the lent write transaction of the store's database, which the call would wait for (contract
+    /// 6.4). Nothing was changed.
+    #[error(
+        "this thread holds the lent transaction, for which the call would wait for ever; complete the reservation in the transaction, or commit or drop that first"
+    )]
+    Lent,
+    /// The store's home does not offer this (contract 6.5, 11).
+    #[error("this store can't do that in its home: {0}")]
+    WrongHome(&'static str),
+    /// A reservation was given to the transaction of another store (contract 6.1).
+    #[error(
+        "the reservation belongs to another store than the transaction; complete it in a transaction of its own"
+    )]
+    OtherStore,
     /// The handle was carried into a forked child, where its writer does not exist (contract 5.6).
     #[error(
         "this handle belongs to the process that opened the store; a forked child has to open a store of its own"

@@ -95,6 +95,8 @@ pub use error::{
 };
 pub use options::{Builder, OnInterrupted};
 pub use outcome::{Checkpoint, Class, Classifier, Omitted, Outcome, Replay, classify};
+#[cfg(feature = "redb-transactions")]
+pub use store::Transaction;
 pub use store::{
     Answer, Archive, Completed, Executed, Guarantees, Home, InFlight, Known, Never, OperationError, Refused,
     Request, Reservation, Stats, Store, Unfinished,
@@ -102,3 +104,7 @@ pub use store::{
 pub use sweep::Swept;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
 pub use token::{Key, LABEL_BYTES_MAX, SCOPE_BYTES_MAX, TOKEN_BYTES_DEFAULT, TOKEN_BYTES_MAX, Token};
+
+/// The very version of redb whose types stand in this crate's API (feature `redb-transactions`).
+#[cfg(feature = "redb-transactions")]
+pub use redb;

@@ -7,7 +7,9 @@
 //! (contract 8.3).
 
 use crate::error::Result;
-use crate::ledger::{Catalogue, Entry, Hint, Ledger, Log, Meaning, Segment};
+use crate::ledger::{Catalogue, Entry, Hint, House, Ledger, Log, Meaning, Segment};
+#[cfg(feature = "redb-transactions")]
+use crate::ledger::{Sweeping, Tidied};
 use crate::record::{Forgotten, Location, Record};
 use crate::time::Timestamp;
 
@@ -24,21 +26,41 @@ const SPARSE_PERCENT: u64 = 25;
 pub struct Swept {
     /// Expired records that left the index.
     pub records: u64,
-    /// Records carried forward out of sparse segments.
+    /// Records carried forward out of sparse segments, or from the low end of a table in the caller's database.
     pub carried: u64,
     /// Segment files removed.
     pub segments: u64,
-    /// Bytes of disk that they gave back.
+    /// Bytes of disk that they gave back, or of blocks that left a table in the caller's database.
     pub bytes: u64,
 }
 
-/// One sweep, from step to step.
-pub(crate) struct Sweep<'a> {
-    pub(crate) ledger: &'a Ledger,
-    pub(crate) catalogue: &'a dyn Catalogue,
-    pub(crate) now: Timestamp,
-    /// Called between two steps; `false` ends the sweep early.
-    pub(crate) pause: &'a dyn Fn() -> bool,
+/// Sweeps all there is to sweep now. `pause` is called between two steps; where it says `false` the sweep ends early.
+/// Without `wait` it ends, too, where it would have to wait for a caller who writes (contract 6.4).
+#[cfg_attr(not(feature = "redb-transactions"), expect(unused_variables, reason = "no caller writes here"))]
+pub(crate) fn sweep(
+    house: &House,
+    catalogue: &dyn Catalogue,
+    now: Timestamp,
+    pause: &dyn Fn() -> bool,
+    wait: bool,
+) -> Result<Swept> {
+    match house {
+        House::Files(ledger) => Sweep { ledger, catalogue, now, pause }.run(),
+        #[cfg(feature = "redb-transactions")]
+        House::Guest(guest) => {
+            let sweeping = Sweeping { guest, catalogue, now, pause, wait, done: Tidied::default() };
+            let Tidied { records, carried, bytes } = sweeping.run()?;
+            Ok(Swept { records, carried, segments: 0, bytes })
+        }
+    }
+}
+
+/// One sweep of segments, from step to step.
+struct Sweep<'a> {
+    ledger: &'a Ledger,
+    catalogue: &'a dyn Catalogue,
+    now: Timestamp,
+    pause: &'a dyn Fn() -> bool,
 }
 
 /// What is still known in a segment.
@@ -52,7 +74,7 @@ struct Known {
 
 impl Sweep<'_> {
     /// Does all there is to do now.
-    pub(crate) fn run(&self) -> Result<Swept> {
+    fn run(&self) -> Result<Swept> {
         let mut swept = Swept::default();
         self.sweep_active(&mut swept);
         self.ledger.rotate_if_old(&mut self.ledger.log(), self.now);

@@ -19,6 +19,10 @@ pub(crate) use event_listener::{Event, EventListener};
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 pub(crate) use std::thread::JoinHandle;
 
+/// A lock's guard that keeps the lock itself alive. It stays on its thread, as every guard does.
+#[cfg(feature = "redb-transactions")]
+pub(crate) type ArcMutexGuard<T> = parking_lot::ArcMutexGuard<parking_lot::RawMutex, T>;
+
 /// Rings once, after a time.
 pub(crate) type Alarm = Receiver<std::time::Instant>;
 
@@ -78,6 +82,42 @@ pub(crate) fn is_panicking() -> bool {
 /// Waits on `condvar` for at most `time`.
 pub(crate) fn wait_for<T>(condvar: &Condvar, guard: &mut MutexGuard<'_, T>, time: Duration) {
     condvar.wait_for(guard, time);
+}
+
+#[cfg(feature = "redb-transactions")]
+pub(crate) use held::{Held, holds};
+
+/// What a thread holds that others wait for.
+#[cfg(feature = "redb-transactions")]
+mod held {
+    use std::cell::RefCell;
+    use std::marker::PhantomData;
+
+    thread_local! {
+        static HELD: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// Whether this thread holds it.
+    pub(crate) fn holds(what: usize) -> bool {
+        HELD.with_borrow(|held| held.contains(&what))
+    }
+
+    /// This thread holds it, until the guard goes; so the guard never leaves the thread.
+    pub(crate) struct Held(usize, PhantomData<*const ()>);
+
+    impl Held {
+        pub(crate) fn here(what: usize) -> Self {
+            HELD.with_borrow_mut(|held| held.push(what));
+            Self(what, PhantomData)
+        }
+    }
+
+    impl Drop for Held {
+        fn drop(&mut self) {
+            // At a thread's very end there is nothing left to tell it.
+            let _ = HELD.try_with(|held| held.borrow_mut().retain(|other| *other != self.0));
+        }
+    }
 }
 
 #[cfg(test)]

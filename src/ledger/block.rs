@@ -117,6 +117,11 @@ impl<'a> Block<'a> {
         Self { bytes, number, keys }
     }
 
+    #[cfg(feature = "redb-transactions")]
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The fingerprints, from whichever copy passes its checksum; `None` where neither does.
     pub(crate) fn table(&self) -> Option<Table<'a>> {
         self.front().or_else(|| self.end())

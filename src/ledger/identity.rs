@@ -127,7 +127,8 @@ impl Identity {
         Self::parse(&bytes).map(Some)
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self> {
+    /// What the file's bytes say.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
         if !bytes.starts_with(MAGIC) {
             return Err(ErrorKind::NotAStore("the identity file is none of ours").into());
         }
@@ -146,12 +147,17 @@ impl Identity {
 
     /// Replaces the file, durably.
     pub(crate) fn save(&self, disk: &dyn Disk) -> Result<()> {
+        replace(disk, &self.encode()).map_err(io_error("writing the store's identity"))
+    }
+
+    /// The file's bytes.
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
         codec::encode_into(self, &mut bytes);
         let checksum = blake3::hash(&bytes);
         bytes.extend_from_slice(checksum.as_bytes());
-        replace(disk, &bytes).map_err(io_error("writing the store's identity"))
+        bytes
     }
 }
 

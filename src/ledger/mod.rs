@@ -17,6 +17,8 @@
 //! | `log` | appending, rotating, sealing, dropping |
 //! | `recovery` | opening after anything |
 //! | `room` | disk room for what was promised |
+//! | `house` | files of its own, or one table in the caller's database |
+//! | `guest` | the latter (feature `redb-transactions`) |
 //! | `queue`, `writer` | what waits for the writer; the thread that commits for everybody |
 //! | `faulty` | for tests: a disk that fails and can be cut |
 
@@ -28,7 +30,10 @@ mod fault;
 #[cfg(test)]
 mod faulty;
 mod files;
+#[cfg(feature = "redb-transactions")]
+mod guest;
 mod hint;
+mod house;
 mod identity;
 mod index;
 mod log;
@@ -49,11 +54,17 @@ pub(crate) use disk::{Directory, Disk, Memory};
 pub(crate) use fault::io_error;
 #[cfg(test)]
 pub(crate) use faulty::{Chance, Cut, Failure, Faulty, Platter};
+#[cfg(feature = "redb-transactions")]
+pub(crate) use guest::{
+    Column, Database, Fate, Lent, MultimapTable, MultimapTableDefinition, MultimapTableHandle, Place,
+    Sweeping, Table, TableDefinition, TableError, TableHandle, Tidied, Value,
+};
 pub(crate) use hint::{Hint, What};
+pub(crate) use house::{Ground, House};
 pub(crate) use index::Index;
 pub(crate) use log::{Entry, Log, Meaning};
 pub(crate) use queue::{Job, Queue, queue};
-pub(crate) use recovery::{Opening, open, open_sealed};
+pub(crate) use recovery::{Opening, open_sealed};
 pub(crate) use room::Room;
 pub(crate) use segment::Segment;
 pub(crate) use writer::{Settle, run as run_writer};
@@ -78,6 +89,9 @@ pub(crate) trait Catalogue: Send + Sync {
     fn carry(&self, hash: u64, from: Location, to: Location);
     /// The record that stands there is no longer known. Whether it was.
     fn remove(&self, hash: u64, at: Location, weight: Weight) -> bool;
+    /// How many records are known, and their bytes.
+    #[cfg(feature = "redb-transactions")]
+    fn kept(&self) -> (u64, u64);
 }
 
 /// What was read of a key: of its newest record, if it has any; and where its records are, with what they count for.
@@ -123,28 +137,6 @@ impl Ledger {
             Err(_) if !self.is_kept(at) => Ok(None),
             Err(fault) => Err(fault.in_segment(segment.number, "reading a record")),
         }
-    }
-
-    /// Of the places given, those that hold a record with this key, and what `use_it` makes of the newest.
-    pub(crate) fn newest<T>(
-        &self,
-        places: &[Location],
-        key: &[u8],
-        use_it: impl Fn(Location, Record<'_>) -> T,
-    ) -> Result<Newest<T>> {
-        let (mut newest, mut all) = (None, Vec::new());
-        for at in places {
-            let matching = |record: Record<'_>| {
-                (record.key() == key).then(|| (record.weight(self.keys()), use_it(*at, record)))
-            };
-            if let Some(Some((weight, found))) = self.read(*at, matching)? {
-                all.push((*at, weight));
-                if newest.as_ref().is_none_or(|(other, _)| other < at) {
-                    newest = Some((*at, found));
-                }
-            }
-        }
-        Ok((newest.map(|(_, found)| found), all))
     }
 
     /// Number of a segment that holds fingerprints that do not read, or 0 (contract 5.9).

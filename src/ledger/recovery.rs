@@ -28,7 +28,7 @@ use super::identity::{self, Identity};
 use super::log::{Log, Note};
 use super::room::Room;
 use super::segment::{Footer, Segment};
-use super::{Catalogue, Ledger};
+use super::{Catalogue, House, Ledger};
 use crate::codec;
 use crate::digest::{DigestRules, Secret};
 use crate::error::{ErrorKind, Result};
@@ -41,7 +41,7 @@ const LOCK_NAME: &str = "oncekey.lock";
 
 /// A ledger, opened, and what the store has to know of it.
 pub(crate) struct Opening {
-    pub(crate) ledger: Ledger,
+    pub(crate) ledger: House,
     /// The store's time begins here (contract 7.2).
     pub(crate) start: Timestamp,
     pub(crate) epoch: u64,
@@ -64,7 +64,7 @@ struct Judged {
 }
 
 /// Opens the store on `disk`, or makes one there, and fills `catalogue`.
-pub(crate) fn open(
+pub(super) fn open(
     disk: &Arc<dyn Disk>,
     options: &Builder,
     wall: Timestamp,
@@ -111,10 +111,11 @@ pub(crate) fn open(
     opener.remove_leftovers(&judged)?;
     let (epoch, rules) = (identity.epoch, identity.all_rules());
     let ledger = assemble(Arc::clone(disk), lock, identity, maker, options, room, judged, start, catalogue);
+    let ledger = House::Files(Box::new(ledger));
     Ok(Opening { ledger, start, epoch, secrets, rules, current_rules })
 }
 
-fn check_jump(last_time: Timestamp, wall: Timestamp, options: &Builder) -> Result<()> {
+pub(super) fn check_jump(last_time: Timestamp, wall: Timestamp, options: &Builder) -> Result<()> {
     let ahead = wall.since(last_time);
     if last_time > Timestamp::default() && ahead > options.clock_jump_max && !options.accept_clock_jump {
         return Err(ErrorKind::ClockJump { ahead, limit: options.clock_jump_max }.into());

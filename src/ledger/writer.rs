@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::Ledger;
+use super::House;
 use super::log::Entry;
 use super::queue::{Group, Jobs};
 use crate::record::Location;
@@ -33,7 +33,7 @@ pub(crate) trait Settle<T> {
 }
 
 /// Runs until the queue ends.
-pub(crate) fn run<T>(ledger: &Ledger, jobs: &Jobs<T>, lag: Duration, store: &impl Settle<T>) {
+pub(crate) fn run<T>(ledger: &House, jobs: &Jobs<T>, lag: Duration, store: &impl Settle<T>) {
     // Rings when something relaxed has waited long enough for its sync (contract 5.2).
     let mut alarm: Option<Alarm> = None;
     let mut group = Group::default();
@@ -45,14 +45,14 @@ pub(crate) fn run<T>(ledger: &Ledger, jobs: &Jobs<T>, lag: Duration, store: &imp
         }
         let now = store.now();
         let mut log = ledger.log();
-        ledger.rotate_if_full(&mut log, now);
+        log.rotate_if_full(now);
         let durable = group.is_durable();
         let entries = group.entries();
         let (mut places, mut rest) = (Vec::with_capacity(entries.len()), &entries[..]);
         while !rest.is_empty() {
             let (own, later) = rest.split_at(share(rest));
             // Every later call is told *stopped*; the jobs from here on, that their outcome is unknown.
-            let Ok(own) = ledger.append(&mut log, now, own, durable) else { break };
+            let Ok(own) = log.append(now, own, durable) else { break };
             places.extend(own.into_iter().map(Some));
             rest = later;
         }
@@ -70,12 +70,12 @@ pub(crate) fn run<T>(ledger: &Ledger, jobs: &Jobs<T>, lag: Duration, store: &imp
 }
 
 /// Waits until something was handed over; `false` at the queue's end. Syncs when the alarm rings.
-fn rung<T>(ledger: &Ledger, jobs: &Jobs<T>, alarm: &mut Option<Alarm>) -> bool {
+fn rung<T>(ledger: &House, jobs: &Jobs<T>, alarm: &mut Option<Alarm>) -> bool {
     while let Some(ring) = &alarm {
         select! {
             recv(ring) -> _ => {
                 // A failed sync has stopped the ledger, which everybody is told at their next call.
-                drop(ledger.sync(&mut ledger.log()));
+                drop(ledger.log().sync());
                 *alarm = None;
             }
             recv(jobs.bell) -> bell => return bell.is_ok(),

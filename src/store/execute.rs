@@ -96,6 +96,8 @@ where
         Answer::Fresh(reservation) => reservation,
         other => return already(other, format),
     };
+    // What could not be recorded here does not run.
+    reservation.store().shared().check_thread()?;
     keep_renewed(&reservation);
     let result = operation(&reservation);
     let attempts = reservation.attempt();
@@ -124,6 +126,7 @@ where
         Answer::Fresh(reservation) => reservation,
         other => return already(other, format),
     };
+    reservation.store().shared().check_thread()?;
     keep_renewed(&reservation);
     let result = operation.await;
     let attempts = reservation.attempt();

@@ -12,13 +12,14 @@ use std::time::Duration;
 use super::publish::Publisher;
 use super::quota::Quota;
 use super::shared::{Comparer, Counters, Engine, Shared};
+use super::stats::Home;
 use super::stripe::Stripes;
 use crate::digest::{ParameterLimits, Secret};
 use crate::error::{ErrorKind, Result};
 use crate::inflight::Timer;
-use crate::ledger::{self, Catalogue, Directory, Disk, Ledger, Memory, Opening, Room};
+use crate::ledger::{self, Catalogue, Directory, Ground, House, Memory, Opening, Room};
 use crate::options::Builder;
-use crate::sweep::{Sweep, Swept};
+use crate::sweep::{Swept, sweep};
 use crate::sync::{
     Event, JoinHandle, Mutex, Receiver, RwLock, Sender, after, block_on, bounded, select, spawn, unbounded,
     yield_now,
@@ -37,29 +38,33 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    pub(super) fn open(options: Builder, home: Option<&Path>) -> Result<Self> {
+    pub(super) fn in_directory(options: Builder, path: &Path) -> Result<Self> {
         let options = options.checked()?;
-        let disk: Arc<dyn Disk> = match home {
-            Some(path) => Arc::new(Directory::at(path).map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotADirectory => {
-                    ErrorKind::NotAStore("the path is not a directory").into()
-                }
-                _ => ledger::io_error("opening the directory")(error),
-            })?),
-            None => Arc::new(Memory::default()),
-        };
-        Self::over(options, disk, home.is_none())
+        let disk = Directory::at(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotADirectory => ErrorKind::NotAStore("the path is not a directory").into(),
+            _ => ledger::io_error("opening the directory")(error),
+        })?;
+        Self::over(options, Ground::Files(Arc::new(disk)), Home::Directory)
+    }
+
+    pub(super) fn in_memory(options: Builder) -> Result<Self> {
+        Self::over(options.checked()?, Ground::Files(Arc::new(Memory::default())), Home::Memory)
+    }
+
+    #[cfg(feature = "redb-transactions")]
+    pub(super) fn in_database(options: Builder, place: ledger::Place) -> Result<Self> {
+        Self::over(options.checked()?, Ground::Table(place), Home::Database)
     }
 
     /// Opens the store on a disk of a test's own.
     #[cfg(test)]
-    pub(super) fn on(options: Builder, disk: Arc<dyn Disk>) -> Result<Self> {
-        Self::over(options.checked()?, disk, false)
+    pub(super) fn on(options: Builder, disk: Arc<dyn ledger::Disk>) -> Result<Self> {
+        Self::over(options.checked()?, Ground::Files(disk), Home::Directory)
     }
 
-    fn over(options: Builder, disk: Arc<dyn Disk>, in_memory: bool) -> Result<Self> {
+    fn over(options: Builder, ground: Ground, home: Home) -> Result<Self> {
         let (nudge, nudged) = bounded(1);
-        let shared = Shared::open(options, disk, in_memory, nudge)?;
+        let shared = Shared::open(options, ground, home, nudge)?;
         let sweeper =
             Mutex::new(if shared.options.background_sweep { Some(sweeper(&shared, nudged)?) } else { None });
         Ok(Self { shared, sweeper })
@@ -74,6 +79,11 @@ impl Owner {
             let _ = thread.join();
         }
         self.shared.wake_all();
+        // One who holds the lent transaction can't wait for the writer, which ends by itself when it has written.
+        if let Err(lent) = self.shared.check_thread() {
+            drop(self.shared.engine.write().take());
+            return Err(lent);
+        }
         let _sweeping = self.shared.sweeping.lock();
         let engine = self.shared.engine.write().take();
         self.shared.send_late();
@@ -89,20 +99,20 @@ impl Drop for Owner {
 }
 
 impl Shared {
-    fn open(options: Builder, disk: Arc<dyn Disk>, in_memory: bool, nudge: Sender<()>) -> Result<Arc<Self>> {
+    fn open(options: Builder, ground: Ground, home: Home, nudge: Sender<()>) -> Result<Arc<Self>> {
         let wall = options.clock.wall();
         let room = Arc::<Room>::default();
         let stripes = Arc::new(Stripes::new(options.stripes, Quota::new(&options)));
         let catalogue = Arc::clone(&stripes) as Arc<dyn Catalogue>;
-        let opening = ledger::open(&disk, &options, wall, Arc::clone(&room), &catalogue)?;
+        let opening = ground.open(&options, wall, Arc::clone(&room), &catalogue)?;
         let chronometer = Chronometer::starting_at(opening.start, Arc::clone(&options.clock));
         let shared = Arc::new(Self {
             limits: ParameterLimits {
                 count_max: options.parameter_count_max,
                 bytes_max: options.parameter_bytes_max,
             },
-            disk,
-            in_memory,
+            ground,
+            home,
             stripes,
             room,
             keys: *opening.ledger.keys(),
@@ -150,7 +160,7 @@ impl Shared {
     }
 
     /// Lets the writer finish what was handed over.
-    fn stop(engine: Engine) -> Arc<Ledger> {
+    fn stop(engine: Engine) -> Arc<House> {
         let Engine { ledger, queue, writer, .. } = engine;
         drop(queue);
         if let Some(writer) = writer {
@@ -168,6 +178,8 @@ impl Shared {
         self.hurry.store(true, Ordering::Release);
         let _sweeping = self.sweeping.lock();
         self.hurry.store(false, Ordering::Release);
+        // Where there is no way to the disk, none is lent.
+        drop(self.ledger().map(|ledger| ledger.retire()));
         self.reopening.store(true, Ordering::Release);
         let mut engine = self.engine.write();
         if let Some(engine) = engine.take() {
@@ -196,7 +208,7 @@ impl Shared {
     }
 
     /// Live reservations stay; which records they replace is read anew, since what was in doubt is known now.
-    fn find_replaced(&self, ledger: &Ledger) {
+    fn find_replaced(&self, ledger: &House) {
         for number in 0..self.stripes.count() {
             let stripe = self.stripes.nth(number);
             let slots: Vec<_> = stripe.slots.live().map(|slot| (slot.hash, slot.key.clone())).collect();
@@ -217,23 +229,23 @@ impl Shared {
             options.old_secrets.extend(options.secret.replace(secret.clone()));
         }
         let catalogue = Arc::clone(&self.stripes) as Arc<dyn Catalogue>;
-        ledger::open(&self.disk, &options, now, Arc::clone(&self.room), &catalogue)
+        self.ground.open(&options, now, Arc::clone(&self.room), &catalogue)
     }
 
-    /// Sweeps all there is to sweep now.
-    pub(super) fn sweep(&self) -> Result<Swept> {
+    /// Sweeps all there is to sweep now, or, if it is not to `wait` for a caller who writes, what can be.
+    pub(super) fn sweep(&self, wait: bool) -> Result<Swept> {
         let _sweeping = self.sweeping.lock();
         let now = self.chronometer.now().time;
         let ledger = self.ledger()?;
         let pause = || self.pause();
-        let swept = Sweep { ledger: &ledger, catalogue: &*self.stripes, now, pause: &pause }.run();
+        let swept = sweep(&ledger, &*self.stripes, now, &pause, wait);
         self.make_spare(&ledger);
         swept
     }
 
     /// Makes the next segment's space; in memory there is nothing to be gained by that.
-    fn make_spare(&self, ledger: &Ledger) {
-        if !self.in_memory {
+    fn make_spare(&self, ledger: &House) {
+        if self.home != Home::Memory {
             ledger.make_spare(&|| self.pause());
         }
     }
@@ -284,6 +296,7 @@ impl Shared {
 
     pub(super) fn backup(&self, target: &Path) -> Result<()> {
         self.check_open()?;
+        self.ground.check_backup()?;
         let _sweeping = self.sweeping.lock();
         let target = Directory::at(target).map_err(ledger::io_error("opening the backup's directory"))?;
         let ledger = self.ledger()?;
@@ -292,11 +305,17 @@ impl Shared {
 
     pub(super) fn rotate_secret(&self, secret: &Secret) -> Result<()> {
         self.check_open()?;
+        self.check_thread()?;
+        // So that no other rotation, and no reopening, comes between.
+        self.hurry.store(true, Ordering::Release);
+        let _sweeping = self.sweeping.lock();
+        self.hurry.store(false, Ordering::Release);
+        // It may wait for a caller who writes, so it is not done while the way to the disk is shut for others.
+        self.ledger()?.rotate_secret(secret)?;
         let mut held = self.engine.write();
         let Some(engine) = held.as_mut() else {
             return Err(ErrorKind::Stopped { operation: "reopening" }.into());
         };
-        engine.ledger.rotate_secret(secret)?;
         self.rotated.lock().push(secret.clone());
         let mut secrets = engine.comparer.secrets.clone();
         secrets.push(Some(secret.clone()));
@@ -309,7 +328,7 @@ impl Shared {
 }
 
 /// Waits until nobody else reads through this ledger, so that its lock is given back when it goes.
-fn wait_until_alone(mut ledger: Arc<Ledger>) {
+fn wait_until_alone(mut ledger: Arc<House>) {
     while let Err(shared) = Arc::try_unwrap(ledger) {
         ledger = shared;
         yield_now();
@@ -332,7 +351,7 @@ fn sweeper(shared: &Arc<Shared>, nudged: Receiver<()>) -> Result<(Sender<()>, Jo
             // A sweep that fails has stopped the ledger, or leaves its segment for the next one. The clock, which is
             // the caller's code, may panic.
             if due {
-                drop(crate::sync::shielded(|| shared.sweep()));
+                drop(crate::sync::shielded(|| shared.sweep(false)));
                 alarm = after(SWEEP_EVERY);
             } else {
                 let _sweeping = shared.sweeping.lock();

@@ -14,6 +14,7 @@
 //! | `shared`, `lifecycle` | what all handles share; opening, reopening, closing |
 //! | `stats` | numbers and guarantees |
 //! | `archive` | sealed records, read only |
+//! | `transaction` | the caller's own write transaction, lent (feature `redb-transactions`) |
 
 mod archive;
 mod asking;
@@ -33,6 +34,8 @@ mod stats;
 mod stripe;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "redb-transactions")]
+mod transaction;
 mod unfinished;
 mod waiting;
 
@@ -52,11 +55,15 @@ pub use looking::Known;
 pub use request::Request;
 pub use reservation::{Completed, Refused, Reservation};
 pub use stats::{Guarantees, Home, Stats};
+#[cfg(feature = "redb-transactions")]
+pub use transaction::Transaction;
 pub use unfinished::Unfinished;
 pub use waiting::InFlight;
 
 use crate::digest::{Parameters, Secret};
 use crate::error::Result;
+#[cfg(feature = "redb-transactions")]
+use crate::ledger::{Database, Place};
 use crate::options::Builder;
 use crate::outcome::{Outcome, Replay};
 use crate::sweep::Swept;
@@ -262,8 +269,8 @@ impl Store {
     /// *Stopped*, *closed*.
     pub fn flush(&self) -> Result<()> {
         self.shared().check_open()?;
-        let ledger = self.shared().ledger()?;
-        ledger.sync(&mut ledger.log())
+        self.shared().check_thread()?;
+        self.shared().ledger()?.log().sync()
     }
 
     /// Removes what has expired and packs what is sparse, until there is nothing left to do. The background sweep
@@ -273,7 +280,8 @@ impl Store {
     /// *Stopped*, *closed*, *io*.
     pub fn sweep(&self) -> Result<Swept> {
         self.shared().check_open()?;
-        self.shared().sweep()
+        self.shared().check_thread()?;
+        self.shared().sweep(true)
     }
 
     /// The store's numbers.
@@ -291,7 +299,8 @@ impl Store {
     /// Copies the store into the directory `target`, which is empty or made, while it is open. The copy is a store.
     ///
     /// # Errors
-    /// *Io*, *not a store* where the directory is not empty, *stopped*, *closed*.
+    /// *Io*, *not a store* where the directory is not empty, *stopped*, *closed*; *wrong home* for a store in the caller's
+    /// database, which is backed up with it.
     pub fn backup(&self, target: impl AsRef<Path>) -> Result<()> {
         self.shared().backup(target.as_ref())
     }
@@ -325,6 +334,7 @@ impl Store {
     /// # Errors
     /// What syncing and closing the files says.
     pub fn close(self, limit: Duration) -> Result<()> {
+        self.shared().check_thread()?;
         self.shared().wait_for_holders(limit);
         self.owner.shut()
     }
@@ -340,7 +350,7 @@ impl Builder {
     /// # Errors
     /// As [`Store::open`], and *invalid setting*.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
-        Ok(Store { owner: Arc::new(Owner::open(self, Some(path.as_ref()))?) })
+        Ok(Store { owner: Arc::new(Owner::in_directory(self, path.as_ref())?) })
     }
 
     /// Makes a store in memory; see [`Store::in_memory`].
@@ -348,7 +358,22 @@ impl Builder {
     /// # Errors
     /// As [`Store::in_memory`], and *invalid setting*.
     pub fn open_in_memory(self) -> Result<Store> {
-        Ok(Store { owner: Arc::new(Owner::open(self, None)?) })
+        Ok(Store { owner: Arc::new(Owner::in_memory(self)?) })
+    }
+
+    /// Opens the store in a table of the caller's own database, beside his tables; makes one where there is none
+    /// (contract 6.1). The store then lends the database's write transaction: see [`Transaction`].
+    ///
+    /// Two stores can live in one database, each in its own table. The store writes only while nobody else does: a
+    /// durable call waits until the caller's own write transactions have ended. So never make one on a thread that holds
+    /// one: the store knows, and refuses, only for those that it lent itself.
+    ///
+    /// # Errors
+    /// *Locked*, where that table is open already; *not a store*, *newer format*, *damaged store*, *clock jump*, *io*,
+    /// *invalid setting*; *lent* on a thread that holds another store's transaction. Nothing was changed then.
+    #[cfg(feature = "redb-transactions")]
+    pub fn open_in(self, database: Arc<Database>, table: &str) -> Result<Store> {
+        Ok(Store { owner: Arc::new(Owner::in_database(self, Place::new(database, table))?) })
     }
 
     /// Opens the store on a disk of a test's own.
@@ -360,6 +385,6 @@ impl Builder {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("in_memory", &self.shared().in_memory).finish_non_exhaustive()
+        f.debug_struct("Store").field("home", &self.shared().home).finish_non_exhaustive()
     }
 }

@@ -93,7 +93,7 @@ impl Settle<Tag> for Publisher {
 type Published = (Ending, Others, Vec<(Location, Weight)>);
 
 impl Shared {
-    fn publish(&self, tag: Tag, at: Location) -> Told {
+    pub(super) fn publish(&self, tag: Tag, at: Location) -> Told {
         let Tag { hash, fence, gate, weight, deed } = tag;
         if let Deed::Forget { target } = deed {
             self.stripes.remove(hash, target, weight);

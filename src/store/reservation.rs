@@ -15,7 +15,7 @@ use std::task::Context;
 use super::Store;
 use super::asking::{Given, Past, Terms};
 use super::comparing::{Outlined, bytes_of};
-use super::shared::{Deed, Shared, Tag, no_writer};
+use super::shared::{Deed, Engine, Shared, Tag, no_writer};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Limit, Result};
 use crate::inflight::{Ended, Ending, Gate, Phase};
@@ -200,10 +200,43 @@ impl Reservation {
     /// `None`: it was released at once, since the outcome is retryable.
     fn hand_over(mut self, outcome: Outcome, without_body: bool) -> Result<Option<Pending>, Refused> {
         let shared = Arc::clone(self.store.shared());
+        if let Err(error) = shared.check_thread() {
+            return Err(self.refuse(error));
+        }
         if outcome.class_by(shared.options.classifier.as_ref()) == Class::Retryable {
             let released = self.hand_over_release().map_err(|error| Refused { error, reservation: None })?;
             return Ok(released.map(|written| Pending { written, completed: Completed::Released }));
         }
+        let (mut held, gate, replay) = self.pass_fence(outcome, without_body)?;
+        let written = Written::at(&gate);
+        let completed = Completed::Kept { completed: replay.completed, expires: replay.expires };
+        if let Err(error) = held.enqueue_outcome(&shared, gate, replay) {
+            shared.step_back(held.hash, held.fence);
+            return Err(Refused { error, reservation: Some(held) });
+        }
+        held.armed = false;
+        Ok(Some(Pending { written, completed }))
+    }
+
+    /// A refusal that hands the reservation back, if it still stands.
+    pub(super) fn refuse(mut self, error: Error) -> Refused {
+        let shared = Arc::clone(self.store.shared());
+        match shared.count_lost(shared.check_held(self.hash, self.fence, self.attempt)) {
+            Ok(()) => Refused { error, reservation: Some(self) },
+            Err(lost) => {
+                self.armed = false;
+                Refused { error: lost, reservation: None }
+            }
+        }
+    }
+
+    /// Passes its fence with an outcome that is to be kept (contract 4.1): what is left to do is to write it.
+    pub(super) fn pass_fence(
+        mut self,
+        outcome: Outcome,
+        without_body: bool,
+    ) -> Result<(Self, Arc<Gate>, Replay), Refused> {
+        let shared = Arc::clone(self.store.shared());
         let omitted = without_body.then(|| Omitted {
             bytes: outcome.body().len() as u64,
             digest: *blake3::hash(outcome.body()).as_bytes(),
@@ -211,34 +244,16 @@ impl Reservation {
         let kept = outcome.size() - if without_body { outcome.body().len() as u64 } else { 0 };
         let more = Room::of_completion(kept + bytes_of(&self.outline)).saturating_sub(self.room);
         if let Err(error) = shared.check_outcome(&outcome, kept).and_then(|()| shared.take_room(more)) {
-            return Err(match shared.count_lost(shared.check_held(self.hash, self.fence, self.attempt)) {
-                Ok(()) => Refused { error, reservation: Some(self) },
-                Err(lost) => {
-                    self.armed = false;
-                    Refused { error: lost, reservation: None }
-                }
-            });
+            return Err(self.refuse(error));
         }
         let completed = shared.chronometer.now().time;
         match shared.count_lost(shared.pass_fence(self.hash, self.fence, self.attempt, more)) {
             Ok(gate) => {
                 self.room += more;
-                let written = Written::at(&gate);
                 let expires = completed.saturating_add(self.terms.retention);
-                let replay = Replay {
-                    outcome,
-                    omitted,
-                    completed,
-                    expires,
-                    attempts: self.attempt,
-                    format: self.terms.format,
-                };
-                if let Err(error) = self.enqueue_outcome(&shared, Arc::clone(&gate), replay) {
-                    shared.step_back(self.hash, self.fence);
-                    return Err(Refused { error, reservation: Some(self) });
-                }
-                self.armed = false;
-                Ok(Some(Pending { written, completed: Completed::Kept { completed, expires } }))
+                let (attempts, format) = (self.attempt, self.terms.format);
+                let replay = Replay { outcome, omitted, completed, expires, attempts, format };
+                Ok((self, gate, replay))
             }
             Err(error) => {
                 self.armed = false;
@@ -249,29 +264,42 @@ impl Reservation {
 
     fn enqueue_outcome(&self, shared: &Shared, gate: Arc<Gate>, replay: Replay) -> Result<()> {
         shared.with_engine(|engine| {
-            let bound = engine.comparer.bind(&self.key, &self.digest, &self.outline);
             let ended = Arc::new(Ended { digest: self.digest, replay });
-            let replay = &ended.replay;
-            let record = Finished {
-                key: self.key.as_framed(),
-                bound,
-                completed: replay.completed,
-                expires: replay.expires,
-                attempts: replay.attempts,
-                format: replay.format,
-                outcome: &replay.outcome,
-                omitted: replay.omitted,
-            };
-            let weight = Weight { scope: shared.scope_hash(&self.key), bytes: record.weighs() };
-            let (hash, fence, expires) = (self.hash, self.fence, replay.expires);
-            let meaning = Meaning::Kept(What::Kept, weight);
+            let record = self.record(engine, &ended.replay);
+            let tag = self.tag(shared, gate, &record, &ended);
             if !self.is_durable() {
-                self.forget_outlived(shared, engine, expires)?;
+                self.forget_outlived(shared, engine, record.expires)?;
             }
-            let tag = Tag { hash, fence, gate, weight, deed: Deed::Finish(Arc::clone(&ended)) };
+            let (hash, expires, meaning) = (self.hash, record.expires, Meaning::Kept(What::Kept, tag.weight));
             let job = Job { hash, expires, meaning, durable: !self.terms.relaxed, tag };
             engine.queue.hand_over(job, |bytes| record.encode_into(bytes)).map_err(no_writer)
         })
+    }
+
+    /// The record of its end.
+    pub(super) fn record<'a>(&'a self, engine: &Engine, replay: &'a Replay) -> Finished<'a> {
+        Finished {
+            key: self.key.as_framed(),
+            bound: engine.comparer.bind(&self.key, &self.digest, &self.outline),
+            completed: replay.completed,
+            expires: replay.expires,
+            attempts: replay.attempts,
+            format: replay.format,
+            outcome: &replay.outcome,
+            omitted: replay.omitted,
+        }
+    }
+
+    /// What belongs to that record.
+    pub(super) fn tag(
+        &self,
+        shared: &Shared,
+        gate: Arc<Gate>,
+        record: &Finished<'_>,
+        ended: &Arc<Ended>,
+    ) -> Tag {
+        let weight = Weight { scope: shared.scope_hash(&self.key), bytes: record.weighs() };
+        Tag { hash: self.hash, fence: self.fence, gate, weight, deed: Deed::Finish(Arc::clone(ended)) }
     }
 }
 
@@ -334,7 +362,7 @@ async fn woken(listener: &mut EventListener) {
 impl Shared {
     /// Whether an outcome can be kept and the store takes completions.
     pub(super) fn check_outcome(&self, outcome: &Outcome, measured: u64) -> Result<()> {
-        self.check_process()?;
+        self.check_forked()?;
         let limit = self.options.outcome_bytes_max;
         // Each pair costs two lengths of 8 bytes beside its own bytes.
         let metadata = outcome.size() - outcome.body().len() as u64 + 16 * outcome.metadata().len() as u64;
@@ -375,7 +403,7 @@ impl Shared {
     }
 
     /// The completion was not handed over after all.
-    fn step_back(&self, hash: u64, fence: u64) {
+    pub(super) fn step_back(&self, hash: u64, fence: u64) {
         if let Some(slot) = self.stripes.lock(hash).slots.held(hash, fence) {
             slot.run_on();
         }

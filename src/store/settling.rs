@@ -57,7 +57,7 @@ impl Shared {
         let mut log = ledger.log();
         self.check_not_reserved(key, hash, now)?;
         ledger.check_running()?;
-        ledger.rotate_if_full(&mut log, now.time);
+        log.rotate_if_full(now.time);
         let (mut notes, mut kept, mut interrupted) = (Vec::new(), false, None);
         for target in self.stripes.find(hash) {
             let own = |record: Record<'_>| {
@@ -76,7 +76,7 @@ impl Shared {
         }
         let _claim = interrupted.map(|attempt| self.claim(key, hash, now, attempt)).transpose()?;
         let entries: Vec<Entry<'_>> = notes.iter().copied().map(Entry::forgotten).collect();
-        let appended = ledger.append(&mut log, now.time, &entries, true);
+        let appended = log.append(now.time, &entries, true);
         if let Err(error) = appended {
             // The claim wakes those who wait: outside the log.
             drop(log);

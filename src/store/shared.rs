@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::comparing::Outlined;
+use super::stats::Home;
 use super::stripe::{Stripe, Stripes};
 use crate::digest::{DIGEST_VERSION, Digest, DigestRules, ParameterLimits, Secret};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inflight::{Ended, Gate, Phase, Slot, Timer};
-use crate::ledger::{Disk, Entry, Job, Ledger, Queue, Room};
+use crate::ledger::{Entry, Ground, House, Job, Queue, Room};
 use crate::options::Builder;
 use crate::record::{Bound, HashKeys, Location, Record, Weight, outline_bytes};
 use crate::sync::{Event, JoinHandle, Mutex, MutexGuard, RwLock, Sender};
@@ -22,8 +23,8 @@ use crate::token::Key;
 pub(super) struct Shared {
     pub(super) options: Builder,
     pub(super) limits: ParameterLimits,
-    pub(super) disk: Arc<dyn Disk>,
-    pub(super) in_memory: bool,
+    pub(super) ground: Ground,
+    pub(super) home: Home,
     pub(super) stripes: Arc<Stripes>,
     pub(super) room: Arc<Room>,
     pub(super) keys: HashKeys,
@@ -54,7 +55,7 @@ pub(super) struct Shared {
 
 /// One opening of the ledger, with its writer.
 pub(super) struct Engine {
-    pub(super) ledger: Arc<Ledger>,
+    pub(super) ledger: Arc<House>,
     pub(super) queue: Queue<Tag>,
     pub(super) writer: Option<JoinHandle<()>>,
     pub(super) comparer: Arc<Comparer>,
@@ -169,8 +170,19 @@ impl Shared {
         if self.closing.load(Ordering::Acquire) { Err(ErrorKind::Closed.into()) } else { Ok(()) }
     }
 
+    /// Whether the writer can be waited for here: in its own process, on a thread that does not hold it up.
     pub(super) fn check_process(&self) -> Result<()> {
+        self.check_forked()?;
+        self.check_thread()
+    }
+
+    pub(super) fn check_forked(&self) -> Result<()> {
         if std::process::id() == self.process { Ok(()) } else { Err(ErrorKind::Forked.into()) }
+    }
+
+    /// Whether this thread can wait for the writer: not where it holds the lent transaction (contract 6.4).
+    pub(super) fn check_thread(&self) -> Result<()> {
+        self.ground.check_thread()
     }
 
     /// Calls with the way to the disk.
@@ -205,7 +217,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn ledger(&self) -> Result<Arc<Ledger>> {
+    pub(super) fn ledger(&self) -> Result<Arc<House>> {
         self.with_engine(|engine| Ok(Arc::clone(&engine.ledger)))
     }
 

@@ -51,11 +51,11 @@ pub struct Stats {
     pub kept_bytes: u64,
     /// Memory of the index, in bytes.
     pub index_bytes: u64,
-    /// Segment files.
+    /// Segment files; none in a caller's database.
     pub segments: u64,
-    /// Their bytes on disk.
+    /// Their bytes on disk; in a caller's database those of the store's blocks.
     pub file_bytes: u64,
-    /// Bytes that redb wrote since the opening.
+    /// Bytes that redb wrote since the opening; in a caller's database those of the store's blocks alone.
     pub bytes_written: u64,
     /// Zeros written ahead of it, to make room and to make syncs cheap.
     pub zeros_written: u64,
@@ -69,6 +69,10 @@ pub enum Home {
     Directory,
     /// Memory: nothing outlives the process.
     Memory,
+    /// A table in the caller's own redb database (contract 6; feature `redb-transactions`). The file, its space and its
+    /// mode are the caller's, and so is its backup. What survives a power cut there survives as the database's own rows
+    /// do. After a failed commit redb answers nothing any more until the database was opened anew, replays included.
+    Database,
 }
 
 /// What a store promises, in its home and with its settings (contract 11).
@@ -98,6 +102,13 @@ pub struct Guarantees {
     pub room_set_aside: bool,
     /// Files are 0600 and never followed through symlinks (contract 10.1).
     pub private_files: bool,
+    /// Files that are not the store's, of a newer format, damaged or open elsewhere are refused unchanged (contract 5.6);
+    /// in the caller's database that holds of the store's table, and not of the file.
+    pub judges_files: bool,
+    /// After a failed commit, what is known to be on disk is still replayed (contract 5.5).
+    pub replays_when_stopped: bool,
+    /// It lends its database's write transaction, so that an operation's effect and its record are one (contract 6.1).
+    pub lends_transactions: bool,
     /// The secret of the digests is the caller's; else it lies beside the records, which protects a copied segment
     /// and not a copied store (contract 2.5).
     pub callers_secret: bool,
@@ -144,7 +155,7 @@ impl Shared {
             ..Stats::default()
         };
         if let Ok(ledger) = self.ledger() {
-            stats.segments = ledger.segments().len() as u64;
+            stats.segments = ledger.segment_count();
             stats.file_bytes = ledger.file_bytes();
             (stats.bytes_written, stats.zeros_written) = ledger.bytes_written();
         }
@@ -153,17 +164,21 @@ impl Shared {
 
     pub(super) fn guarantees(&self) -> Guarantees {
         let options = &self.options;
+        let (on_disk, own_files) = (self.home != Home::Memory, self.home == Home::Directory);
         Guarantees {
-            home: if self.in_memory { Home::Memory } else { Home::Directory },
-            survives_kill: !self.in_memory && !options.relaxed,
-            survives_power_cut: !self.in_memory && !options.relaxed,
+            home: self.home,
+            survives_kill: on_disk && !options.relaxed,
+            survives_power_cut: on_disk && !options.relaxed,
             lag: if options.relaxed { options.relaxed_lag } else { Duration::ZERO },
             one_completion: true,
-            reservations_survive_kill: !self.in_memory && options.start_durably,
-            durable_reservations: !self.in_memory,
+            reservations_survive_kill: on_disk && options.start_durably,
+            durable_reservations: on_disk,
             on_interrupted: options.on_interrupted,
-            room_set_aside: !self.in_memory,
-            private_files: !self.in_memory,
+            room_set_aside: own_files,
+            private_files: own_files,
+            judges_files: own_files,
+            replays_when_stopped: self.home != Home::Database,
+            lends_transactions: self.home == Home::Database,
             callers_secret: options.secret.is_some(),
             retention: options.retention,
         }

@@ -185,6 +185,11 @@ impl Catalogue for Stripes {
         }
         removed
     }
+
+    #[cfg(feature = "redb-transactions")]
+    fn kept(&self) -> (u64, u64) {
+        (self.quota.kept_records(), self.quota.kept_bytes())
+    }
 }
 
 #[cfg(test)]

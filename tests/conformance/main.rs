@@ -86,6 +86,12 @@ fn the_store_in_memory_conforms() {
     run_all("the store in memory", |settings| Box::new(StoreSubject::in_memory(settings)));
 }
 
+#[cfg(feature = "redb-transactions")]
+#[test]
+fn the_store_in_a_callers_database_conforms() {
+    run_all("the store in a caller's database", |settings| Box::new(StoreSubject::in_a_database(settings)));
+}
+
 #[test]
 fn every_rule_that_shows_is_covered_by_a_vector() {
     let covered: BTreeSet<String> = scenarios().into_iter().flat_map(|scenario| scenario.rules).collect();

@@ -1,4 +1,4 @@
-//! The store as a subject, on a directory or in memory. Its time is a `ManualClock`, its waiters are futures that
+//! The store as a subject, on a directory, in memory, or in a caller's database. Its time is a `ManualClock`, its waiters are futures that
 //! are polled by hand after every step, and a killed process is a copy of its files: whatever the process held
 //! goes on being held, unseen, until the scenario has ended.
 
@@ -51,6 +51,13 @@ enum Home {
         parent: TempDir,
         copies: u32,
     },
+    /// The parent of all copies of the caller's database, how many there were, and the one that is open.
+    #[cfg(feature = "redb-transactions")]
+    Database {
+        parent: TempDir,
+        copies: u32,
+        database: std::sync::Arc<redb::Database>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +75,13 @@ impl StoreSubject {
 
     pub(crate) fn in_memory(settings: &Settings) -> Self {
         Self::new(settings, Home::Memory)
+    }
+
+    #[cfg(feature = "redb-transactions")]
+    pub(crate) fn in_a_database(settings: &Settings) -> Self {
+        let parent = TempDir::new().unwrap();
+        let database = database(&parent, 0);
+        Self::new(settings, Home::Database { parent, copies: 0, database })
     }
 
     fn new(settings: &Settings, home: Home) -> Self {
@@ -195,7 +209,7 @@ impl Process {
 
 impl Subject for StoreSubject {
     fn offers(&self, capability: &str) -> bool {
-        matches!(self.home, Home::Directory { .. }) && ["crash", "reopen"].contains(&capability)
+        !matches!(self.home, Home::Memory) && ["crash", "reopen"].contains(&capability)
     }
 
     fn begin(&mut self, request: &Step, name: &str) -> Value {
@@ -361,10 +375,20 @@ impl Subject for StoreSubject {
 
     fn crash(&mut self, _survivors: Option<usize>) {
         self.condition = Condition::Killed;
-        if let Home::Directory { parent, copies } = &mut self.home {
-            let (from, to) = (directory(parent, *copies), directory(parent, *copies + 1));
-            copy(&from, &to);
-            *copies += 1;
+        match &mut self.home {
+            Home::Memory => {}
+            Home::Directory { parent, copies } => {
+                let (from, to) = (directory(parent, *copies), directory(parent, *copies + 1));
+                copy(&from, &to);
+                *copies += 1;
+            }
+            // The killed process goes on holding its own.
+            #[cfg(feature = "redb-transactions")]
+            Home::Database { parent, copies, database: open } => {
+                std::fs::copy(directory(parent, *copies), directory(parent, *copies + 1)).unwrap();
+                *copies += 1;
+                *open = database(parent, *copies);
+            }
         }
     }
 
@@ -400,7 +424,14 @@ fn open(home: &Home, settings: &Settings, clock: &ManualClock) -> Result<Store> 
     match home {
         Home::Memory => builder.open_in_memory(),
         Home::Directory { parent, copies } => builder.open(directory(parent, *copies)),
+        #[cfg(feature = "redb-transactions")]
+        Home::Database { database, .. } => builder.open_in(std::sync::Arc::clone(database), "tokens"),
     }
+}
+
+#[cfg(feature = "redb-transactions")]
+fn database(parent: &TempDir, copies: u32) -> std::sync::Arc<redb::Database> {
+    std::sync::Arc::new(redb::Database::create(directory(parent, copies)).unwrap())
 }
 
 fn directory(parent: &TempDir, copies: u32) -> PathBuf {

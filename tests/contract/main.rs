@@ -30,5 +30,11 @@ mod s5_full_disk;
 mod s5_panics;
 mod s5_survival;
 mod s6_checkpoints;
+#[cfg(feature = "redb-transactions")]
+mod s6_tables;
+#[cfg(feature = "redb-transactions")]
+mod s6_transactions;
+#[cfg(feature = "redb-transactions")]
+mod s6_turns;
 mod s7_time;
 mod s8_limits;

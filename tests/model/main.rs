@@ -381,3 +381,17 @@ proptest! {
         agree(StoreSubject::on_a_directory, (refuse, explain), &ops)?;
     }
 }
+
+#[cfg(feature = "redb-transactions")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_store_in_a_callers_database_and_the_reference_say_the_same_also_over_crashes_6(
+        refuse: bool,
+        explain: bool,
+        ops in prop::collection::vec(op(), 1..100)
+    ) {
+        agree(StoreSubject::in_a_database, (refuse, explain), &ops)?;
+    }
+}

@@ -3,6 +3,8 @@
 //! Goal: a test says what it means in few words. Method: asking helpers that end the test with a sentence when
 //! the answer is another, both homes behind one closure, futures polled by hand.
 
+#[cfg(feature = "redb-transactions")]
+pub(crate) mod bank;
 pub(crate) mod child;
 pub(crate) mod files;
 pub(crate) mod tasks;
