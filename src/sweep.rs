@@ -7,7 +7,7 @@
 //! (contract 8.3).
 
 use crate::error::Result;
-use crate::ledger::{Catalogue, Entry, Hint, House, Ledger, Log, Meaning, Segment};
+use crate::ledger::{Catalogue, Entry, Hint, House, Ledger, Log, Meaning, Room, Segment};
 #[cfg(feature = "redb-transactions")]
 use crate::ledger::{Sweeping, Tidied};
 use crate::record::{Forgotten, Location, Record};
@@ -17,8 +17,15 @@ use crate::time::Timestamp;
 const STEP_HINTS: usize = 1500;
 /// Records carried forward in one step.
 const STEP_CARRIED: usize = 256;
-/// A segment whose known records fill less than this share of its file is sparse, in 1/100.
+/// A segment is sparse when what is known in it weighs less than this share of what was known when it was sealed, in
+/// 1/100.
 const SPARSE_PERCENT: u64 = 25;
+/// Or when it fills so little of a large file, in 1/100: most of it was dead when it was sealed. Far below what a file of
+/// records that were just carried is filled by, so that none is carried again and again.
+const HOLLOW_PERCENT: u64 = 6;
+const LARGE_BYTES: u64 = 1 << 20;
+/// What a record takes beside its weight: head, checksum, fingerprints.
+const RECORD_BYTES: u64 = 128;
 
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,8 +75,18 @@ struct Sweep<'a> {
 struct Known {
     records: Vec<Hint>,
     notes: Vec<Hint>,
+    /// What they weigh, and what all did that were known when it was sealed.
     bytes: u64,
+    held: u64,
     first_expiry: Option<Timestamp>,
+}
+
+impl Known {
+    /// Whether the rest is to be carried forward, out of a file of this size.
+    fn is_sparse(&self, file: u64) -> bool {
+        let hollow = file > LARGE_BYTES && self.bytes * 100 < file * HOLLOW_PERCENT;
+        self.records.is_empty() || self.bytes * 100 < self.held * SPARSE_PERCENT || hollow
+    }
 }
 
 impl Sweep<'_> {
@@ -130,8 +147,7 @@ impl Sweep<'_> {
                 return Ok(false);
             }
         }
-        let sparse = known.bytes * 100 < segment.backend().file_bytes() * SPARSE_PERCENT;
-        if known.records.is_empty() || sparse {
+        if known.is_sparse(segment.backend().file_bytes()) {
             // Block by block, and not by fingerprint as hints lie.
             known.records.sort_unstable_by_key(|hint| hint.at);
             let all = self.carry(&known.records, swept)? && self.carry_notes(&known.notes)?;
@@ -148,8 +164,12 @@ impl Sweep<'_> {
             if self.ledger.is_kept(hint.at) {
                 known.notes.push(hint);
             }
-        } else if !self.expire(&hint, swept) && self.is_known(&hint) {
-            known.bytes += u64::from(hint.weight.bytes);
+            return;
+        }
+        let weighs = u64::from(hint.weight.bytes) + RECORD_BYTES;
+        known.held += weighs;
+        if !self.expire(&hint, swept) && self.is_known(&hint) {
+            known.bytes += weighs;
             known.first_expiry =
                 Some(known.first_expiry.map_or(hint.expires, |first| first.min(hint.expires)));
             known.records.push(hint);
@@ -169,9 +189,12 @@ impl Sweep<'_> {
         self.catalogue.find(hint.hash).contains(&hint.at)
     }
 
-    /// Appends records again, at the log's end; `false` if one does not read and so has to stay where it is.
+    /// Appends records again, at the log's end; `false` if one does not read and so has to stay where it is, or if the
+    /// disk has no room for them beside what was promised (contract 5.10).
     fn carry(&self, hints: &[Hint], swept: &mut Swept) -> Result<bool> {
         for group in hints.chunks(STEP_CARRIED) {
+            let room = group.iter().map(|hint| Room::of_completion(u64::from(hint.weight.bytes))).sum();
+            let Ok(_aside) = self.ledger.set_aside(room) else { return Ok(false) };
             let mut log = self.ledger.log();
             let mut entries = Vec::with_capacity(group.len());
             let mut known = Vec::with_capacity(group.len());
@@ -208,6 +231,8 @@ impl Sweep<'_> {
                 })
             };
             let entries: Vec<Entry<'_>> = group.iter().map(again).collect();
+            let room = group.len() as u64 * Room::of_completion(0);
+            let Ok(_aside) = self.ledger.set_aside(room) else { return Ok(false) };
             self.append(&mut self.ledger.log(), &entries)?;
         }
         Ok(true)

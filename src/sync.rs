@@ -34,6 +34,11 @@ pub(crate) fn spawn(
     thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|error| error.kind())
 }
 
+/// Whether this is that thread.
+pub(crate) fn is_current(thread: &JoinHandle<()>) -> bool {
+    thread.thread().id() == thread::current().id()
+}
+
 /// Lets other threads go first.
 pub(crate) fn yield_now() {
     thread::yield_now();

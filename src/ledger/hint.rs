@@ -11,6 +11,12 @@ const BYTES: usize = 1 + 8 + 8 + 8 + 8 + 4;
 /// Hints in one chunk.
 pub(crate) const CHUNK: usize = 1500;
 
+/// Disk room that the hints of so many records take in a segment, in bytes.
+pub(crate) fn room(records: usize) -> u64 {
+    let chunk = super::room::page_of(CHUNK * BYTES);
+    (records as u64).div_ceil(CHUNK as u64) * chunk
+}
+
 /// What opening has to know of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hint {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::guest::{Guest, Place, Tail};
 use super::log::{Entry, Log};
 use super::recovery::{self, Opening};
-use super::{Catalogue, Disk, Ledger, Newest, Room};
+use super::{Aside, Catalogue, Disk, Ledger, Newest, Room};
 use crate::digest::Secret;
 use crate::error::Result;
 use crate::options::Builder;
@@ -163,6 +163,18 @@ impl House {
             Self::Files(own) => own.make_room(reserved),
             #[cfg(feature = "redb-transactions")]
             Self::Guest(own) => own.check_running(),
+        }
+    }
+
+    /// Sets room aside for what is written without a reservation, until the guard goes. Not under the log's lock.
+    ///
+    /// # Errors
+    /// *Full*, *stopped*: it is not to be written then (contract 5.10).
+    pub(crate) fn set_aside(&self, bytes: u64) -> Result<Option<Aside<'_>>> {
+        match self {
+            Self::Files(own) => own.set_aside(bytes).map(Some),
+            #[cfg(feature = "redb-transactions")]
+            Self::Guest(_) => Ok(None),
         }
     }
 

@@ -36,7 +36,8 @@ pub(crate) struct Log {
     pub(super) since: Timestamp,
     /// The latest time that was written.
     pub(super) time: Timestamp,
-    pub(super) unsynced: bool,
+    /// What was committed and not yet synced takes, in redb's pages: they are in no file yet.
+    pub(super) unsynced: u64,
     pub(super) commits: u64,
     /// The active segment's bytes and last block when it was new, copies included.
     pub(super) born: (u64, u64),
@@ -95,7 +96,7 @@ impl Log {
 
     /// Whether something was acknowledged that is not yet synced.
     pub(crate) fn is_unsynced(&self) -> bool {
-        self.unsynced
+        self.unsynced > 0
     }
 }
 
@@ -122,24 +123,26 @@ impl Ledger {
         log.time = now;
         log.active.stretch(expires);
         log.hints.extend(entries.iter().zip(&places).filter_map(|(entry, at)| hint(entry, *at)));
-        log.unsynced = !durable;
+        let pages = blocks.iter().map(|block| super::room::page_of(block.len())).sum::<u64>();
+        log.unsynced = if durable { 0 } else { log.unsynced + pages.max(1) };
         log.commits += 1;
         if log.commits.is_multiple_of(VIEW_COMMITS) {
             log.active.drop_view();
         }
-        self.room.set_ready(log.active.backend().room());
+        self.tell_room(log);
         Ok(places)
     }
 
     /// Makes durable what was committed relaxed.
     pub(crate) fn sync(&self, log: &mut Log) -> Result<()> {
         self.check_running()?;
-        if log.unsynced {
+        if log.unsynced > 0 {
             if let Err(_fault) = log.active.append(&[], true, self.maker.two_phase()) {
                 log.active.fall_back();
                 return Err(self.stop("sync"));
             }
-            log.unsynced = false;
+            log.unsynced = 0;
+            self.tell_room(log);
         }
         Ok(())
     }
@@ -161,13 +164,14 @@ impl Ledger {
             return Err(self.stop("rotation"));
         }
         let old = std::mem::replace(&mut log.active, Arc::clone(&fresh));
-        self.room.set_ready(fresh.backend().room());
+        self.tell_room(log);
         self.segments.write().push(fresh);
         let copies = entries.iter().zip(&places).filter_map(|(entry, at)| hint(entry, *at)).collect();
-        self.unsealed.lock().push((old, std::mem::replace(&mut log.hints, copies)));
         for ((entry, from), to) in entries.iter().zip(from).zip(places) {
             self.catalogue.carry(entry.hash, from, to);
         }
+        // Last: from here on it may be sealed, with the hints of what is still known to stand there.
+        self.unsealed.lock().push((old, std::mem::replace(&mut log.hints, copies)));
         (log.since, log.time) = (now, now);
         log.born = (log.active.backend().used_bytes(), log.active.last());
         Ok(())
@@ -248,6 +252,12 @@ impl Ledger {
         let mut hints: Vec<Hint> = hints.into_iter().filter(known).collect();
         // As the index lies: opening then goes through both from end to end. Stable, as in `recovery`.
         hints.sort_by_key(|hint| hint.hash);
+        let wanted = super::hint::room(hints.len()) + super::room::MARGIN_BYTES;
+        if segment.backend().room() < wanted && segment.backend().extend_room(wanted, 0).is_err() {
+            // A full disk: it is read as it is, and sealed when there is space.
+            self.unsealed.lock().push((segment, hints));
+            return Ok(false);
+        }
         match segment.seal(now, &hints) {
             Ok(()) => Ok(true),
             Err(fault) => {
@@ -259,8 +269,9 @@ impl Ledger {
 
     /// Says durably that a segment is no longer needed, then removes its file.
     pub(crate) fn drop_segment(&self, log: &mut Log, now: Timestamp, segment: &Segment) -> Result<()> {
-        self.append(log, now, &[Note::Dropped(segment.number).entry()], true)?;
+        // First: no later manifest lists it, so that the note may stand in any segment.
         self.segments.write().retain(|own| own.number != segment.number);
+        self.append(log, now, &[Note::Dropped(segment.number).entry()], true)?;
         segment.close().map_err(|fault| fault.in_segment(segment.number, "closing a segment"))?;
         self.disk.remove(&segment_name(segment.number)).map_err(io_error("removing a segment"))
     }

@@ -65,7 +65,7 @@ pub(crate) use index::Index;
 pub(crate) use log::{Entry, Log, Meaning};
 pub(crate) use queue::{Job, Queue, queue};
 pub(crate) use recovery::{Opening, open_sealed};
-pub(crate) use room::Room;
+pub(crate) use room::{Aside, Room};
 pub(crate) use segment::Segment;
 pub(crate) use writer::{Settle, run as run_writer};
 
@@ -163,6 +163,30 @@ impl Ledger {
         Err(ErrorKind::Full { what: Limit::DiskRoom, measured: reserved, limit }.into())
     }
 
+    /// Sets room aside for what is written without a reservation, until the guard goes. Not under the log's lock.
+    ///
+    /// # Errors
+    /// *Full*, *stopped*: it is not to be written then (contract 5.10).
+    pub(crate) fn set_aside(&self, bytes: u64) -> Result<Aside<'_>> {
+        let reserved = self.room.reserve(bytes);
+        let aside = Aside { room: &self.room, bytes };
+        reserved.or_else(|sum| self.make_room(sum)).map(|()| aside)
+    }
+
+    /// Room for redb without another byte of the disk; what is committed and not yet synced has taken its share.
+    fn ready(&self, log: &Log) -> u64 {
+        let room = log.active.backend().room().saturating_sub(log.unsynced);
+        if self.check_running().is_ok() { room } else { 0 }
+    }
+
+    /// Tells those who begin how much room lies ready.
+    fn tell_room(&self, log: &Log) {
+        self.room.set_ready(self.ready(log));
+        if self.check_running().is_err() {
+            self.room.set_ready(0);
+        }
+    }
+
     /// Makes room ahead for what is reserved, as far as the disk has it.
     fn keep_room(&self) {
         let mut log = self.log.lock();
@@ -176,19 +200,18 @@ impl Ledger {
 
     /// Tries to have so much room lie ready, in a new segment where this one comes to its end anyway; gives what does.
     fn find_room(&self, log: &mut Log, wanted: u64) -> u64 {
-        if log.active.backend().room() < wanted {
+        if self.ready(log) < wanted {
             let now = log.time;
             self.rotate_if_used(log, now, self.segment_bytes_max / 2);
         }
-        let backend = log.active.backend();
-        if backend.room() < wanted && self.check_running().is_ok() {
+        if self.ready(log) < wanted && self.check_running().is_ok() {
             // It extends in large steps: a full disk may refuse the whole step and still have given enough.
-            let extend = || backend.extend_room(wanted, self.room.largest());
+            let backend = log.active.backend();
+            let extend = || backend.extend_room(wanted + log.unsynced, self.room.largest());
             drop(extend().or_else(|full| if self.give_up_spare() { extend() } else { Err(full) }));
         }
-        let ready = if self.check_running().is_ok() { backend.room() } else { 0 };
-        self.room.set_ready(ready);
-        ready
+        self.tell_room(log);
+        self.ready(log)
     }
 
     /// All segments, oldest first; the last one is being written.

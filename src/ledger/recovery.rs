@@ -157,7 +157,7 @@ fn assemble(
     }
     let (active, hints) = unsealed.pop().expect("the newest segment is not sealed");
     room.set_ready(active.backend().room());
-    let log = Log { active, hints, since, time, unsynced: false, commits: 0, born: (0, 0) };
+    let log = Log { active, hints, since, time, unsynced: 0, commits: 0, born: (0, 0) };
     let ledger = Ledger {
         disk,
         _lock: lock,

@@ -12,6 +12,24 @@ pub(crate) const MARGIN_BYTES: u64 = 256 << 10;
 /// The page of a block that records share, in bytes.
 const COMMON_BYTES: u64 = 64 << 10;
 
+/// The page in which redb puts a value of so many bytes, alone.
+pub(super) fn page_of(bytes: usize) -> u64 {
+    (bytes as u64 + 256).next_power_of_two().max(4096)
+}
+
+/// Room that is set aside for as long as this is held.
+#[must_use = "it is given back at once if it is not held"]
+pub(crate) struct Aside<'a> {
+    pub(super) room: &'a Room,
+    pub(super) bytes: u64,
+}
+
+impl Drop for Aside<'_> {
+    fn drop(&mut self) {
+        self.room.give_back(self.bytes);
+    }
+}
+
 /// Room in the active segment.
 #[derive(Debug, Default)]
 pub(crate) struct Room {

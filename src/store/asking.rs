@@ -107,6 +107,8 @@ struct Admission<'a> {
     key: &'a Key,
     declared: u64,
     room: u64,
+    /// The fence of the reservation that is to be taken over, which was admitted before: only more room was set aside.
+    over: Option<u64>,
     taken: bool,
 }
 
@@ -115,7 +117,9 @@ impl Drop for Admission<'_> {
         if self.taken {
             return;
         }
-        self.shared.stripes.quota.dismiss(|| self.shared.scope_hash(self.key), self.declared);
+        if self.over.is_none() {
+            self.shared.stripes.quota.dismiss(|| self.shared.scope_hash(self.key), self.declared);
+        }
         self.shared.room.give_back(self.room);
     }
 }
@@ -231,10 +235,10 @@ impl Shared {
             if slot.is_settled() && unread() {
                 return Ok(Look::Read(places().collect()));
             }
-            return match (self.look_at_slot(slot, fence, ask, now, patience), &slot.outline) {
+            return match (self.look_at_slot(slot, fence, ask, now, patience, admission), &slot.outline) {
                 // Told outside the lock.
                 (Err(error), Some(known)) if error.is_mismatch() => Ok(Look::Differs(Arc::clone(known))),
-                (answer, _) => answer.map(Look::Answered),
+                (look, _) => look,
             };
         }
         if unread() {
@@ -244,7 +248,8 @@ impl Shared {
             Fingerprinted::Digest(digest) => digest,
             Fingerprinted::Incomparable(why) => return Err(ErrorKind::CannotCompare(why).into()),
         };
-        if admission.is_none() {
+        if admission.as_ref().is_none_or(|own| own.over.is_some()) {
+            *admission = None;
             let interrupted = stale.past.as_ref().is_some_and(|past| past.interrupted);
             let (admitted, needed) = self.admit(ask, now, interrupted)?;
             *admission = Some(admitted);
@@ -259,14 +264,15 @@ impl Shared {
     }
 
     /// The key is reserved, or its outcome unknown.
-    fn look_at_slot(
-        self: &Arc<Self>,
+    fn look_at_slot<'a>(
+        self: &'a Arc<Self>,
         slot: &mut Slot,
         fence: &mut u64,
-        ask: &Ask<'_>,
+        ask: &Ask<'a>,
         now: Now,
         patience: &mut Patience,
-    ) -> Result<Asked> {
+        admission: &mut Option<Admission<'a>>,
+    ) -> Result<Look> {
         let state = match slot.phase {
             Phase::Running => State::Running { lapsed: slot.is_lapsed(now) },
             // Promised to those who wait: for anybody else it runs.
@@ -284,6 +290,9 @@ impl Shared {
         match judge(state, compare) {
             Verdict::Refuse(kind) => Err(kind.into()),
             Verdict::TakeOver => {
+                if let Some(reserved) = self.widen(slot, ask, admission) {
+                    return Ok(Look::Room(reserved));
+                }
                 count(&self.counters.taken_over);
                 *fence += 1;
                 slot.fence = *fence;
@@ -297,13 +306,37 @@ impl Shared {
                     slot.durable.get_or_insert_default().writes += 1;
                     slot.phase = Phase::Writing;
                 }
-                Ok(Asked::Fresh(given(slot, false)))
+                Ok(Look::Answered(Asked::Fresh(given(slot, false))))
             }
             Verdict::InFlight | Verdict::Replay | Verdict::Reserve | Verdict::Resume => {
                 let seat = self.seat(slot, ask, patience)?;
-                Ok(Asked::InFlight(View::of(slot, now), seat))
+                Ok(Look::Answered(Asked::InFlight(View::of(slot, now), seat)))
             }
         }
+    }
+
+    /// One who takes over may have declared more than the one before: sets that aside, and has the slot answer for it
+    /// (contract 5.10). Gives the new sum if it needs more than lies ready.
+    fn widen<'a>(
+        &'a self,
+        slot: &mut Slot,
+        ask: &Ask<'a>,
+        admission: &mut Option<Admission<'a>>,
+    ) -> Option<u64> {
+        let room = room_of(ask).saturating_sub(slot.room);
+        if room > 0 && admission.as_ref().is_none_or(|own| own.over != Some(slot.fence)) {
+            let (over, key) = (Some(slot.fence), ask.key);
+            let needed = self.room.reserve(room).err();
+            *admission = Some(Admission { shared: self, key, declared: 0, room, over, taken: false });
+            if needed.is_some() {
+                return needed;
+            }
+        }
+        if let Some(own) = admission.as_mut().filter(|own| own.over == Some(slot.fence)) {
+            own.taken = true;
+            slot.room += own.room;
+        }
+        None
     }
 
     /// Only a key that would run is asked whether its time, the load and the space allow it (contract 3.5, 3.8); one
@@ -327,9 +360,9 @@ impl Shared {
                 segment => return Err(ErrorKind::Damaged { segment }.into()),
             }
         }
-        let room = Room::of_completion(terms.declared + bytes_of(&ask.outline));
+        let (key, declared, room) = (ask.key, terms.declared, room_of(ask));
         let needed = self.room.reserve(room).err();
-        Ok((Admission { shared: self, key: ask.key, declared: terms.declared, room, taken: false }, needed))
+        Ok((Admission { shared: self, key, declared, room, over: None, taken: false }, needed))
     }
 
     /// Reads what may be this key's record and judges it.
@@ -382,6 +415,11 @@ impl Shared {
     }
 }
 
+/// Disk room of what a request declares.
+fn room_of(ask: &Ask<'_>) -> u64 {
+    Room::of_completion(ask.terms.declared + bytes_of(&ask.outline))
+}
+
 /// Gives the key to this caller.
 fn reserve(stripe: &mut Stripe, ask: &Ask<'_>, digest: Digest, now: Now, stale: Stale) -> Asked {
     stripe.fresh += 1;
@@ -405,7 +443,7 @@ fn reserve(stripe: &mut Stripe, ask: &Ask<'_>, digest: Digest, now: Now, stale: 
         lease: ask.terms.lease,
         lease_end: now.tick.saturating_add(ask.terms.lease),
         declared: ask.terms.declared,
-        room: Room::of_completion(ask.terms.declared + bytes_of(&ask.outline)),
+        room: room_of(ask),
         durable,
         replaces: stale.replaces,
         waiters,

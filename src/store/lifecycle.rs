@@ -87,7 +87,15 @@ impl Owner {
         let _sweeping = self.shared.sweeping.lock();
         let engine = self.shared.engine.write().take();
         self.shared.send_late();
-        engine.map_or(Ok(()), |engine| Shared::stop(engine).close())
+        match engine {
+            None => Ok(()),
+            // The last handle went in a waker: the writer, which runs it, can't wait for itself.
+            Some(engine) if engine.is_this_thread() => {
+                let closer = spawn("oncekey-closer", move || drop(Shared::stop(engine).close()));
+                closer.map(drop).map_err(|kind| ErrorKind::Io { operation: "closing", kind }.into())
+            }
+            Some(engine) => Shared::stop(engine).close(),
+        }
     }
 }
 
@@ -173,6 +181,10 @@ impl Shared {
     pub(super) fn reopen(self: &Arc<Self>) -> Result<()> {
         self.check_open()?;
         self.check_process()?;
+        if self.engine.read().as_ref().is_some_and(Engine::is_this_thread) {
+            let kind = std::io::ErrorKind::Deadlock;
+            return Err(ErrorKind::Io { operation: "reopening in a waker", kind }.into());
+        }
         // In place the store's time just goes on, whatever the wall clock has done meanwhile (contract 7.2).
         let now = self.chronometer.now().time;
         self.hurry.store(true, Ordering::Release);

@@ -404,8 +404,14 @@ impl Shared {
 
     /// The completion was not handed over after all.
     pub(super) fn step_back(&self, hash: u64, fence: u64) {
-        if let Some(slot) = self.stripes.lock(hash).slots.held(hash, fence) {
-            slot.run_on();
+        let mut stripe = self.stripes.lock(hash);
+        let Some(slot) = stripe.slots.held(hash, fence) else { return };
+        slot.run_on();
+        let waiting = slot.gate.clone().filter(|_| slot.waiters > 0);
+        drop(stripe);
+        // Its lease runs again: those who sat down meanwhile shall sleep no longer than that.
+        if let Some(gate) = waiting {
+            gate.wake_all();
         }
     }
 

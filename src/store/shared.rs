@@ -15,7 +15,7 @@ use crate::inflight::{Ended, Gate, Phase, Slot, Timer};
 use crate::ledger::{Entry, Ground, House, Job, Queue, Room};
 use crate::options::Builder;
 use crate::record::{Bound, HashKeys, Location, Record, Weight, outline_bytes};
-use crate::sync::{Event, JoinHandle, Mutex, MutexGuard, RwLock, Sender};
+use crate::sync::{Event, JoinHandle, Mutex, MutexGuard, RwLock, Sender, is_current};
 use crate::time::Chronometer;
 use crate::token::Key;
 
@@ -62,6 +62,11 @@ pub(super) struct Engine {
 }
 
 impl Engine {
+    /// Whether the writer itself runs this: in a waker.
+    pub(super) fn is_this_thread(&self) -> bool {
+        self.writer.as_ref().is_some_and(is_current)
+    }
+
     /// Hands a record to the writer; the tag comes back where there is none any more.
     pub(super) fn send(&self, entry: &Entry<'_>, durable: bool, tag: Tag) -> Result<(), Tag> {
         let Entry { hash, expires, meaning, .. } = *entry;

@@ -3,19 +3,18 @@
 //! Goal: it releases its reservation, wakes its waiters and harms no other key; and no caller's code runs under a
 //! lock of the store. Method: code that panics at a chosen call, and wakers that call the store back.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
 use oncekey::{Class, Clock, Key, ManualClock, Never, Outcome, Reservation, Store, Timestamp};
 
-use crate::support::tasks::{Task, block_on, panics};
+use crate::support::tasks::{Task, block_on, panics, until};
 use crate::support::{
-    LONG, asked, assert_free, assert_replays, fresh, in_both_homes, in_flight, kept, key, plain, replay, run,
-    secs,
+    Home, LONG, asked, assert_free, assert_replays, fresh, in_both_homes, in_flight, kept, key, plain,
+    replay, run, secs,
 };
 
 /// The store still works, for this key and for others.
@@ -276,4 +275,32 @@ fn a_waker_that_panics_harms_no_other_key_5_11() {
         run(&store, &key(1), "other");
         assert_replays(&store, &key(1), "other");
     });
+}
+
+/// Lets go of a store when it is woken, and tells whether that went well.
+struct LetsGo(Mutex<Option<Store>>, mpsc::Sender<bool>);
+
+impl Wake for LetsGo {
+    fn wake(self: Arc<Self>) {
+        let store = self.0.lock().expect("nobody panics").take();
+        let harmed = panics(|| drop(store));
+        self.1.send(!harmed).expect("the test listens");
+    }
+}
+
+#[test]
+fn the_last_handle_may_go_in_a_waker_and_what_was_completed_is_kept_5_11_10_4() {
+    let home = Home::directory();
+    let store = home.open(plain());
+    let held = fresh(store.begin(&key(0), &asked()));
+    let (tell, told) = mpsc::channel();
+    let waker = Waker::from(Arc::new(LetsGo(Mutex::new(Some(store)), tell)));
+    let mut completing = Box::pin(held.complete_async(Outcome::new("done")));
+    assert!(completing.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(waker);
+    assert!(told.recv().expect("it is woken"), "a handle that goes never panics");
+    drop(completing);
+    // It closes in a thread of its own then.
+    until("the store is closed", || plain().open(home.path()).is_ok());
+    assert_replays(&home.open(plain()), &key(0), "done");
 }

@@ -6,11 +6,13 @@
 //! | `cuts` | a power cut at every change of the disk, and a second one inside the recovery |
 //! | `drops` | a drop waits for nothing |
 //! | `faults` | the n-th change or reading fails, for every n |
+//! | `room` | what was promised on a full disk, beside all else that the store writes |
 //! | `spare` | the next segment's space, made before it is needed |
 
 mod cuts;
 mod drops;
 mod faults;
+mod room;
 mod spare;
 mod workload;
 
