@@ -9,6 +9,8 @@
 //! between an operation's effect and its completion leaves a key that a retry runs again: make the effect itself
 //! find its earlier self, as the example `scaling_groups` does. One process owns a store. Keeping a secret beside
 //! the records protects a copied segment, not a copied store. Unix only.
+//! Where the effect is in the caller's own redb database, the feature `redb-transactions` closes that gap: effect and
+//! record are committed together.
 //!
 //! # Example
 //! ```
