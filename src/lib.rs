@@ -7,7 +7,8 @@
 //! # What it does not do
 //! After a lapsed lease two *runs* of one operation may overlap; two *completions* cannot. A process that dies
 //! between an operation's effect and its completion leaves a key that a retry runs again: make the effect itself
-//! find its earlier self, as the example `scaling_groups` does. One process owns a store. Keeping a secret beside
+//! find its earlier self, as the example `scaling_groups` does, or start it durably, so that the retry knows: see
+//! [`modes`]. One process owns a store. Keeping a secret beside
 //! the records protects a copied segment, not a copied store. Unix only.
 //! Where the effect is in the caller's own redb database, the feature `redb-transactions` closes that gap: effect and
 //! record are committed together.
@@ -56,6 +57,7 @@
 //! | --- | --- | --- |
 //! | roof | `store` | the only place where the wings meet: open, begin, reservation, execute |
 //! | | [`mod@reference`] | the contract as a small model, without disk or threads |
+//! | | [`modes`] | no code: which mode do I need? |
 //! | third | `sweep` | bounded steps that remove and pack |
 //! | second | `verdict` | the one judgement, pure |
 //! | | `inflight` | west wing, memory that forgets: slots, gates, deadlines |
@@ -74,6 +76,7 @@ mod digest;
 mod error;
 mod inflight;
 mod ledger;
+pub mod modes;
 mod options;
 mod outcome;
 mod record;

@@ -120,8 +120,11 @@ impl Shared {
             Deed::Release => {
                 let slot = stripe.slots.held(hash, fence);
                 let replaced = slot.map(|slot| std::mem::take(&mut slot.replaces)).unwrap_or_default();
+                drop(stripe);
                 self.stripes.quota.keep(weight);
-                (Ending::Written, Others::one(self.vacate(stripe, hash, fence)), replaced)
+                self.remove_all(hash, replaced);
+                // Last: whoever sees the key free sees the counts of that.
+                (Ending::Written, Others::one(self.vacate(self.stripes.lock(hash), hash, fence)), Vec::new())
             }
             Deed::Settle | Deed::Forget { .. } => {
                 let slot = stripe.slots.remove(hash, fence);
@@ -133,10 +136,14 @@ impl Shared {
                 (Ending::Written, others, replaced)
             }
         };
-        for (place, weight) in replaced {
+        self.remove_all(hash, replaced);
+        Told { gate, ending, others }
+    }
+
+    fn remove_all(&self, hash: u64, places: Vec<(Location, Weight)>) {
+        for (place, weight) in places {
             self.stripes.remove(hash, place, weight);
         }
-        Told { gate, ending, others }
     }
 
     /// A start or a checkpoint is on disk, at this place and with this weight: it replaces what was there before.

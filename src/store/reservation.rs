@@ -29,7 +29,9 @@ use crate::token::Key;
 /// The right to run the operation of one key, held by one caller at a time (contract 3.6).
 ///
 /// [Complete](Reservation::complete) it with what the operation returned. Dropping it, by an early return, `?` or
-/// a panic, releases the key without an outcome, and a retry runs afresh (contract 4.3).
+/// a panic, releases the key without an outcome, and a retry runs afresh (contract 4.3). A
+/// [durable](Reservation::is_durable) one is released once that is on disk, and in flight until then; its attempt and
+/// checkpoint are remembered; dropped by a panic it is interrupted.
 #[must_use = "dropping a reservation at once releases the key: run the operation, then `complete`"]
 pub struct Reservation {
     pub(super) store: Store,

@@ -76,7 +76,12 @@ impl Shared {
         }
         let _claim = interrupted.map(|attempt| self.claim(key, hash, now, attempt)).transpose()?;
         let entries: Vec<Entry<'_>> = notes.iter().copied().map(Entry::forgotten).collect();
-        log.append(now.time, &entries, true)?;
+        let appended = log.append(now.time, &entries, true);
+        if let Err(error) = appended {
+            // The claim wakes those who wait: outside the log.
+            drop(log);
+            return Err(error);
+        }
         for note in &notes {
             self.stripes.remove(hash, note.target, note.weight);
         }

@@ -50,7 +50,7 @@ impl InFlight {
         self.view.attempt
     }
 
-    /// What is left of its lease; `None` once its completion is being written.
+    /// What is left of its lease; `None` while its start, a checkpoint or its end is being written.
     #[must_use]
     pub fn lease_left(&self) -> Option<Duration> {
         self.view.lease_left

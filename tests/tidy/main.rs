@@ -39,6 +39,8 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
             "sync", "time", "token", "verdict",
         ],
     ),
+    // A page to read.
+    ("modes", 0, &[]),
     // The specification: no disk, no threads.
     ("reference", 5, &["digest", "error", "options", "outcome", "time", "token"]),
 ];

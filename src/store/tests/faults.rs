@@ -28,6 +28,9 @@ enum Status {
     Unknown(Vec<u8>, Timestamp),
     /// It was acknowledged, and forgetting it failed.
     PerhapsForgotten(Vec<u8>, Timestamp),
+    /// Durably started, so many times at least, and perhaps once more; and whether a checkpoint was acknowledged. It is
+    /// interrupted or was released, and never taken for one never begun.
+    Begun(u32, bool),
 }
 
 struct Trial {
@@ -102,12 +105,8 @@ impl Trial {
                     self.complete(key, 100, Duration::from_secs(20), &context);
                 }
             }
-            Step::Release(_)
-            | Step::Start { .. }
-            | Step::Note { .. }
-            | Step::Let(_)
-            | Step::Panic(_)
-            | Step::Resolve(_) => {}
+            Step::Start { key, .. } => self.start(key, &context),
+            Step::Release(_) | Step::Note { .. } | Step::Let(_) | Step::Panic(_) | Step::Resolve(_) => {}
             Step::Forget(number) => match self.store().forget(&key(number)) {
                 Ok(done) => {
                     let sure = matches!(self.known.get(&number), None | Some(Status::Kept(..)));
@@ -119,8 +118,12 @@ impl Trial {
                 }
                 Err(error) => {
                     assert!(self.may_refuse(&error), "{context}: {error}");
-                    if let Some(Status::Kept(body, expires)) = self.known.get(&number).cloned() {
-                        self.known.insert(number, Status::PerhapsForgotten(body, expires));
+                    match self.known.get(&number).cloned() {
+                        Some(Status::Kept(body, expires)) => {
+                            self.known.insert(number, Status::PerhapsForgotten(body, expires));
+                        }
+                        Some(Status::Begun(..)) => drop(self.known.insert(number, Status::Begun(0, false))),
+                        _ => {}
                     }
                 }
             },
@@ -150,6 +153,63 @@ impl Trial {
         self.check(&context);
     }
 
+    /// A durable operation, from its start over a checkpoint to its release.
+    fn start(&mut self, number: u8, context: &str) {
+        let store = self.store().clone();
+        let (key, parameters) = (key(number), parameters(number));
+        let least = self.begun(number);
+        let held = match store.request(&key, &parameters).start_durably().durable().begin() {
+            Ok(Answer::Fresh(held)) => held,
+            Ok(Answer::InFlight(_)) => panic!("{context}: nobody else runs it"),
+            Ok(Answer::Replay(replay)) => {
+                let known = self.known.get(&number);
+                assert!(
+                    matches!(known, Some(Status::Kept(body, _) | Status::PerhapsForgotten(body, _)) if replay.outcome().body() == body),
+                    "{context}: a replay of nothing: {replay:?}"
+                );
+                return;
+            }
+            Err(error) if error.is_unknown_outcome() => {
+                assert!(matches!(self.known.get(&number), Some(Status::Unknown(..))), "{context}");
+                return;
+            }
+            Err(error) => {
+                assert!(self.may_refuse(&error), "{context}: {error}");
+                // It was not given out; whether the disk has it, nobody knows.
+                if self.kept(number).is_none() && !self.is_doubtful(number) {
+                    self.known.entry(number).and_modify(|own| {
+                        if matches!(own, Status::Kept(..)) {
+                            *own = Status::Begun(0, false);
+                        }
+                    });
+                    self.known.entry(number).or_insert(Status::Begun(0, false));
+                }
+                return;
+            }
+        };
+        assert_eq!(self.kept(number), None, "{context}: an acknowledged key runs again");
+        assert!(held.attempt() > least, "{context}: attempt {} anew", held.attempt());
+        let noted = held.checkpoint(b"noted").is_ok();
+        let noted = noted || held.last_checkpoint().is_some();
+        self.known.insert(number, Status::Begun(held.attempt(), noted));
+        drop(held);
+        while matches!(store.get(&key), Ok(Known::InFlight { .. })) {
+            crate::sync::yield_now();
+        }
+    }
+
+    /// How often it was durably started at least.
+    fn begun(&self, number: u8) -> u32 {
+        match self.known.get(&number) {
+            Some(Status::Begun(attempts, _)) => *attempts,
+            _ => 0,
+        }
+    }
+
+    fn is_doubtful(&self, number: u8) -> bool {
+        matches!(self.known.get(&number), Some(Status::Unknown(..) | Status::PerhapsForgotten(..)))
+    }
+
     fn complete(&mut self, number: u8, bytes: usize, retention: Duration, context: &str) {
         let store = self.store().clone();
         let (key, parameters) = (key(number), parameters(number));
@@ -177,6 +237,8 @@ impl Trial {
         };
         assert_eq!(self.kept(number), None, "{context}: an acknowledged key runs again");
         assert!(!matches!(self.known.get(&number), Some(Status::Unknown(..))), "{context}: it may be there");
+        assert!(held.attempt() > self.begun(number), "{context}: attempt {} anew", held.attempt());
+        let attempt = held.attempt();
         self.runs += 1;
         let body = body(self.runs, bytes);
         let expires = self.clock.wall().saturating_add(retention);
@@ -190,6 +252,10 @@ impl Trial {
                 );
                 if let Some(held) = refused.reservation {
                     assert!(self.may_refuse(&refused.error), "{context}: {}", refused.error);
+                    if held.is_durable() {
+                        let noted = held.last_checkpoint().is_some();
+                        self.known.insert(number, Status::Begun(attempt, noted));
+                    }
                     drop(held);
                 } else {
                     assert!(refused.error.is_unknown_outcome(), "{context}: {}", refused.error);
@@ -216,7 +282,11 @@ impl Trial {
                     assert_eq!(replay.outcome().body(), body, "{context}");
                 }
                 (Ok(Known::Absent), None | Some(Status::Kept(..))) if self.kept(number).is_none() => {}
-                (Ok(Known::Absent), Some(Status::PerhapsForgotten(..)))
+                (Ok(Known::Interrupted { attempt, checkpoint, .. }), Some(Status::Begun(least, noted))) => {
+                    assert!((*least..=least + 1).contains(attempt), "{context}: {attempt} of {least}");
+                    assert!(!noted || checkpoint.is_some(), "{context}: its checkpoint is gone");
+                }
+                (Ok(Known::Absent), Some(Status::PerhapsForgotten(..) | Status::Begun(..)))
                 | (Ok(Known::Unknown), Some(Status::Unknown(..))) => {}
                 (_, known) => {
                     panic!("{context}: key {number} is {known:?}, found {answer:?}", known = brief(known))
@@ -239,6 +309,10 @@ impl Trial {
                     self.known.insert(number, Status::Kept(body, expires));
                 }
                 Ok(Known::Absent) => drop(self.known.remove(&number)),
+                // Its end was lost, and its start was not.
+                Ok(Known::Interrupted { attempt, checkpoint, .. }) => {
+                    self.known.insert(number, Status::Begun(attempt, checkpoint.is_some()));
+                }
                 Err(error) if self.may_refuse(&error) => {}
                 other => panic!("{}: key {number}: {other:?}", self.context),
             }

@@ -4,10 +4,12 @@
 //! | --- | --- |
 //! | `workload` | steps, run against a store, with what they must have come to |
 //! | `cuts` | a power cut at every change of the disk, and a second one inside the recovery |
+//! | `drops` | a drop waits for nothing |
 //! | `faults` | the n-th change or reading fails, for every n |
 //! | `spare` | the next segment's space, made before it is needed |
 
 mod cuts;
+mod drops;
 mod faults;
 mod spare;
 mod workload;

@@ -273,7 +273,8 @@ impl World {
                 let request = store.request(&key, &parameters).start_durably().retention(RETENTION);
                 let request = if relaxed { request.relaxed() } else { request.durable() };
                 if let Answer::Fresh(held) = request.begin().unwrap() {
-                    self.note_start(number, &held, begun);
+                    let start = self.start_of(number, &held);
+                    self.write_down(start, true, begun);
                     self.held.insert(number, held);
                 }
             }
@@ -310,8 +311,8 @@ impl World {
         }
     }
 
-    /// A start is on disk: one attempt more than was interrupted, which also left the last checkpoint.
-    fn note_start(&mut self, number: u8, held: &Reservation, begun: usize) {
+    /// A start that is on disk: one attempt more than was interrupted, which also left the last checkpoint.
+    fn start_of(&self, number: u8, held: &Reservation) -> Effect {
         let seen = held.last_checkpoint().map(|note| note.bytes().to_vec());
         match self.state.get(&number) {
             Some(Kept::Started(attempt, note)) => {
@@ -319,7 +320,7 @@ impl World {
             }
             _ => assert!(!held.is_resumed()),
         }
-        self.write_down(Effect::Started(number, held.attempt(), seen), true, begun);
+        Effect::Started(number, held.attempt(), seen)
     }
 
     fn is_started(&self, number: u8) -> bool {
@@ -343,7 +344,7 @@ impl World {
             let (key, parameters) = (key(number), parameters(number));
             let request = store.request(&key, &parameters).retention(retention).declare(bytes as u64 + 8);
             let request = if relaxed { request.relaxed() } else { request.durable() };
-            let (mut durable, mut kept_for) = (!relaxed, retention);
+            let (mut durable, mut kept_for, mut start) = (!relaxed, retention, None);
             let answer = match self.held.remove(&number) {
                 Some(held) => {
                     (durable, kept_for) = (!held.terms().relaxed, RETENTION);
@@ -351,7 +352,8 @@ impl World {
                 }
                 None => match request.begin().unwrap() {
                     Answer::Fresh(held) if held.is_durable() => {
-                        self.note_start(number, &held, begun);
+                        // In the order in which they were handed over.
+                        start = Some(self.start_of(number, &held));
                         Answer::Fresh(held)
                     }
                     answer => answer,
@@ -365,7 +367,14 @@ impl World {
                     let mut done = Box::pin(held.complete_async(Outcome::new(body.clone()).finally()));
                     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
                     let ready = done.as_mut().poll(&mut context).is_ready();
-                    pending.push((number, body, if ready { None } else { Some(done) }, durable, kept_for));
+                    pending.push((
+                        number,
+                        body,
+                        if ready { None } else { Some(done) },
+                        durable,
+                        kept_for,
+                        start,
+                    ));
                 }
                 Answer::Replay(replay) => {
                     assert_eq!(Some(replay.outcome().body()), self.kept(number).map(Vec::as_slice));
@@ -373,7 +382,10 @@ impl World {
                 Answer::InFlight(_) => panic!("nobody else runs it"),
             }
         }
-        for (number, body, done, durable, retention) in pending {
+        for (number, body, done, durable, retention, start) in pending {
+            if let Some(start) = start {
+                self.write_down(start, true, begun);
+            }
             if let Some(done) = done {
                 block_on(done).unwrap();
             }
