@@ -10,6 +10,8 @@
 //! find its earlier self, as the example `scaling_groups` does, or start it durably, so that the retry knows: see
 //! [`modes`]. One process owns a store. Keeping a secret beside
 //! the records protects a copied segment, not a copied store. Unix only.
+//! Where the effect is in the caller's own redb database, the feature `redb-transactions` closes that gap: effect and
+//! record are committed together.
 //!
 //! # Example
 //! ```

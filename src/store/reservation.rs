@@ -130,8 +130,8 @@ impl Reservation {
     /// # Errors
     /// Outcome too large: the reservation comes back, still held (4.5); so it does where the outcome is larger than
     /// was declared and the disk is *full* (5.10). *Reservation lost*: another caller took over, nothing was
-    /// changed (4.4). *Unknown outcome*: the commit failed (5.1). *Store stopped* and *closed*:
-    /// the reservation comes back.
+    /// changed (4.4). *Unknown outcome*: the commit failed (5.1). *Store stopped* and *closed*, and *lent* on a thread that
+    /// holds the lent transaction (6.4): the reservation comes back.
     pub fn complete(self, outcome: Outcome) -> Result<Completed, Refused> {
         self.hand_over(outcome, false)?.map_or(Ok(Completed::Released), |pending| block_on(pending.wait()))
     }

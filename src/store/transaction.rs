@@ -85,6 +85,7 @@ use crate::time::Timestamp;
 /// - Dropping it gives up: your changes are gone, the reservations are released (6.2).
 /// - A write transaction that you begin on the database yourself is none of the store's: it works, and knows nothing of
 ///   reservations; whoever completes one while the same thread holds it waits for ever.
+/// - A caller who waits on this thread for a key that is completed here waits until his patience ends.
 /// - The store's own table can't be opened here.
 #[must_use = "dropping it gives up what was written in it, and releases its reservations: `commit` it"]
 pub struct Transaction {

@@ -240,10 +240,30 @@ fn a_retryable_outcome_is_not_kept_and_released_when_the_transaction_ends_6_1_4_
 }
 
 /// The caller's file, on a disk that fails when it is told to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Failing {
-    memory: redb::backends::InMemoryBackend,
+    memory: Arc<redb::backends::InMemoryBackend>,
+    /// Its writes reach the disk all the same, or they do not.
     fails: Arc<AtomicBool>,
+    writes: bool,
+}
+
+impl Failing {
+    fn new(writes: bool) -> Self {
+        Self { memory: Arc::default(), fails: Arc::default(), writes }
+    }
+
+    fn database(&self) -> Arc<Database> {
+        Arc::new(redb::Builder::new().create_with_backend(self.clone()).expect("a database"))
+    }
+
+    fn check(&self, good: bool) -> std::io::Result<()> {
+        if good || !self.fails.load(Ordering::SeqCst) {
+            Ok(())
+        } else {
+            Err(std::io::ErrorKind::Other.into())
+        }
+    }
 }
 
 impl redb::StorageBackend for Failing {
@@ -257,40 +277,52 @@ impl redb::StorageBackend for Failing {
         self.memory.set_len(len)
     }
     fn sync_data(&self) -> std::io::Result<()> {
-        if self.fails.load(Ordering::SeqCst) {
-            return Err(std::io::ErrorKind::Other.into());
-        }
-        self.memory.sync_data()
+        self.check(false)
     }
     fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.check(self.writes)?;
         self.memory.write(offset, data)
     }
 }
 
 #[test]
-fn a_commit_that_fails_leaves_its_keys_unknown_and_nobody_runs_them_6_2_5_1() {
-    let fails = Arc::new(AtomicBool::new(false));
-    let backend = Failing { memory: redb::backends::InMemoryBackend::new(), fails: Arc::clone(&fails) };
-    let database = Arc::new(redb::Builder::new().create_with_backend(backend).expect("a database"));
-    let store = plain().open_in(Arc::clone(&database), OWN).expect("the store opens");
-    let held = fresh(store.begin(&key(0), &asked()));
-    let waiting = fresh(store.begin(&key(1), &asked()));
-    let transaction = store.transaction().expect("lent");
-    pay(&transaction, 0, 7);
-    kept(transaction.complete(held, Outcome::new("perhaps")));
-    fails.store(true, Ordering::SeqCst);
-    let told = transaction.commit().expect_err("the disk fails");
-    assert_eq!(told.kind(), &ErrorKind::UnknownOutcome);
-    fails.store(false, Ordering::SeqCst);
-    assert!(refused(store.begin(&key(0), &asked())).is_unknown_outcome());
-    assert!(refused(store.begin(&key(0), &asked_otherwise())).is_mismatch());
-    assert_eq!(store.get(&key(0)), Ok(Known::Unknown));
-    assert_eq!(store.transaction().expect_err("stopped").kind(), &ErrorKind::Stopped { operation: "commit" });
-    let told = waiting.complete(Outcome::new("x")).expect_err("stopped");
-    assert!(matches!(told.error.kind(), ErrorKind::Stopped { .. }) && told.reservation.is_some());
-    // redb answers nothing any more: what is asked of it in place is told, and the keys stay unknown.
-    drop(store.reopen().expect_err("the database is broken"));
-    assert!(store.begin(&key(0), &asked()).is_err());
+fn a_commit_that_fails_leaves_its_keys_unknown_until_a_store_was_opened_that_has_looked_6_2_5_1() {
+    for writes in [true, false] {
+        let disk = Failing::new(writes);
+        let database = disk.database();
+        let store = plain().open_in(Arc::clone(&database), OWN).expect("the store opens");
+        pay_once(&store, 9, 1);
+        let held = fresh(store.begin(&key(0), &asked()));
+        let waiting = fresh(store.begin(&key(1), &asked()));
+        let transaction = store.transaction().expect("lent");
+        pay(&transaction, 0, 7);
+        kept(transaction.complete(held, Outcome::new("perhaps")));
+        disk.fails.store(true, Ordering::SeqCst);
+        let told = transaction.commit().expect_err("the disk fails");
+        assert_eq!(told.kind(), &ErrorKind::UnknownOutcome);
+        disk.fails.store(false, Ordering::SeqCst);
+        assert!(refused(store.begin(&key(0), &asked())).is_unknown_outcome());
+        assert!(refused(store.begin(&key(0), &asked_otherwise())).is_mismatch());
+        assert_eq!(store.get(&key(0)), Ok(Known::Unknown));
+        let stopped = ErrorKind::Stopped { operation: "commit" };
+        assert_eq!(store.transaction().expect_err("stopped").kind(), &stopped);
+        let told = waiting.complete(Outcome::new("x")).expect_err("stopped");
+        assert!(told.error.kind() == &stopped && told.reservation.is_some());
+        // redb answers nothing any more, so nobody can look in place.
+        drop(store.reopen().expect_err("the database is broken"));
+        assert!(store.begin(&key(0), &asked()).is_err());
+        drop((told, store, database));
+
+        let database = disk.database();
+        let store = plain().open_in(Arc::clone(&database), OWN).expect("it looks");
+        assert_replays(&store, &key(9), "paid");
+        match store.get(&key(0)).expect("known") {
+            Known::Finished(_) => assert_eq!(balance(&database, 0), 8),
+            Known::Absent => assert_eq!(balance(&database, 0), 1),
+            other => panic!("{other:?}"),
+        }
+        assert_free(&store, &key(1));
+    }
 }
 
 #[test]
