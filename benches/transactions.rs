@@ -12,9 +12,9 @@
 //! A transfer reads and writes two of 100,000 rows of 64 bytes, at random. Each way has a database of its own, which grows
 //! alike. Reservations, outcomes of 200 bytes and the commit are all in the time.
 
-#[path = "durable/callers.rs"]
+#[path = "support/callers.rs"]
 mod callers;
-#[path = "durable/report.rs"]
+#[path = "support/report.rs"]
 mod report;
 
 use std::path::Path;

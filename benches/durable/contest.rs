@@ -21,25 +21,15 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use event_listener::Event;
-use oncekey::{Answer, Outcome, Parameters, Store};
+use oncekey::Store;
 use redb::{Database, ReadableDatabase, TableDefinition};
 
-use crate::callers::at_once;
+use crate::support::callers::at_once;
+use crate::support::fill::{OUTCOME, SCOPE, complete};
 
-pub(crate) const SCOPE: &str = "account-1";
-const OUTCOME: [u8; 200] = [b'x'; 200];
 /// What oncekey lays down for one of these completions: head, key, outcome, fingerprints.
 const RECORD_BYTES: usize = 84 + 2 + SCOPE.len() + 36 + OUTCOME.len() + 24;
 const TABLE: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("tokens");
-
-/// `count` tokens of 36 characters, different from all others of this process and in no order.
-pub(crate) fn tokens(count: usize) -> Vec<String> {
-    use std::sync::atomic::AtomicU64;
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let first = NEXT.fetch_add(count as u64, Ordering::Relaxed);
-    let spread = |number: u64| u128::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
-    (first..first + count as u64).map(|number| format!("{:036x}", spread(number + 1))).collect()
-}
 
 /// One way to complete tokens durably.
 pub(crate) trait Contender {
@@ -68,16 +58,6 @@ impl Contender for Store {
         });
         start.elapsed()
     }
-}
-
-/// The life of one fresh token.
-pub(crate) async fn complete(store: &Store, token: &str, relaxed: bool) {
-    let key = store.key(SCOPE, token).expect("a sound token");
-    let parameters = Parameters::pairs([("MinSize", "1"), ("MaxSize", "3")]);
-    let request = store.request(&key, &parameters);
-    let request = if relaxed { request.relaxed() } else { request };
-    let Ok(Answer::Fresh(reservation)) = request.begin() else { panic!("a token never seen is fresh") };
-    reservation.complete_async(Outcome::new(OUTCOME)).await.expect("the disk works");
 }
 
 /// The same store as one would write it first: one redb transaction per token.

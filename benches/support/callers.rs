@@ -57,7 +57,7 @@ pub(crate) fn as_tasks<F: Future<Output = ()>>(callers: usize, caller: impl Fn(u
 }
 
 /// Polls one future on this thread, asleep in between.
-fn block_on(future: impl Future<Output = ()>) {
+pub(crate) fn block_on(future: impl Future<Output = ()>) {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
