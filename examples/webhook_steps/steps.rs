@@ -23,7 +23,8 @@ pub(crate) fn run(store: &Store, number: usize, address: &str) -> Result<(), Box
     let Answer::Fresh(reservation) = request.begin()? else { return Ok(()) };
     let mut receipts = recovery_point(&reservation);
     for step in &STEPS[receipts.len()..] {
-        receipts.push(call(address, step, number, &derive(&key, step))?);
+        // The same token at every attempt, another one for every step and every order.
+        receipts.push(call(address, step, number, key.derive(step)?.as_str())?);
         // Noted before the next step begins: the recovery point.
         reservation.checkpoint(receipts.join("\n").as_bytes())?;
     }
@@ -36,17 +37,6 @@ fn recovery_point(reservation: &Reservation) -> Vec<String> {
     let noted =
         reservation.last_checkpoint().map(|noted| String::from_utf8_lossy(noted.bytes()).into_owned());
     noted.map_or_else(Vec::new, |noted| noted.lines().map(String::from).collect())
-}
-
-/// A token for one downstream call: the same for every attempt, another for every step and every order. To be swapped
-/// for `Key::derive(label)` where that is at hand.
-fn derive(key: &Key, label: &str) -> String {
-    let mut hasher = blake3::Hasher::new_derive_key("oncekey webhook_steps 2026 v1: downstream token");
-    for part in [key.scope(), key.token().as_bytes(), label.as_bytes()] {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    hasher.finalize().to_hex().to_string()
 }
 
 /// Calls the other side; gives its receipt.
