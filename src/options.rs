@@ -170,7 +170,8 @@ impl Builder {
         /// Whether every commit is synced twice, which also withstands pages shaped by an attacker who knows the
         /// store's secrets; default no.
         two_phase: bool;
-        /// How large a segment file may grow before a new one begins: 1 MiB to 1 TiB, default 64 MiB.
+        /// How large a segment file may grow before a new one begins: 1 MiB to 1 TiB, default 64 MiB. While much is
+        /// written, the next one's file is made ahead: an eighth larger than this, 257 MiB at most.
         segment_bytes_max: u64;
         /// How many locks share the keys: a power of two from 1 to 65,536, default 256.
         stripes: usize;

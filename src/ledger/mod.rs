@@ -225,9 +225,10 @@ impl Ledger {
         (written.data.load(Ordering::Relaxed), written.zeros.load(Ordering::Relaxed))
     }
 
-    /// Bytes of all segment files.
+    /// Bytes of all segment files, and of the next one's if it is made.
     pub(crate) fn file_bytes(&self) -> u64 {
-        self.segments.read().iter().map(|segment| segment.backend().file_bytes()).sum()
+        let segments: u64 = self.segments.read().iter().map(|segment| segment.backend().file_bytes()).sum();
+        segments + self.spare_bytes()
     }
 
     /// Makes `secret` the current one, durably; gives its number.

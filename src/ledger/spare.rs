@@ -23,6 +23,8 @@ use super::files::{remove_if_there, segment_name_new};
 
 /// Zeros are synced in pieces of this size, so that no commit's sync waits long for them.
 const PIECE_BYTES: u64 = 1 << 20;
+/// No more than this is written ahead; a larger segment grows on as the first one does.
+const SPARE_BYTES_MAX: u64 = 256 << 20;
 
 /// What there is of a spare, with the number of the segment that it is for.
 #[derive(Debug, Default)]
@@ -89,7 +91,8 @@ impl Ledger {
             self.disk.create(&segment_name_new(number))?
         };
         // redb's lengths are powers of two times a small number: an eighth more than the limit holds one of them.
-        let length = (self.segment_bytes_max / 8 * 9).next_multiple_of(PIECE_BYTES) + PIECE_BYTES;
+        let wanted = (self.segment_bytes_max / 8).saturating_mul(9).min(SPARE_BYTES_MAX);
+        let length = wanted.next_multiple_of(PIECE_BYTES) + PIECE_BYTES;
         let mut ready = 0;
         while ready < length {
             file.write(ready, ZEROS)?;
@@ -103,6 +106,14 @@ impl Ledger {
             }
         }
         Ok(file)
+    }
+
+    /// Bytes of the spare's file, once it is made.
+    pub(super) fn spare_bytes(&self) -> u64 {
+        match &*self.spare.lock() {
+            Spare::Ready(_, file) => file.len().unwrap_or(0),
+            Spare::None | Spare::Making(_) | Spare::Refused(_) => 0,
+        }
     }
 
     /// A rotation to this segment begins: from here on its name is the rotation's. Gives the spare if it is ready.
