@@ -7,6 +7,7 @@
 //! | question | beside |
 //! | --- | --- |
 //! | what do reservations and records add to a transaction of 1, 8, 64 transfers in the caller's database? | the same transfers in a bare transaction, without oncekey |
+//! | what does opening cost, where every block is read? | records |
 //! | what does the durable start of a reservation add, at 512 in flight, in a directory? | completion alone |
 //!
 //! A transfer reads and writes two of 100,000 rows of 64 bytes, at random. Each way has a database of its own, which grows
@@ -41,15 +42,29 @@ struct Form {
     steps: usize,
     rows: u64,
     in_flight: usize,
+    records: &'static [usize],
     criterion: Duration,
 }
 
-const FULL: Form =
-    Form { rounds: 15, steps: 40, rows: ROWS, in_flight: IN_FLIGHT, criterion: Duration::from_secs(3) };
-const SHORT: Form = Form { rounds: 9, steps: 20, criterion: Duration::from_millis(300), ..FULL };
+const FULL: Form = Form {
+    rounds: 15,
+    steps: 40,
+    rows: ROWS,
+    in_flight: IN_FLIGHT,
+    records: &[10_000, 100_000, 1_000_000],
+    criterion: Duration::from_secs(3),
+};
+const SHORT: Form =
+    Form { rounds: 9, steps: 20, records: &[10_000, 100_000], criterion: Duration::from_millis(300), ..FULL };
 /// `cargo test --benches` only asks whether everything runs.
-const TEST: Form =
-    Form { rounds: 1, steps: 2, rows: 1000, in_flight: 65, criterion: Duration::from_millis(1) };
+const TEST: Form = Form {
+    rounds: 1,
+    steps: 2,
+    rows: 1000,
+    in_flight: 65,
+    records: &[100],
+    criterion: Duration::from_millis(1),
+};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -68,6 +83,7 @@ fn main() {
         .configure_from_args();
     let banks = Banks::create(home.path(), form.rows);
     banks.compare(&form);
+    compare_openings(home.path(), &form);
     let store = Store::open(home.path().join("directory")).expect("a new store");
     compare_starts(&store, &form);
     banks.measure(&mut criterion);
@@ -193,6 +209,30 @@ fn rate(store: &Store, form: &Form, steps: usize, durable: bool) -> f64 {
         }
     });
     float((form.in_flight * steps) as u64) / start.elapsed().as_secs_f64()
+}
+
+fn compare_openings(home: &Path, form: &Form) {
+    title("opening a store in the caller's database", &["ms", "us per record"]);
+    let database = Arc::new(Database::create(home.join("openings")).expect("a new database"));
+    let open = || Store::builder().open_in(Arc::clone(&database), "oncekey").expect("it opens");
+    let mut kept = 0;
+    for &records in form.records {
+        let store = open();
+        while kept < records {
+            let held: Vec<Reservation> = (kept..records.min(kept + 512)).map(|_| begin(&store)).collect();
+            kept += held.len();
+            let transaction = store.transaction().expect("a transaction");
+            for reservation in held {
+                transaction.complete(reservation, Outcome::new(OUTCOME)).expect("completed");
+            }
+            transaction.commit().expect("committed");
+        }
+        drop(store);
+        let took = (0..form.rounds.min(5)).map(|_| time(1, || drop(open())) / 1e3).collect();
+        let (took, records) = (median(took), records as u64);
+        let each = took * 1e3 / float(records);
+        line(&format!("{records} records"), &[format!("{took:.1}"), format!("{each:.2}")], "");
+    }
 }
 
 fn compare_starts(store: &Store, form: &Form) {

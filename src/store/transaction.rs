@@ -39,7 +39,8 @@ use crate::time::Timestamp;
 ///
 /// ```
 /// use std::sync::Arc;
-/// use oncekey::{Answer, Key, Outcome, Parameters, Store, redb};
+/// use oncekey::redb::{self, ReadableTable};
+/// use oncekey::{Answer, Key, Outcome, Parameters, Store};
 ///
 /// const BALANCES: redb::TableDefinition<&str, u64> = redb::TableDefinition::new("balances");
 ///

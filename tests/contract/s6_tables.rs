@@ -12,7 +12,7 @@ use crate::support::bank::{ACCOUNTS, Bank, OWN, pay_once};
 use crate::support::tasks::block_on;
 use crate::support::{
     asked, asked_otherwise, assert_free, assert_replays, close, fresh, in_flight, kept, key, plain, refused,
-    run, secs, started, with_clock,
+    replay, run, secs, started, with_clock,
 };
 
 #[test]
@@ -76,6 +76,36 @@ fn the_table_is_swept_from_its_low_end_and_gives_its_pages_back_6_1() {
     let store = bank.open(plain().clock(clock));
     assert_replays(&store, &key(0), "new");
     assert_eq!(store.stats().kept_records, 1);
+}
+
+#[test]
+fn a_low_end_full_of_long_lived_records_is_carried_on_and_the_table_stays_small_6_1() {
+    let bank = Bank::new();
+    let (builder, clock) = with_clock();
+    let store = bank.open(builder.retention(secs(1000)));
+    for number in 0..48 {
+        let held = fresh(store.request(&key(number), &asked()).retention(secs(1_000_000)).begin());
+        kept(held.complete(Outcome::new(vec![1; 3000])));
+    }
+    let mut most = 0;
+    for round in 1..=60 {
+        let held: Vec<_> = (0..100).map(|n| fresh(store.begin(&key(round * 1000 + n), &asked()))).collect();
+        let transaction = store.transaction().expect("lent");
+        for held in held {
+            kept(transaction.complete(held, Outcome::new(vec![7; 1000])));
+        }
+        transaction.commit().expect("committed");
+        clock.advance(secs(500));
+        store.sweep().expect("swept");
+        most = most.max(bank.table().1);
+    }
+    assert!(most < 3_000_000, "of {} bytes written, {most} stood in the table", store.stats().bytes_written);
+    for number in 0..48 {
+        assert_eq!(replay(store.begin(&key(number), &asked())).outcome().body(), vec![1; 3000]);
+    }
+    close(store);
+    let store = bank.open(plain().clock(clock));
+    assert_eq!(replay(store.begin(&key(47), &asked())).outcome().body(), vec![1; 3000]);
 }
 
 #[test]
