@@ -54,6 +54,7 @@ impl Shared {
         let now = self.chronometer.now();
         let hash = self.keys.fingerprint(key.as_framed());
         let ledger = self.ledger()?;
+        self.check_not_reserved(key, hash, now)?;
         // A note, or two where a start and its end both stand there; not under the log's lock.
         let _aside = ledger.set_aside(2 * Room::of_completion(0))?;
         let mut log = ledger.log();
