@@ -4,9 +4,10 @@
 //! directory store does, then a look at the rows themselves.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use oncekey::redb::{self, ReadableDatabase, TableDefinition};
-use oncekey::{ErrorKind, Home, Outcome, Secret, Store};
+use oncekey::{ErrorKind, Home, Known, Outcome, Secret, Store};
 
 use crate::support::bank::{ACCOUNTS, Bank, OWN, pay_once};
 use crate::support::tasks::block_on;
@@ -106,6 +107,47 @@ fn a_low_end_full_of_long_lived_records_is_carried_on_and_the_table_stays_small_
     close(store);
     let store = bank.open(plain().clock(clock));
     assert_eq!(replay(store.begin(&key(47), &asked())).outcome().body(), vec![1; 3000]);
+}
+
+/// Says that it is over, whatever the end.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_reader_always_finds_what_is_kept_while_it_is_carried_on_6_1() {
+    let bank = Bank::new();
+    let (builder, clock) = with_clock();
+    let store = bank.open(builder.retention(secs(10)));
+    for number in 0..32 {
+        let held = fresh(store.request(&key(number), &asked()).retention(secs(1_000_000)).begin());
+        kept(held.complete(Outcome::new(vec![1; 3000])));
+    }
+    let (done, mut carried) = (AtomicBool::new(false), 0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::SeqCst) {
+                    for number in 0..32 {
+                        assert_eq!(replay(store.begin(&key(number), &asked())).outcome().body().len(), 3000);
+                        assert!(matches!(store.get(&key(number)), Ok(Known::Finished(_))));
+                    }
+                }
+            });
+        }
+        let _end = Ends(&done);
+        for round in 1..=30 {
+            let held = fresh(store.begin(&key(round * 1000), &asked()));
+            kept(held.complete(Outcome::new(vec![7; 1_000_000])));
+            clock.advance(secs(20));
+            carried += store.sweep().expect("swept").carried;
+        }
+    });
+    assert!(carried >= 32, "{carried} carried");
 }
 
 #[test]
