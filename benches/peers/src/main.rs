@@ -1,0 +1,70 @@
+//! How fast is oncekey beside every store that one would pick instead, and beside what the machine can do at all?
+//!
+//! `cargo run --release -- --short` (under ten minutes) or `--full`. Every contender is driven through one trait with
+//! the same work, in interleaved rounds of one run; what is claimed are ratios. It prints tables and writes
+//! `results.json` beside this package's manifest. What misses its goal is printed as *MISSED*. README.md says
+//! what is compared how, and what is unfair.
+
+mod batched;
+#[path = "../../support/callers.rs"]
+mod callers;
+mod contender;
+mod durable;
+mod engines;
+mod field;
+mod figures;
+#[path = "../../support/fill.rs"]
+#[allow(dead_code, reason = "shared with the benches of the crate; each takes what it needs")]
+mod fill;
+mod form;
+mod handover;
+mod limits;
+mod ours;
+mod reading;
+#[path = "../../support/report.rs"]
+#[allow(dead_code, reason = "as above")]
+mod report;
+mod results;
+mod series;
+mod work;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use field::Field;
+use form::Form;
+use results::Results;
+
+fn main() -> ExitCode {
+    let Some(form) = Form::asked() else {
+        eprintln!("usage: cargo run --release -- --short | --full | --smoke");
+        return ExitCode::FAILURE;
+    };
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    println!("cargo run --release -- {}", form.name());
+    let start = Instant::now();
+    let (mut cells, mut results) = (Vec::new(), Results::default());
+    for &kept in form.kept() {
+        let home = home();
+        let field = Field::create(home.path());
+        field.fill(kept);
+        cells.extend(durable::compare(form, &field.all(), kept));
+        reading::compare(form, &field, kept, &mut results);
+        eprintln!("  {} s so far", start.elapsed().as_secs());
+    }
+    report::title("figures of the durable table", &["value"]);
+    figures::durable(form, &cells, &mut results);
+    // A smoke test leaves the figures of a real run as they are.
+    if form != Form::Smoke {
+        results.write(package, form, &cells);
+    }
+    ExitCode::SUCCESS
+}
+
+/// A directory beside this program, below the target directory; gone with its guard.
+fn home() -> tempfile::TempDir {
+    let program = std::env::current_exe().expect("the system knows what runs");
+    tempfile::tempdir_in(program.parent().expect("a file has a directory"))
+        .expect("the target directory is ours")
+}
