@@ -6,6 +6,9 @@ use std::time::Instant;
 use crate::batched::Batched;
 use crate::contender::Contender;
 use crate::engines::keyed_redb::KeyedRedb;
+use crate::engines::lmdb::Lmdb;
+use crate::engines::lsm_fjall::Fjall;
+use crate::engines::sqlite::Sqlite;
 use crate::limits::{HashTable, PlainFile};
 use crate::ours::Ours;
 
@@ -20,8 +23,13 @@ pub(crate) struct Field {
 
 impl Field {
     pub(crate) fn create(home: &Path) -> Self {
-        let others: Vec<Box<dyn Contender>> =
-            vec![Box::new(PlainFile::create(home)), Box::<HashTable>::default()];
+        let others: Vec<Box<dyn Contender>> = vec![
+            Box::new(Batched::new(Fjall::create(home))),
+            Box::new(Batched::new(Lmdb::create(home))),
+            Box::new(Batched::new(Sqlite::create(home))),
+            Box::new(PlainFile::create(home)),
+            Box::<HashTable>::default(),
+        ];
         Self { ours: Ours::create(home), redb: Batched::new(KeyedRedb::create(home)), others }
     }
 
