@@ -15,6 +15,18 @@ use crate::ours::Ours;
 /// Tokens of one step of a fill, between two signs of progress.
 const FILL_STEP: u64 = 1_000_000;
 
+/// How a contender is set up in a directory of its own.
+type Create = fn(&Path) -> Box<dyn Contender>;
+
+/// All but oncekey and redb, whose inner doors are asked for as well.
+const OTHERS: &[(&str, Create)] = &[
+    ("fjall", |home| Box::new(Batched::new(Fjall::create(home)))),
+    ("LMDB", |home| Box::new(Batched::new(Lmdb::create(home)))),
+    ("SQLite", |home| Box::new(Batched::new(Sqlite::create(home)))),
+    ("file limit", |home| Box::new(PlainFile::create(home))),
+    ("memory limit", |_| Box::<HashTable>::default()),
+];
+
 pub(crate) struct Field {
     pub(crate) ours: Ours,
     pub(crate) redb: Batched<KeyedRedb>,
@@ -23,35 +35,39 @@ pub(crate) struct Field {
 
 impl Field {
     pub(crate) fn create(home: &Path) -> Self {
-        let others: Vec<Box<dyn Contender>> = vec![
-            Box::new(Batched::new(Fjall::create(home))),
-            Box::new(Batched::new(Lmdb::create(home))),
-            Box::new(Batched::new(Sqlite::create(home))),
-            Box::new(PlainFile::create(home)),
-            Box::<HashTable>::default(),
-        ];
+        let others = OTHERS.iter().map(|(_, create)| create(home)).collect();
         Self { ours: Ours::create(home), redb: Batched::new(KeyedRedb::create(home)), others }
     }
 
     /// oncekey first.
     pub(crate) fn all(&self) -> Vec<&dyn Contender> {
-        let ours: [&dyn Contender; 2] = [&self.ours, &self.redb];
-        ours.into_iter().chain(self.others.iter().map(|own| &**own)).collect()
+        let first: [&dyn Contender; 2] = [&self.ours, &self.redb];
+        first.into_iter().chain(self.others.iter().map(|own| &**own)).collect()
     }
 
     /// Each keeps the tokens numbered from 0.
     pub(crate) fn fill(&self, kept: u64) {
         for contender in self.all() {
-            let start = Instant::now();
-            for first in (0..kept).step_by(usize::try_from(FILL_STEP).expect("it is small")) {
-                contender.fill(first..kept.min(first + FILL_STEP));
-                eprint!("\r  filling {}: {} of {kept}", contender.name(), kept.min(first + FILL_STEP));
-            }
-            eprintln!(
-                "\r  {} keeps {kept} records after {:.1} s    ",
-                contender.name(),
-                start.elapsed().as_secs_f64()
-            );
+            fill(contender, kept);
         }
     }
+}
+
+/// One of them alone.
+pub(crate) fn create_one(name: &str, home: &Path) -> Option<Box<dyn Contender>> {
+    match name {
+        "oncekey" => Some(Box::new(Ours::create(home))),
+        "redb" => Some(Box::new(Batched::new(KeyedRedb::create(home)))),
+        _ => OTHERS.iter().find(|(own, _)| *own == name).map(|(_, create)| create(home)),
+    }
+}
+
+pub(crate) fn fill(contender: &dyn Contender, kept: u64) {
+    let start = Instant::now();
+    for first in (0..kept).step_by(usize::try_from(FILL_STEP).expect("it is small")) {
+        eprint!("\r  {} fills: {first} of {kept}     ", contender.name());
+        contender.fill(first..kept.min(first + FILL_STEP));
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    eprintln!("\r  {} keeps {kept} records after {seconds:.1} s      ", contender.name());
 }

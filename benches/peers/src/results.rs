@@ -3,7 +3,9 @@
 //! A figure stands under `figures` only if it was measured as its goal means it; what was measured otherwise (with
 //! fewer records kept, say) stands under `beside`. Nothing is filled in.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::process::Command;
 
@@ -13,6 +15,7 @@ use crate::durable::Cell;
 use crate::form::Form;
 use crate::report::Goal;
 use crate::series::Series;
+use crate::weigh::Weight;
 
 #[derive(Default)]
 pub(crate) struct Results {
@@ -49,17 +52,25 @@ impl Results {
         self.beside.insert(id.to_owned(), figure);
     }
 
-    pub(crate) fn write(&self, home: &Path, form: Form, cells: &[Cell]) {
+    pub(crate) fn write(
+        &self,
+        home: &Path,
+        form: Form,
+        cells: &[Cell],
+        weights: &[Weight],
+    ) -> io::Result<()> {
         let all = json!({
             "command": format!("cargo run --release -- {}", form.name()),
             "machine": machine(),
             "versions": versions(),
             "figures": self.figures,
             "beside": self.beside,
+            "private_bytes_per_record":
+                weights.iter().map(|own| (own.name, own.bytes)).collect::<BTreeMap<_, _>>(),
             "durable": cells.iter().map(shown).collect::<Vec<_>>(),
         });
         let text = serde_json::to_string_pretty(&all).expect("plain values");
-        fs::write(home.join("results.json"), text + "\n").expect("the package's directory is ours");
+        fs::write(home.join("results.json"), text + "\n")
     }
 }
 
