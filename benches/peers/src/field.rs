@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::batched::Batched;
 use crate::contender::Contender;
+use crate::engines::idempotent_crate::InMemory;
 use crate::engines::keyed_redb::KeyedRedb;
 use crate::engines::lmdb::Lmdb;
 use crate::engines::lsm_fjall::Fjall;
@@ -24,6 +25,7 @@ const OTHERS: &[(&str, Create)] = &[
     ("LMDB", |home| Box::new(Batched::new(Lmdb::create(home)))),
     ("SQLite", |home| Box::new(Batched::new(Sqlite::create(home)))),
     ("file limit", |home| Box::new(PlainFile::create(home))),
+    ("idempotent (memory)", |_| Box::new(InMemory::create())),
     ("memory limit", |_| Box::<HashTable>::default()),
 ];
 
@@ -48,7 +50,7 @@ impl Field {
     /// Each keeps the tokens numbered from 0.
     pub(crate) fn fill(&self, kept: u64) {
         for contender in self.all() {
-            fill(contender, kept);
+            fill(contender, kept, FILL_STEP);
         }
     }
 }
@@ -62,11 +64,12 @@ pub(crate) fn create_one(name: &str, home: &Path) -> Option<Box<dyn Contender>> 
     }
 }
 
-pub(crate) fn fill(contender: &dyn Contender, kept: u64) {
+/// In steps of so many.
+pub(crate) fn fill(contender: &dyn Contender, kept: u64, step: u64) {
     let start = Instant::now();
-    for first in (0..kept).step_by(usize::try_from(FILL_STEP).expect("it is small")) {
+    for first in (0..kept).step_by(usize::try_from(step).expect("it is small")) {
         eprint!("\r  {} fills: {first} of {kept}     ", contender.name());
-        contender.fill(first..kept.min(first + FILL_STEP));
+        contender.fill(first..kept.min(first + step));
     }
     let seconds = start.elapsed().as_secs_f64();
     eprintln!("\r  {} keeps {kept} records after {seconds:.1} s      ", contender.name());

@@ -1,5 +1,6 @@
 //! The peers keyed by token: each as its own documentation asks for it to be durable, with the same cache.
 
+pub(crate) mod idempotent_crate;
 pub(crate) mod keyed_redb;
 pub(crate) mod lmdb;
 pub(crate) mod lsm_fjall;
