@@ -64,7 +64,7 @@ impl Cell {
 }
 
 /// A contender between its turns.
-struct Seat<'a> {
+pub(crate) struct Seat<'a> {
     contender: &'a dyn Contender,
     steps: usize,
     earlier: Vec<String>,
@@ -72,7 +72,7 @@ struct Seat<'a> {
 }
 
 impl<'a> Seat<'a> {
-    fn warm_up(contender: &'a dyn Contender, kept: u64, in_flight: usize, form: Form) -> Self {
+    pub(crate) fn warm_up(contender: &'a dyn Contender, kept: u64, in_flight: usize, form: Form) -> Self {
         let known = if contender.kind() == Kind::FileLimit { 0 } else { kept.min(1000) };
         let earlier = (0..known).map(token).collect();
         let cell = Cell::new(contender, kept, in_flight);
@@ -88,7 +88,7 @@ impl<'a> Seat<'a> {
         seat
     }
 
-    fn turn(&mut self) -> Turn {
+    pub(crate) fn turn(&mut self) -> Turn {
         let plan = plan(self.cell.in_flight, self.steps, &self.earlier);
         let turn = self.contender.turn(&plan);
         let completed = plan.into_iter().flatten().filter(|ask: &Ask| !ask.retry);

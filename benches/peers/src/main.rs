@@ -17,6 +17,7 @@ mod figures;
 #[allow(dead_code, reason = "shared with the benches of the crate; each takes what it needs")]
 mod fill;
 mod form;
+mod growth;
 mod handover;
 mod limits;
 mod ours;
@@ -73,6 +74,7 @@ fn run(form: Form) -> Result<(), Box<dyn Error>> {
         eprintln!("  {} s so far", start.elapsed().as_secs());
     }
     weigh::index(form, home().path(), &mut results);
+    growth::compare(form, home().path(), &mut results);
     report::title("figures of the durable table", &["value"]);
     figures::durable(form, &cells, &mut results);
     // A smoke test leaves the figures and pictures of a real run as they are.

@@ -6,12 +6,13 @@
 //! digests two parameters, compares them and checks the record as well. All through the field as the durable rounds
 //! left it.
 
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use dashmap::DashMap;
 use oncekey::{Answer, DigestRules, Key, Parameters, Store};
 
-use crate::contender::Kind;
+use crate::contender::{Contender, Kind};
 use crate::engines::keyed_redb::Held;
 use crate::field::Field;
 use crate::fill::{SCOPE, parameters, token};
@@ -19,8 +20,12 @@ use crate::form::Form;
 use crate::report::{Goal, float, line, title};
 use crate::results::Results;
 use crate::series::Series;
-use crate::work::fresh_tokens;
+use crate::work::{fresh_tokens, plan};
 
+/// The parameters of every operation, digested once.
+static READY: LazyLock<Parameters<'static>> = LazyLock::new(|| {
+    Parameters::digest(parameters().digest_under(&DigestRules::none()).expect("sound pairs"))
+});
 /// Records that a figure at 10 million kept needs.
 const MANY: u64 = 10_000_000;
 /// Tokens counted as recent.
@@ -37,13 +42,12 @@ pub(crate) fn compare(form: Form, field: &Field, kept: u64, results: &mut Result
 fn absent(form: Form, field: &Field, kept: u64, results: &mut Results) {
     title(&format!("lookup of an absent token, {kept} kept, ns"), &["median", "spread"]);
     let count = form.pick(100_000, 50_000, 100);
-    let asked: Vec<_> = field
+    let mut asked: Vec<_> = field
         .all()
         .into_iter()
         .filter(|own| matches!(own.kind(), Kind::Ours | Kind::Peer))
         .map(|own| (own, Series::default()))
         .collect();
-    let mut asked = asked;
     for _ in 0..form.rounds() {
         let tokens = fresh_tokens(count);
         for (contender, series) in &mut asked {
@@ -73,20 +77,21 @@ fn replay(form: Form, field: &Field, kept: u64, results: &mut Results) {
     if kept == 0 {
         return;
     }
-    let held = field.redb.engine().held();
     let store = field.ours.store();
     let count = form.pick(100_000, 50_000, 100);
-    // What was filled last; completed anew would be the same.
-    let recent = kept.saturating_sub(RECENT)..kept;
-    for (name, range) in [("recent", recent), ("uniform", 0..kept)] {
-        if name == "recent" {
-            touch(store, range.clone());
-        }
-        let spread =
-            |at: u64| range.start + at.wrapping_mul(0x9E37_79B9_7F4A_7C15) % (range.end - range.start);
+    let recent = completed_now(field);
+    let held = field.redb.engine().held();
+    for name in ["recent", "uniform"] {
+        let pick = |at: u64| {
+            let spread = at.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            match name {
+                "recent" => recent[usize::try_from(spread % RECENT).expect("it is small")].clone(),
+                _ => token(spread % kept),
+            }
+        };
         let (mut ours, mut theirs) = (Series::default(), Series::default());
         for round in 0..form.rounds() as u64 {
-            let tokens: Vec<String> = (0..count).map(|at| token(spread(at + round * count))).collect();
+            let tokens: Vec<String> = (0..count).map(|at| pick(at + round * count)).collect();
             let keys: Vec<Key> =
                 tokens.iter().map(|own| Key::new(SCOPE, own).expect("a sound token")).collect();
             ours.push(nanos(&keys, 2, |key| replayed(store, key)));
@@ -107,11 +112,13 @@ fn replay(form: Form, field: &Field, kept: u64, results: &mut Results) {
     }
 }
 
-/// Retried once, as a retry that comes soon after would be.
-fn touch(store: &Store, numbers: std::ops::Range<u64>) {
-    for number in numbers {
-        replayed(store, &Key::new(SCOPE, token(number)).expect("a sound token"));
-    }
+/// Tokens that both have just completed.
+fn completed_now(field: &Field) -> Vec<String> {
+    let callers = 100;
+    let plan = plan(callers, usize::try_from(RECENT).expect("it is small") / callers, &[]);
+    field.ours.turn(&plan);
+    field.redb.turn(&plan);
+    plan.into_iter().flatten().map(|ask| ask.token).collect()
 }
 
 fn replayed(store: &Store, key: &Key) -> usize {
@@ -129,24 +136,14 @@ fn got(held: &Held, token: &str) -> usize {
 fn fresh(form: Form, store: &Store, kept: u64, results: &mut Results) {
     let key = |text: String| Key::new(SCOPE, text).expect("a sound token");
     let map: DashMap<Key, u64> = (0..kept).map(|number| (key(token(number)), number)).collect();
-    let digest = parameters().digest_under(&DigestRules::none()).expect("sound pairs");
-    let ready = Parameters::digest(digest);
-    let begin = |key: &Key| match store.begin(key, &ready) {
-        Ok(Answer::Fresh(reservation)) => usize::from(reservation.release().is_ok()),
-        other => panic!("a token never seen is fresh: {other:?}"),
-    };
-    let insert = |key: &Key| {
-        map.insert(key.clone(), 1);
-        usize::from(map.remove(key).is_some())
-    };
     let count = form.pick(100_000, 50_000, 100);
     let [mut ours, mut theirs] = [const { [const { Series(Vec::new()) }; 2] }; 2];
     // Short ones, and therefore more of them.
     for _ in 0..form.rounds() * 3 {
         let keys: Vec<Key> = fresh_tokens(count).into_iter().map(key).collect();
         for threads in [1, 2] {
-            ours[threads - 1].push(nanos(&keys, threads, begin));
-            theirs[threads - 1].push(nanos(&keys, threads, insert));
+            ours[threads - 1].push(nanos(&keys, threads, |key| begin_and_release(store, key)));
+            theirs[threads - 1].push(nanos(&keys, threads, |key| insert_and_remove(&map, key)));
         }
     }
     title(&format!("begin + release of a fresh token, {kept} kept, ns"), &["oncekey", "dashmap"]);
@@ -162,8 +159,21 @@ fn fresh(form: Form, store: &Store, kept: u64, results: &mut Results) {
     results.figure("fresh_two_threads", &ratio, Goal::AtLeast(1.0), "times its gain", &note);
 }
 
+/// One fresh token, its parameters digested beforehand.
+pub(crate) fn begin_and_release(store: &Store, key: &Key) -> usize {
+    match store.begin(key, &READY) {
+        Ok(Answer::Fresh(reservation)) => usize::from(reservation.release().is_ok()),
+        other => panic!("a token never seen is fresh: {other:?}"),
+    }
+}
+
+pub(crate) fn insert_and_remove(map: &DashMap<Key, u64>, key: &Key) -> usize {
+    map.insert(key.clone(), 1);
+    usize::from(map.remove(key).is_some())
+}
+
 /// Time for one, from so many threads.
-fn nanos<T: Sync>(all: &[T], threads: usize, one: impl Fn(&T) -> usize + Sync) -> f64 {
+pub(crate) fn nanos<T: Sync>(all: &[T], threads: usize, one: impl Fn(&T) -> usize + Sync) -> f64 {
     let start = Instant::now();
     std::thread::scope(|scope| {
         for share in all.chunks(all.len().div_ceil(threads)) {
