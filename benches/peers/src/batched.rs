@@ -11,7 +11,7 @@ use dashmap::{DashMap, Entry};
 
 use crate::contender::{Kind, Peer};
 use crate::fill::token;
-use crate::handover::{Record, Writer};
+use crate::handover::{Known, Record, Writer};
 use crate::work::{Ask, outcome_of};
 
 /// Records of one transaction of a bulk fill.
@@ -35,7 +35,10 @@ impl<E: Engine> Batched<E> {
     pub(crate) fn new(engine: E) -> Self {
         let engine = Arc::new(engine);
         let committing = Arc::clone(&engine);
-        let writer = Writer::start(move |records| committing.commit(records));
+        let writer = Writer::start(move |records| {
+            committing.commit(records);
+            Known::new()
+        });
         Self { engine, reserved: DashMap::new(), writer }
     }
 

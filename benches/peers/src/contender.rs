@@ -33,6 +33,10 @@ pub(crate) trait Peer: Sync {
     fn fill(&self, numbers: Range<u64>);
     /// Reads what is kept for a token, without reserving it.
     fn look_up(&self, token: &str) -> Option<Vec<u8>>;
+    /// Whether what it writes and holds is this process's.
+    fn is_in_process(&self) -> bool {
+        true
+    }
     /// Bytes written so far and zeros written ahead, where it counts them itself.
     fn counted(&self) -> Option<[u64; 2]> {
         None
@@ -45,8 +49,8 @@ pub(crate) struct Turn {
     pub(crate) rate: f64,
     /// Nanoseconds of each ask that completed a token, ascending.
     pub(crate) nanos: Vec<u64>,
-    /// Bytes handed to `write` calls by this process for each completed token.
-    pub(crate) written: f64,
+    /// Bytes handed to `write` calls for each completed token, if by this process.
+    pub(crate) written: Option<f64>,
     /// The same by its own count, and zeros ahead.
     pub(crate) counted: Option<[f64; 2]>,
 }
@@ -62,6 +66,7 @@ impl Turn {
 pub(crate) trait Contender: Sync {
     fn name(&self) -> &'static str;
     fn kind(&self) -> Kind;
+    fn is_in_process(&self) -> bool;
     /// All callers at the same time, each through its asks.
     fn turn(&self, plan: &[Vec<Ask>]) -> Turn;
     fn fill(&self, numbers: Range<u64>);
@@ -75,6 +80,10 @@ impl<P: Peer> Contender for P {
 
     fn kind(&self) -> Kind {
         Peer::kind(self)
+    }
+
+    fn is_in_process(&self) -> bool {
+        Peer::is_in_process(self)
     }
 
     fn turn(&self, plan: &[Vec<Ask>]) -> Turn {
@@ -98,7 +107,7 @@ impl<P: Peer> Contender for P {
         let mut nanos = all.into_inner().expect("nobody panics");
         nanos.sort_unstable();
         let per_record = |before: u64, after: u64| float(after - before) / float(nanos.len() as u64);
-        let written = per_record(written, bytes_handed_over());
+        let written = self.is_in_process().then(|| per_record(written, bytes_handed_over()));
         let counted = counted
             .zip(self.counted())
             .map(|(before, after)| [per_record(before[0], after[0]), per_record(before[1], after[1])]);

@@ -26,7 +26,7 @@ pub(crate) struct Cell {
     pub(crate) p50: Series,
     pub(crate) p99: Series,
     pub(crate) p999: Series,
-    /// Bytes handed to `write` for a completed token.
+    /// Bytes handed to `write` for a completed token; empty where another process writes.
     pub(crate) written: Series,
     /// The same by oncekey's own count, and zeros ahead of it.
     pub(crate) counted: Option<[Series; 2]>,
@@ -54,7 +54,7 @@ impl Cell {
         self.p50.push(turn.per_mille(500));
         self.p99.push(turn.per_mille(990));
         self.p999.push(turn.per_mille(999));
-        self.written.push(turn.written);
+        turn.written.into_iter().for_each(|bytes| self.written.push(bytes));
         if let Some([bytes, zeros]) = turn.counted {
             let [all_bytes, all_zeros] = self.counted.get_or_insert_default();
             all_bytes.push(bytes);
@@ -135,7 +135,7 @@ fn table(cells: &[Cell], kept: u64, in_flight: usize) {
             format!("{:.0}", cell.p50.median() / 1e3),
             format!("{:.0}", cell.p99.median() / 1e3),
             format!("{:.0}", cell.p999.median() / 1e3),
-            format!("{:.0}", cell.written.median()),
+            if cell.written.0.is_empty() { "-".to_owned() } else { format!("{:.0}", cell.written.median()) },
         ];
         crate::report::line(cell.name, &row, "");
         if let Some([bytes, zeros]) = &cell.counted {

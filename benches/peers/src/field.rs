@@ -37,7 +37,10 @@ pub(crate) struct Field {
 
 impl Field {
     pub(crate) fn create(home: &Path) -> Self {
-        let others = OTHERS.iter().map(|(_, create)| create(home)).collect();
+        let others = OTHERS.iter().map(|(_, create)| create(home));
+        #[cfg(feature = "servers")]
+        let others = others.chain(crate::servers::installed(home));
+        let others = others.collect();
         Self { ours: Ours::create(home), redb: Batched::new(KeyedRedb::create(home)), others }
     }
 

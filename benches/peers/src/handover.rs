@@ -4,8 +4,8 @@
 //! for each caller, one thread that commits. Whatever queued while the last commit ran goes into the next one; nobody
 //! waits for company.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -17,6 +17,9 @@ pub(crate) struct Record {
     pub(crate) outcome: Vec<u8>,
 }
 
+/// What a commit found to be kept already: places among its records, and their outcomes.
+pub(crate) type Known = Vec<(usize, Vec<u8>)>;
+
 struct Job {
     record: Record,
     done: Arc<Done>,
@@ -25,6 +28,7 @@ struct Job {
 #[derive(Default)]
 struct Done {
     flag: AtomicBool,
+    known: OnceLock<Vec<u8>>,
     event: Event,
 }
 
@@ -35,15 +39,15 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// `commit` returns once all that it is given is durable.
-    pub(crate) fn start(commit: impl FnMut(&[Record]) + Send + 'static) -> Self {
+    /// `commit` returns once all that it is given is durable. An engine that was asked beforehand knows none of it.
+    pub(crate) fn start(commit: impl FnMut(&[Record]) -> Known + Send + 'static) -> Self {
         let (queue, jobs) = unbounded();
         let thread = thread::spawn(move || commit_all(&jobs, commit));
         Self { queue: Some(queue), thread: Some(thread) }
     }
 
-    /// Returns once the record is durable.
-    pub(crate) async fn write(&self, record: Record) {
+    /// Returns once the record is durable; or the outcome that was kept for its token.
+    pub(crate) async fn write(&self, record: Record) -> Option<Vec<u8>> {
         let done = Arc::<Done>::default();
         let mut listener = done.event.listen();
         let queue = self.queue.as_ref().expect("taken only by drop");
@@ -54,6 +58,7 @@ impl Writer {
             listener.await;
             listener = done.event.listen();
         }
+        done.known.get().cloned()
     }
 }
 
@@ -67,11 +72,13 @@ impl Drop for Writer {
     }
 }
 
-fn commit_all(jobs: &Receiver<Job>, mut commit: impl FnMut(&[Record])) {
+fn commit_all(jobs: &Receiver<Job>, mut commit: impl FnMut(&[Record]) -> Known) {
     while let Ok(first) = jobs.recv() {
         let (records, callers): (Vec<Record>, Vec<Arc<Done>>) =
             std::iter::once(first).chain(jobs.try_iter()).map(|job| (job.record, job.done)).unzip();
-        commit(&records);
+        for (place, outcome) in commit(&records) {
+            callers[place].known.set(outcome).expect("set once, here");
+        }
         for done in callers {
             done.flag.store(true, Ordering::Release);
             done.event.notify(usize::MAX);

@@ -28,6 +28,8 @@ mod reading;
 mod report;
 mod results;
 mod series;
+#[cfg(feature = "servers")]
+mod servers;
 mod weigh;
 mod work;
 

@@ -49,7 +49,8 @@ pub(crate) fn draw(home: &Path, form: Form, cells: &[Cell], weights: &[Weight]) 
     let title = format!("Durable tokens per second, {kept} records kept");
     lines(&home.join("throughput.svg"), &title, ["callers in flight", "tokens per second"], &rates)?;
     let disk: Vec<&Cell> = figures.iter().copied().filter(|own| own.kind != Kind::MemoryOnly).collect();
-    let written = by(&disk, in_flight, |cell| cell.written.median());
+    let ours: Vec<&Cell> = disk.iter().copied().filter(|own| !own.written.0.is_empty()).collect();
+    let written = by(&ours, in_flight, |cell| cell.written.median());
     let title = format!("Bytes written per completed record, {kept} records kept");
     lines(&home.join("bytes_written.svg"), &title, ["callers in flight", "bytes handed to write"], &written)?;
     let Some(&busy) = form.in_flight().iter().find(|count| **count > 64) else { return Ok(()) };

@@ -84,7 +84,7 @@ fn shown(cell: &Cell) -> Value {
         "p50_us": cell.p50.median() / 1e3,
         "p99_us": cell.p99.median() / 1e3,
         "p999_us": cell.p999.median() / 1e3,
-        "bytes_per_record": cell.written.median(),
+        "bytes_per_record": (!cell.written.0.is_empty()).then(|| cell.written.median()),
         "own_count": cell.counted.as_ref().map(|all| all.each_ref().map(Series::mean)),
     })
 }

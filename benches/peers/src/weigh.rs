@@ -30,7 +30,7 @@ pub(crate) struct Weight {
 pub(crate) fn compare(form: Form, contenders: &[&dyn Contender]) -> Vec<Weight> {
     let kept = form.pick(MILLION, MILLION, 2000);
     title(&format!("private memory by {kept} records kept, bytes for each"), &["bytes"]);
-    let keeping = contenders.iter().filter(|own| own.kind() != Kind::FileLimit);
+    let keeping = contenders.iter().filter(|own| own.kind() != Kind::FileLimit && own.is_in_process());
     let weights: Vec<Weight> = keeping
         .map(|contender| {
             let name = contender.name();
