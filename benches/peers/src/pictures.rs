@@ -1,6 +1,6 @@
 //! The tables as pictures: SVG files in `pictures`, drawn from the very medians of the run.
 //!
-//! Both axes are logarithmic wherever contenders lie orders of magnitude apart. Each contender keeps its colour in all
+//! Both axes of a line are logarithmic, since contenders lie orders of magnitude apart; bars stand on zero. Each contender keeps its colour in all
 //! of them; oncekey is drawn last, so that nothing hides it, and thicker.
 
 use std::error::Error;
@@ -10,6 +10,7 @@ use std::path::Path;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::contender::Kind;
 use crate::durable::Cell;
@@ -17,20 +18,21 @@ use crate::form::Form;
 use crate::report::float;
 use crate::weigh::Weight;
 
-const SIZE: (u32, u32) = (900, 520);
+const SIZE: (u32, u32) = (960, 520);
 const FONT: (&str, u32) = ("sans-serif", 15);
 const TITLE: (&str, u32) = ("sans-serif", 20);
-const COLOURS: [RGBColor; 10] = [
-    RGBColor(200, 30, 40),
-    RGBColor(40, 110, 180),
-    RGBColor(50, 150, 70),
-    RGBColor(150, 90, 170),
-    RGBColor(230, 140, 20),
-    RGBColor(90, 90, 90),
-    RGBColor(170, 170, 170),
-    RGBColor(30, 160, 160),
-    RGBColor(140, 90, 50),
-    RGBColor(220, 110, 170),
+/// Whose colour is which.
+const COLOURS: [(&str, RGBColor); 10] = [
+    ("oncekey", RGBColor(200, 30, 40)),
+    ("redb", RGBColor(40, 110, 180)),
+    ("fjall", RGBColor(50, 150, 70)),
+    ("LMDB", RGBColor(150, 90, 170)),
+    ("SQLite", RGBColor(230, 140, 20)),
+    ("PostgreSQL", RGBColor(140, 90, 50)),
+    ("Redis", RGBColor(220, 110, 170)),
+    ("file limit", RGBColor(90, 90, 90)),
+    ("idempotent (memory)", RGBColor(170, 170, 170)),
+    ("memory limit", RGBColor(30, 160, 160)),
 ];
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -61,7 +63,7 @@ pub(crate) fn draw(home: &Path, form: Form, cells: &[Cell], weights: &[Weight]) 
         .collect();
     let title = format!("Microseconds until durable: 50, 99 and 99.9 %; {busy} in flight, {kept} kept");
     bars(&home.join("latency.svg"), &title, &groups)?;
-    let groups: Vec<Group> = weights.iter().map(|own| (own.name, vec![own.bytes.max(1.0)])).collect();
+    let groups: Vec<Group> = weights.iter().map(|own| (own.name, vec![own.bytes])).collect();
     bars(&home.join("memory.svg"), "Private memory per kept record, bytes", &groups)?;
     if form.kept().len() > 1 {
         let levels: Vec<&Cell> =
@@ -102,7 +104,7 @@ fn lines(path: &Path, title: &str, axes: [&str; 2], curves: &[Curve]) -> Outcome
     let mut chart = ChartBuilder::on(&canvas)
         .caption(title, TITLE)
         .margin(12)
-        .margin_right(150)
+        .margin_right(210)
         .x_label_area_size(44)
         .y_label_area_size(76)
         .build_cartesian_2d(across.log_scale(), up.log_scale())?;
@@ -117,7 +119,7 @@ fn lines(path: &Path, title: &str, axes: [&str; 2], curves: &[Curve]) -> Outcome
         .light_line_style(WHITE)
         .draw()?;
     for (place, (name, points)) in curves.iter().enumerate().rev() {
-        let style = COLOURS[place % COLOURS.len()].stroke_width(if place == 0 { 4 } else { 2 });
+        let style = colour_of(name).stroke_width(if place == 0 { 4 } else { 2 });
         chart.draw_series(LineSeries::new(points.iter().copied(), style))?;
         chart.draw_series(points.iter().map(|point| Circle::new(*point, 3, style.filled())))?;
         legend(&canvas, place, name)?;
@@ -131,15 +133,14 @@ type Group = (&'static str, Vec<f64>);
 fn bars(path: &Path, title: &str, groups: &[Group]) -> Outcome {
     let canvas: Canvas<'_> = SVGBackend::new(path, SIZE).into_drawing_area();
     canvas.fill(&WHITE)?;
-    let up = around(groups.iter().flat_map(|(_, heights)| heights.iter().copied()));
-    let floor = up.start;
+    let highest = groups.iter().flat_map(|(_, heights)| heights).copied().fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(&canvas)
         .caption(title, TITLE)
         .margin(12)
-        .margin_right(150)
+        .margin_right(210)
         .x_label_area_size(20)
         .y_label_area_size(76)
-        .build_cartesian_2d(0.0..float(groups.len() as u64), up.log_scale())?;
+        .build_cartesian_2d(0.0..float(groups.len() as u64), 0.0..highest * 1.1)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -148,14 +149,15 @@ fn bars(path: &Path, title: &str, groups: &[Group]) -> Outcome {
         .y_label_formatter(&|figure| short(*figure))
         .light_line_style(WHITE)
         .draw()?;
+    let above = FONT.into_text_style(&canvas).pos(Pos::new(HPos::Left, VPos::Bottom));
     for (place, (name, heights)) in groups.iter().enumerate() {
         let width = 0.8 / float(heights.len() as u64);
-        let colour = COLOURS[place % COLOURS.len()];
+        let colour = colour_of(name);
         for (at, height) in heights.iter().enumerate() {
             let left = float(place as u64) + 0.1 + width * float(at as u64);
-            let bar = [(left, floor), (left + width * 0.9, *height)];
+            let bar = [(left, 0.0), (left + width * 0.9, *height)];
             chart.draw_series([Rectangle::new(bar, colour.filled())])?;
-            chart.draw_series([Text::new(short(*height), (left, height * 1.06), FONT.into_font())])?;
+            chart.draw_series([Text::new(short(*height), (left, *height), above.clone())])?;
         }
         legend(&canvas, place, name)?;
     }
@@ -165,9 +167,13 @@ fn bars(path: &Path, title: &str, groups: &[Group]) -> Outcome {
 /// At the right, one line for each.
 fn legend(canvas: &Canvas<'_>, place: usize, name: &str) -> Outcome {
     let (left, top) = (760, 60 + 24 * i32::try_from(place)?);
-    let colour = COLOURS[place % COLOURS.len()];
+    let colour = colour_of(name);
     canvas.draw(&Rectangle::new([(left, top), (left + 16, top + 12)], colour.filled()))?;
     Ok(canvas.draw(&Text::new(name.to_owned(), (left + 24, top), FONT.into_font()))?)
+}
+
+fn colour_of(name: &str) -> RGBColor {
+    COLOURS.iter().find(|(own, _)| *own == name).map_or(BLACK, |(_, colour)| *colour)
 }
 
 fn short(figure: f64) -> String {
