@@ -11,9 +11,11 @@ use crate::report::{float, title};
 use crate::series::Series;
 use crate::work::{Ask, plan};
 
-/// Asks of a caller in a turn, at least; most, so that nothing runs away.
+/// Asks of a caller in a turn, at least.
 const STEPS_MIN: usize = 4;
+/// Asks of a turn, at most; fewer of what keeps only memory, so that its tokens don't fill the machine's.
 const ASKS_MAX: f64 = 4e6;
+const ASKS_IN_MEMORY_MAX: f64 = 1e5;
 
 /// What one contender showed at one number in flight with one number kept.
 pub(crate) struct Cell {
@@ -80,7 +82,8 @@ impl<'a> Seat<'a> {
         // Twice, since the first of them also pays for what is cold.
         for _ in 0..2 {
             let rate = seat.turn().rate;
-            let asks = (rate * form.turn().as_secs_f64()).min(ASKS_MAX);
+            let most = if contender.kind() == Kind::MemoryOnly { ASKS_IN_MEMORY_MAX } else { ASKS_MAX };
+            let asks = (rate * form.turn().as_secs_f64()).min(most);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below ASKS_MAX")]
             let steps = (asks / float(in_flight as u64)) as usize;
             seat.steps = steps.max(STEPS_MIN);

@@ -23,8 +23,10 @@ impl Form {
         forms.next()
     }
 
-    pub(crate) fn name(self) -> &'static str {
-        self.pick("--full", "--short", "--smoke")
+    /// What was called.
+    pub(crate) fn command(self) -> String {
+        let features = if cfg!(feature = "servers") { " --features servers" } else { "" };
+        format!("cargo run --release{features} -- {}", self.pick("--full", "--short", "--smoke"))
     }
 
     /// One of three, by how much is done.

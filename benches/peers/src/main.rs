@@ -61,7 +61,7 @@ fn main() -> ExitCode {
 }
 
 fn run(form: Form) -> Result<(), Box<dyn Error>> {
-    println!("cargo run --release -- {}", form.name());
+    println!("{}", form.command());
     let start = Instant::now();
     let (mut cells, mut weights, mut results) = (Vec::new(), Vec::new(), Results::default());
     for &kept in form.kept() {

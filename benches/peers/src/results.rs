@@ -60,7 +60,7 @@ impl Results {
         weights: &[Weight],
     ) -> io::Result<()> {
         let all = json!({
-            "command": format!("cargo run --release -- {}", form.name()),
+            "command": form.command(),
             "machine": machine(),
             "versions": versions(),
             "figures": self.figures,

@@ -29,15 +29,17 @@ pub(crate) fn fresh_tokens(count: usize) -> Vec<String> {
     (first..first + count as u64).map(token).collect()
 }
 
-/// The asks of every caller, `steps` each. Retries are of the tokens in `earlier`, which all were completed.
+/// The asks of every caller, `steps` each. Retries are of the tokens in `earlier`, which all were completed;
+/// each of them once, so that no two callers ask for one at the same time.
 pub(crate) fn plan(callers: usize, steps: usize, earlier: &[String]) -> Vec<Vec<Ask>> {
     let mut fresh = fresh_tokens(callers * steps).into_iter();
-    let mut retried = earlier.iter().cycle();
-    let mut ask = |caller: usize, step: usize| match retried.next() {
-        Some(known) if (caller + step) % RETRY_EVERY == RETRY_EVERY - 1 => {
-            Ask { token: known.clone(), retry: true }
+    let mut retried = earlier.iter();
+    let mut ask = |caller: usize, step: usize| {
+        let is_turn = (caller + step).is_multiple_of(RETRY_EVERY);
+        match is_turn.then(|| retried.next()).flatten() {
+            Some(known) => Ask { token: known.clone(), retry: true },
+            None => Ask { token: fresh.next().expect("one for each ask"), retry: false },
         }
-        _ => Ask { token: fresh.next().expect("one for each ask"), retry: false },
     };
     (0..callers).map(|caller| (0..steps).map(|step| ask(caller, step)).collect()).collect()
 }
