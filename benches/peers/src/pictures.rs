@@ -1,0 +1,187 @@
+//! The tables as pictures: SVG files in `pictures`, drawn from the very medians of the run.
+//!
+//! Both axes of a line are logarithmic, since contenders lie orders of magnitude apart; bars stand on zero. Each contender keeps its colour in all
+//! of them; oncekey is drawn last, so that nothing hides it, and thicker.
+
+use std::error::Error;
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use crate::contender::Kind;
+use crate::durable::Cell;
+use crate::form::Form;
+use crate::report::float;
+use crate::weigh::Weight;
+
+const SIZE: (u32, u32) = (960, 520);
+const FONT: (&str, u32) = ("sans-serif", 15);
+const TITLE: (&str, u32) = ("sans-serif", 20);
+/// Whose colour is which.
+const COLOURS: [(&str, RGBColor); 10] = [
+    ("oncekey", RGBColor(200, 30, 40)),
+    ("redb", RGBColor(40, 110, 180)),
+    ("fjall", RGBColor(50, 150, 70)),
+    ("LMDB", RGBColor(150, 90, 170)),
+    ("SQLite", RGBColor(230, 140, 20)),
+    ("PostgreSQL", RGBColor(140, 90, 50)),
+    ("Redis", RGBColor(220, 110, 170)),
+    ("file limit", RGBColor(90, 90, 90)),
+    ("idempotent (memory)", RGBColor(170, 170, 170)),
+    ("memory limit", RGBColor(30, 160, 160)),
+];
+
+type Outcome = Result<(), Box<dyn Error>>;
+type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+/// A line of a chart: whose, and its points.
+type Curve = (&'static str, Vec<(f64, f64)>);
+
+pub(crate) fn draw(home: &Path, form: Form, cells: &[Cell], weights: &[Weight]) -> Outcome {
+    let home = home.join("pictures");
+    fs::create_dir_all(&home)?;
+    let kept = form.kept_of_figures();
+    let figures: Vec<&Cell> = cells.iter().filter(|own| own.kept == kept).collect();
+    let by = |of: &[&Cell], x: fn(&Cell) -> f64, y: fn(&Cell) -> f64| curves(of, x, y);
+    let in_flight = |cell: &Cell| float(cell.in_flight as u64);
+    let rates = by(&figures, in_flight, |cell| cell.rate.median());
+    let title = format!("Durable tokens per second, {kept} records kept");
+    lines(&home.join("throughput.svg"), &title, ["callers in flight", "tokens per second"], &rates)?;
+    let disk: Vec<&Cell> = figures.iter().copied().filter(|own| own.kind != Kind::MemoryOnly).collect();
+    let ours: Vec<&Cell> = disk.iter().copied().filter(|own| !own.written.0.is_empty()).collect();
+    let written = by(&ours, in_flight, |cell| cell.written.median());
+    let title = format!("Bytes written per completed record, {kept} records kept");
+    lines(&home.join("bytes_written.svg"), &title, ["callers in flight", "bytes handed to write"], &written)?;
+    let Some(&busy) = form.in_flight().iter().find(|count| **count > 64) else { return Ok(()) };
+    let busiest: Vec<&Cell> = disk.iter().copied().filter(|own| own.in_flight == busy).collect();
+    let groups: Vec<Group> = busiest
+        .iter()
+        .map(|cell| (cell.name, [&cell.p50, &cell.p99, &cell.p999].map(|own| own.median() / 1e3).to_vec()))
+        .collect();
+    let title = format!("Microseconds until durable: 50, 99 and 99.9 %; {busy} in flight, {kept} kept");
+    bars(&home.join("latency.svg"), &title, &groups)?;
+    let groups: Vec<Group> = weights.iter().map(|own| (own.name, vec![own.bytes])).collect();
+    bars(&home.join("memory.svg"), "Private memory per kept record, bytes", &groups)?;
+    if form.kept().len() > 1 {
+        let levels: Vec<&Cell> =
+            cells.iter().filter(|own| own.in_flight == busy && own.kind != Kind::MemoryOnly).collect();
+        // A logarithmic axis has no zero: nothing kept stands at one thousand.
+        let growth = by(&levels, |cell| float(cell.kept.max(1000)), |cell| cell.rate.median());
+        let title = format!("Durable tokens per second by records kept, {busy} in flight");
+        let axes = ["records kept beforehand (the leftmost: none)", "tokens per second"];
+        lines(&home.join("growth.svg"), &title, axes, &growth)?;
+    }
+    Ok(())
+}
+
+fn curves(cells: &[&Cell], x: fn(&Cell) -> f64, y: fn(&Cell) -> f64) -> Vec<Curve> {
+    let mut curves: Vec<Curve> = Vec::new();
+    for cell in cells {
+        let point = (x(cell), y(cell).max(1.0));
+        match curves.iter_mut().find(|(name, _)| *name == cell.name) {
+            Some((_, points)) => points.push(point),
+            None => curves.push((cell.name, vec![point])),
+        }
+    }
+    curves
+}
+
+/// From a little below the least to a little above the greatest, never empty.
+fn around(figures: impl Iterator<Item = f64> + Clone) -> Range<f64> {
+    let least = figures.clone().fold(f64::INFINITY, f64::min);
+    let greatest = figures.fold(1.0, f64::max);
+    least.min(greatest) / 1.5..greatest * 1.5
+}
+
+fn lines(path: &Path, title: &str, axes: [&str; 2], curves: &[Curve]) -> Outcome {
+    let canvas: Canvas<'_> = SVGBackend::new(path, SIZE).into_drawing_area();
+    canvas.fill(&WHITE)?;
+    let points = || curves.iter().flat_map(|(_, points)| points);
+    let (across, up) = (around(points().map(|point| point.0)), around(points().map(|point| point.1)));
+    let mut chart = ChartBuilder::on(&canvas)
+        .caption(title, TITLE)
+        .margin(12)
+        .margin_right(210)
+        .x_label_area_size(44)
+        .y_label_area_size(76)
+        .build_cartesian_2d(across.log_scale(), up.log_scale())?;
+    chart
+        .configure_mesh()
+        .x_desc(axes[0])
+        .y_desc(axes[1])
+        .label_style(FONT)
+        .axis_desc_style(FONT)
+        .x_label_formatter(&|figure| short(*figure))
+        .y_label_formatter(&|figure| short(*figure))
+        .light_line_style(WHITE)
+        .draw()?;
+    for (place, (name, points)) in curves.iter().enumerate().rev() {
+        let style = colour_of(name).stroke_width(if place == 0 { 4 } else { 2 });
+        chart.draw_series(LineSeries::new(points.iter().copied(), style))?;
+        chart.draw_series(points.iter().map(|point| Circle::new(*point, 3, style.filled())))?;
+        legend(&canvas, place, name)?;
+    }
+    Ok(canvas.present()?)
+}
+
+/// One contender's bars: whose, and how high.
+type Group = (&'static str, Vec<f64>);
+
+fn bars(path: &Path, title: &str, groups: &[Group]) -> Outcome {
+    let canvas: Canvas<'_> = SVGBackend::new(path, SIZE).into_drawing_area();
+    canvas.fill(&WHITE)?;
+    let highest = groups.iter().flat_map(|(_, heights)| heights).copied().fold(1.0, f64::max);
+    let mut chart = ChartBuilder::on(&canvas)
+        .caption(title, TITLE)
+        .margin(12)
+        .margin_right(210)
+        .x_label_area_size(20)
+        .y_label_area_size(76)
+        .build_cartesian_2d(0.0..float(groups.len() as u64), 0.0..highest * 1.1)?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .disable_x_axis()
+        .label_style(FONT)
+        .y_label_formatter(&|figure| short(*figure))
+        .light_line_style(WHITE)
+        .draw()?;
+    let above = FONT.into_text_style(&canvas).pos(Pos::new(HPos::Left, VPos::Bottom));
+    for (place, (name, heights)) in groups.iter().enumerate() {
+        let width = 0.8 / float(heights.len() as u64);
+        let colour = colour_of(name);
+        for (at, height) in heights.iter().enumerate() {
+            let left = float(place as u64) + 0.1 + width * float(at as u64);
+            let bar = [(left, 0.0), (left + width * 0.9, *height)];
+            chart.draw_series([Rectangle::new(bar, colour.filled())])?;
+            chart.draw_series([Text::new(short(*height), (left, *height), above.clone())])?;
+        }
+        legend(&canvas, place, name)?;
+    }
+    Ok(canvas.present()?)
+}
+
+/// At the right, one line for each.
+fn legend(canvas: &Canvas<'_>, place: usize, name: &str) -> Outcome {
+    let (left, top) = (760, 60 + 24 * i32::try_from(place)?);
+    let colour = colour_of(name);
+    canvas.draw(&Rectangle::new([(left, top), (left + 16, top + 12)], colour.filled()))?;
+    Ok(canvas.draw(&Text::new(name.to_owned(), (left + 24, top), FONT.into_font()))?)
+}
+
+fn colour_of(name: &str) -> RGBColor {
+    COLOURS.iter().find(|(own, _)| *own == name).map_or(BLACK, |(_, colour)| *colour)
+}
+
+fn short(figure: f64) -> String {
+    match figure {
+        1e6.. => format!("{:.1} M", figure / 1e6),
+        1e4.. => format!("{:.0} k", figure / 1e3),
+        1e3.. => format!("{:.1} k", figure / 1e3),
+        10.0.. => format!("{figure:.0}"),
+        _ => format!("{figure:.1}"),
+    }
+}

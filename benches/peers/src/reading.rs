@@ -1,0 +1,185 @@
+//! What does it cost to ask, where nothing has to be written?
+//!
+//! *fresh*: begin and release of a token never seen, its parameters digested beforehand, beside insert and remove of
+//! the same keys in a `DashMap` that holds as many. *absent*: a lookup of such a token, beside every peer's. *replay*:
+//! a retry that gets its first answer, recent or any, from two threads, beside redb's get on one held table; oncekey
+//! digests two parameters, compares them and checks the record as well. All through the field as the durable rounds
+//! left it.
+
+use std::sync::LazyLock;
+use std::time::Instant;
+
+use dashmap::DashMap;
+use oncekey::{Answer, DigestRules, Key, Parameters, Store};
+
+use crate::contender::{Contender, Kind};
+use crate::engines::keyed_redb::Held;
+use crate::field::Field;
+use crate::fill::{SCOPE, parameters, token};
+use crate::form::Form;
+use crate::report::{Goal, float, line, title};
+use crate::results::Results;
+use crate::series::Series;
+use crate::work::{fresh_tokens, plan};
+
+/// The parameters of every operation, digested once.
+static READY: LazyLock<Parameters<'static>> = LazyLock::new(|| {
+    Parameters::digest(parameters().digest_under(&DigestRules::none()).expect("sound pairs"))
+});
+/// Records that a figure at 10 million kept needs.
+const MANY: u64 = 10_000_000;
+/// Tokens counted as recent.
+const RECENT: u64 = 1000;
+
+pub(crate) fn compare(form: Form, field: &Field, kept: u64, results: &mut Results) {
+    absent(form, field, kept, results);
+    replay(form, field, kept, results);
+    if kept == form.kept_of_figures() {
+        fresh(form, field.ours.store(), kept, results);
+    }
+}
+
+fn absent(form: Form, field: &Field, kept: u64, results: &mut Results) {
+    title(&format!("lookup of an absent token, {kept} kept, ns"), &["median", "spread"]);
+    let count = form.pick(100_000, 50_000, 100);
+    let mut asked: Vec<_> = field
+        .all()
+        .into_iter()
+        .filter(|own| matches!(own.kind(), Kind::Ours | Kind::Peer))
+        .map(|own| (own, Series::default()))
+        .collect();
+    for _ in 0..form.rounds() {
+        let tokens = fresh_tokens(count);
+        for (contender, series) in &mut asked {
+            series.push(nanos(&tokens, 1, |token| usize::from(contender.look_up(token).is_some())));
+        }
+    }
+    for (contender, series) in &asked {
+        let row = [format!("{:.0}", series.median()), format!("{:.0} %", 100.0 * series.spread())];
+        line(contender.name(), &row, "");
+    }
+    let ours = &asked[0].1;
+    let peers = asked[1..].iter();
+    let Some((best, theirs)) = peers.min_by(|(_, one), (_, other)| one.median().total_cmp(&other.median()))
+    else {
+        return;
+    };
+    let note = format!("{kept} kept; the best peer is {}", best.name());
+    let (ratio, unit) = (ours.over(theirs), "times its time");
+    if kept == MANY {
+        results.figure("absent_lookup_vs_peer", &ratio, Goal::AtMost(0.2), unit, &note);
+    } else {
+        results.beside(&format!("absent_lookup_vs_peer at {kept}"), &ratio, unit, &note);
+    }
+}
+
+fn replay(form: Form, field: &Field, kept: u64, results: &mut Results) {
+    if kept == 0 {
+        return;
+    }
+    let store = field.ours.store();
+    let count = form.pick(100_000, 50_000, 100);
+    let recent = completed_now(field);
+    let held = field.redb.engine().held();
+    for name in ["recent", "uniform"] {
+        let pick = |at: u64| {
+            let spread = at.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            match name {
+                "recent" => recent[usize::try_from(spread % RECENT).expect("it is small")].clone(),
+                _ => token(spread % kept),
+            }
+        };
+        let (mut ours, mut theirs) = (Series::default(), Series::default());
+        for round in 0..form.rounds() as u64 {
+            let tokens: Vec<String> = (0..count).map(|at| pick(at + round * count)).collect();
+            let keys: Vec<Key> =
+                tokens.iter().map(|own| Key::new(SCOPE, own).expect("a sound token")).collect();
+            ours.push(nanos(&keys, 2, |key| replayed(store, key)));
+            theirs.push(nanos(&tokens, 2, |token| got(&held, token)));
+        }
+        title(&format!("replay of {name} outcomes, two threads, {kept} kept, ns"), &["oncekey", "redb"]);
+        line("", &[&ours, &theirs].map(|own| format!("{:.0}", own.median())), "");
+        // How often as many: redb's time over ours.
+        let (ratio, note) = (theirs.over(&ours), format!("{kept} kept"));
+        let id = format!("replay_{name}_vs_redb");
+        match (name, kept) {
+            ("recent", _) if kept == form.kept_of_figures() => {
+                results.figure(&id, &ratio, Goal::AtLeast(3.0), "times its rate", &note);
+            }
+            ("uniform", MANY) => results.figure(&id, &ratio, Goal::AtLeast(0.8), "times its rate", &note),
+            _ => results.beside(&format!("{id} at {kept}"), &ratio, "times its rate", &note),
+        }
+    }
+}
+
+/// Tokens that both have just completed.
+fn completed_now(field: &Field) -> Vec<String> {
+    let callers = 100;
+    let plan = plan(callers, usize::try_from(RECENT).expect("it is small") / callers, &[]);
+    field.ours.turn(&plan);
+    field.redb.turn(&plan);
+    plan.into_iter().flatten().map(|ask| ask.token).collect()
+}
+
+fn replayed(store: &Store, key: &Key) -> usize {
+    match store.begin(key, &parameters()) {
+        Ok(Answer::Replay(replay)) => replay.outcome().body().len(),
+        other => panic!("it was completed: {other:?}"),
+    }
+}
+
+fn got(held: &Held, token: &str) -> usize {
+    let known = held.get(token.as_bytes()).expect("the disk works").expect("it was inserted");
+    known.value().to_vec().len()
+}
+
+fn fresh(form: Form, store: &Store, kept: u64, results: &mut Results) {
+    let key = |text: String| Key::new(SCOPE, text).expect("a sound token");
+    let map: DashMap<Key, u64> = (0..kept).map(|number| (key(token(number)), number)).collect();
+    let count = form.pick(100_000, 50_000, 100);
+    let [mut ours, mut theirs] = [const { [const { Series(Vec::new()) }; 2] }; 2];
+    // Short ones, and therefore more of them.
+    for _ in 0..form.rounds() * 3 {
+        let keys: Vec<Key> = fresh_tokens(count).into_iter().map(key).collect();
+        for threads in [1, 2] {
+            ours[threads - 1].push(nanos(&keys, threads, |key| begin_and_release(store, key)));
+            theirs[threads - 1].push(nanos(&keys, threads, |key| insert_and_remove(&map, key)));
+        }
+    }
+    title(&format!("begin + release of a fresh token, {kept} kept, ns"), &["oncekey", "dashmap"]);
+    for threads in [1, 2] {
+        let row = [&ours, &theirs].map(|own| format!("{:.0}", own[threads - 1].median()));
+        line(&format!("{threads} threads"), &row, "");
+    }
+    let note = format!("{kept} kept");
+    let ratio = ours[0].over(&theirs[0]);
+    results.figure("fresh_vs_dashmap", &ratio, Goal::AtMost(1.5), "times its time", &note);
+    let gains = [&ours, &theirs].map(|own| own[0].over(&own[1]));
+    let ratio = gains[0].over(&gains[1]);
+    results.figure("fresh_two_threads", &ratio, Goal::AtLeast(1.0), "times its gain", &note);
+}
+
+/// One fresh token, its parameters digested beforehand.
+pub(crate) fn begin_and_release(store: &Store, key: &Key) -> usize {
+    match store.begin(key, &READY) {
+        Ok(Answer::Fresh(reservation)) => usize::from(reservation.release().is_ok()),
+        other => panic!("a token never seen is fresh: {other:?}"),
+    }
+}
+
+pub(crate) fn insert_and_remove(map: &DashMap<Key, u64>, key: &Key) -> usize {
+    map.insert(key.clone(), 1);
+    usize::from(map.remove(key).is_some())
+}
+
+/// Time for one, from so many threads.
+pub(crate) fn nanos<T: Sync>(all: &[T], threads: usize, one: impl Fn(&T) -> usize + Sync) -> f64 {
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for share in all.chunks(all.len().div_ceil(threads)) {
+            let one = &one;
+            scope.spawn(move || std::hint::black_box(share.iter().map(one).sum::<usize>()));
+        }
+    });
+    start.elapsed().as_secs_f64() * 1e9 / float(all.len() as u64)
+}
