@@ -159,16 +159,7 @@ impl Shared {
             outcome,
             omitted: None,
         };
-        let weight = Weight { scope: self.scope_hash(key), bytes: record.weighs() };
-        (
-            Entry {
-                hash,
-                bytes: record.encode().into(),
-                expires,
-                meaning: Meaning::Kept(What::Kept, weight),
-            },
-            weight,
-        )
+        self.to_append(key, hash, (record.encode(), record.weighs()), expires)
     }
 
     fn let_go(
@@ -187,16 +178,20 @@ impl Shared {
             checkpoint: found.checkpoint.as_ref(),
             released_until: Some(expires),
         };
-        let weight = Weight { scope: self.scope_hash(key), bytes: record.weighs() };
-        (
-            Entry {
-                hash,
-                bytes: record.encode().into(),
-                expires,
-                meaning: Meaning::Kept(What::Kept, weight),
-            },
-            weight,
-        )
+        self.to_append(key, hash, (record.encode(), record.weighs()), expires)
+    }
+
+    /// What is appended of a record's bytes, and what it counts for.
+    fn to_append(
+        &self,
+        key: &Key,
+        hash: u64,
+        (record, bytes): (Vec<u8>, u32),
+        expires: Timestamp,
+    ) -> (Entry<'static>, Weight) {
+        let weight = Weight { scope: self.scope_hash(key), bytes };
+        let meaning = Meaning::Kept(What::Kept, weight);
+        (Entry { hash, bytes: record.into(), expires, meaning }, weight)
     }
 
     fn check_not_reserved(&self, key: &Key, hash: u64, now: Now) -> Result<()> {
