@@ -4,7 +4,7 @@
 //! that forgets would give away.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -64,8 +64,9 @@ fn answer(mut stream: &TcpStream, calls: &Mutex<Calls>) -> std::io::Result<()> {
     let request = lines.next().transpose()?.unwrap_or_default();
     let step = request.split(' ').nth(1).unwrap_or_default().to_owned();
     let mut token = String::new();
-    for line in lines {
-        let line = line?;
+    loop {
+        // A request counts once its head is whole: of a caller killed while it wrote, a part arrives.
+        let line = lines.next().ok_or(ErrorKind::UnexpectedEof)??;
         if line.is_empty() {
             break;
         }
@@ -82,4 +83,17 @@ fn answer(mut stream: &TcpStream, calls: &Mutex<Calls>) -> std::io::Result<()> {
         "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{receipt}",
         receipt.len()
     )
+}
+
+#[test]
+fn a_request_of_which_a_part_arrived_is_not_counted() {
+    let server = Server::start();
+    for part in ["", "POST /charge/1", "POST /charge/17 HTTP/1.1\r\nIdempotency-Key: \"t\"\r\n"] {
+        let mut stream = TcpStream::connect(server.address()).expect("it listens");
+        stream.write_all(part.as_bytes()).expect("written");
+        stream.shutdown(std::net::Shutdown::Write).expect("closed");
+        // Waits until the server has let go of it.
+        assert_eq!(std::io::Read::read(&mut stream, &mut [0]).expect("its end"), 0, "no answer to {part:?}");
+    }
+    assert_eq!(server.tally().steps, 0);
 }

@@ -42,7 +42,9 @@ fn recovery_point(reservation: &Reservation) -> Vec<String> {
 /// Calls the other side; gives its receipt.
 fn call(address: &str, step: &str, number: usize, token: &str) -> Result<String, Box<dyn std::error::Error>> {
     let mut stream = TcpStream::connect(address)?;
-    write!(stream, "POST /{step}/{number} HTTP/1.1\r\nHost: shop\r\nIdempotency-Key: \"{token}\"\r\n\r\n")?;
+    let head =
+        format!("POST /{step}/{number} HTTP/1.1\r\nHost: shop\r\nIdempotency-Key: \"{token}\"\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, receipt) = answer.split_once("\r\n\r\n").ok_or("half an answer")?;
