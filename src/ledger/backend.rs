@@ -176,6 +176,11 @@ impl Backend {
         self.0.write_zeros(&mut state, wanted)
     }
 
+    /// The length with which the file shall end, of which about `end` bytes are written.
+    pub(crate) fn last_length(&self, end: u64) -> u64 {
+        self.0.state.lock().extent.last_length(end)
+    }
+
     /// Copies the file as it is. For sealed files: others change meanwhile.
     pub(crate) fn copy_to(&self, target: &dyn DiskFile) -> io::Result<()> {
         let length = self.0.file.len()?;
@@ -321,7 +326,7 @@ impl StorageBackend for Backend {
 }
 
 /// A distance within a buffer.
-fn index(distance: u64) -> usize {
+pub(super) fn index(distance: u64) -> usize {
     usize::try_from(distance).expect("it lies within a buffer in memory")
 }
 

@@ -103,14 +103,25 @@ impl Extent {
     }
 
     /// How far bytes should lie ready by now, so that the next growth is paid for little by little: nothing of it
-    /// while redb has taken half of what it has, all of it at three quarters. None at all where `end` bytes, beyond
-    /// which nothing more is written, fit into what redb has.
+    /// while redb has taken half of what it has, all of it at three quarters. None at all where redb has its last
+    /// length, see [`Extent::last_length`].
     pub(super) fn ahead(&self, end: u64) -> u64 {
-        if self.logical >= end {
+        if self.logical >= self.last_length(end) {
             return self.logical;
         }
         let wanted = (4 * self.taken_bytes()).saturating_sub(self.logical);
         wanted.min(self.grown(self.logical)).max(self.logical)
+    }
+
+    /// The length with which a file shall end of which about `end` bytes are written: the last one on redb's way that
+    /// is not an eighth longer, so that a file is never grown to twice what it will hold.
+    pub(super) fn last_length(&self, end: u64) -> u64 {
+        let most = end.saturating_add(end / 8);
+        let mut length = self.logical.max(PAGE_BYTES);
+        while length < most && self.grown(length) <= most {
+            length = self.grown(length);
+        }
+        length
     }
 
     /// The farthest that redb grows to in one step from this length.
@@ -197,7 +208,16 @@ mod tests {
         extent.take(0, 3 * MIB);
         assert_eq!(extent.ahead(u64::MAX), 8 * MIB);
         extent.take(0, 4 * MIB);
-        assert_eq!(extent.ahead(4 * MIB + 1), 8 * MIB);
-        assert_eq!(extent.ahead(4 * MIB), 4 * MIB, "the file ends before it has to grow");
+        assert_eq!(extent.ahead(8 * MIB), 8 * MIB);
+        assert_eq!(extent.ahead(7 * MIB), 4 * MIB, "the file ends before it has to grow");
+    }
+
+    #[test]
+    fn a_file_ends_with_a_length_that_redb_comes_by_and_that_it_fills() {
+        let last = |logical, end| extent(logical, logical).last_length(end);
+        assert_eq!(last(64 << 10, 64 * MIB), 64 * MIB);
+        assert_eq!(last(192 << 10, 64 * MIB), 48 * MIB);
+        assert_eq!(last(9 * MIB, 64 * MIB), 72 * MIB);
+        assert_eq!(last(100 * MIB, 64 * MIB), 100 * MIB, "it is longer already");
     }
 }

@@ -8,8 +8,8 @@ use crate::record::{Forgotten, HashKeys, Location, Weight, u32_at, u64_at};
 use crate::time::Timestamp;
 
 const BYTES: usize = 1 + 8 + 8 + 8 + 8 + 4;
-/// Hints in one chunk.
-pub(crate) const CHUNK: usize = 1500;
+/// Hints in one chunk: as many as fit a page of 64 KiB.
+pub(crate) const CHUNK: usize = ((64 << 10) - 256) / BYTES - 1;
 
 /// Disk room that the hints of so many records take in a segment, in bytes.
 pub(crate) fn room(records: usize) -> u64 {

@@ -94,6 +94,11 @@ impl Log {
         self.hints.iter().skip(at).take(count).copied().collect()
     }
 
+    /// Room that sealing the active segment takes.
+    pub(super) fn sealing_bytes(&self) -> u64 {
+        sealing_bytes(self.hints.len())
+    }
+
     /// Whether something was acknowledged that is not yet synced.
     pub(crate) fn is_unsynced(&self) -> bool {
         self.unsynced > 0
@@ -188,7 +193,7 @@ impl Ledger {
         let listed = self.segments.read().iter().map(|own| (own.number, own.first, own.last())).collect();
         let spare = self.take_spare(number);
         let made = self.maker.create(&*self.disk, number, first, now, listed, carried, spare)?;
-        let wanted = self.room.reserved() + super::room::MARGIN_BYTES;
+        let wanted = self.room.reserved() + super::room::MARGIN_BYTES + sealing_bytes(carried.len());
         let extended = made.0.backend().extend_room(wanted, self.room.largest());
         extended.map_err(io_error("making room in a new segment")).map(|()| made)
     }
@@ -252,7 +257,7 @@ impl Ledger {
         let mut hints: Vec<Hint> = hints.into_iter().filter(known).collect();
         // As the index lies: opening then goes through both from end to end. Stable, as in `recovery`.
         hints.sort_by_key(|hint| hint.hash);
-        let wanted = super::hint::room(hints.len()) + super::room::MARGIN_BYTES;
+        let wanted = sealing_bytes(hints.len());
         if segment.backend().room() < wanted && segment.backend().extend_room(wanted, 0).is_err() {
             // A full disk: it is read as it is, and sealed when there is space.
             self.unsealed.lock().push((segment, hints));
@@ -290,6 +295,11 @@ impl Ledger {
             Some(operation) => Err(ErrorKind::Stopped { operation }.into()),
         }
     }
+}
+
+/// Room that sealing a segment of so many hints takes.
+fn sealing_bytes(hints: usize) -> u64 {
+    super::hint::room(hints) + super::room::MARGIN_BYTES
 }
 
 /// The blocks that entries make from block `first` on, the entries' places, and when the last of them expires.

@@ -173,9 +173,10 @@ impl Ledger {
         reserved.or_else(|sum| self.make_room(sum)).map(|()| aside)
     }
 
-    /// Room for redb without another byte of the disk; what is committed and not yet synced has taken its share.
+    /// Room for redb without another byte of the disk, beside what is committed and not yet synced and what sealing will
+    /// take: a segment that had to grow for its hints would grow to twice its length.
     fn ready(&self, log: &Log) -> u64 {
-        let room = log.active.backend().room().saturating_sub(log.unsynced);
+        let room = log.active.backend().room().saturating_sub(log.unsynced + log.sealing_bytes());
         if self.check_running().is_ok() { room } else { 0 }
     }
 
@@ -207,7 +208,8 @@ impl Ledger {
         if self.ready(log) < wanted && self.check_running().is_ok() {
             // It extends in large steps: a full disk may refuse the whole step and still have given enough.
             let backend = log.active.backend();
-            let extend = || backend.extend_room(wanted + log.unsynced, self.room.largest());
+            let beside = log.unsynced + log.sealing_bytes();
+            let extend = || backend.extend_room(wanted + beside, self.room.largest());
             drop(extend().or_else(|full| if self.give_up_spare() { extend() } else { Err(full) }));
         }
         self.tell_room(log);

@@ -17,9 +17,10 @@ use std::io;
 use std::sync::Arc;
 
 use super::Ledger;
-use super::backend::ZEROS;
+use super::backend::{ZEROS, index};
 use super::disk::DiskFile;
 use super::files::{remove_if_there, segment_name_new};
+use super::page;
 
 /// Zeros are synced in pieces of this size, so that no commit's sync waits long for them.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -48,8 +49,9 @@ impl Ledger {
         self.spare_wanted(&self.spare.lock()).is_some()
     }
 
-    /// The number of the segment that a spare should be made for.
-    fn spare_wanted(&self, spare: &Spare) -> Option<u64> {
+    /// The number of the segment that a spare should be made for, and the length with which the active one will end:
+    /// under the same load the next one ends with the same.
+    fn spare_wanted(&self, spare: &Spare) -> Option<(u64, u64)> {
         let active = self.segments.read().last().map(Arc::clone)?;
         let soon = active.backend().used_bytes() >= self.segment_bytes_max / 4;
         let may = match *spare {
@@ -57,20 +59,20 @@ impl Ledger {
             Spare::Refused(number) => number <= active.number,
             Spare::Making(_) | Spare::Ready(..) => false,
         };
-        (soon && may).then_some(active.number + 1)
+        (soon && may).then(|| (active.number + 1, active.backend().last_length(self.segment_bytes_max)))
     }
 
     /// Makes a spare if one is wanted. `pause` is called between two pieces; where it says `false` nothing is made.
     pub(crate) fn make_spare(&self, pause: &dyn Fn() -> bool) {
-        let number = {
+        let (number, length) = {
             let mut spare = self.spare.lock();
-            let Some(number) = self.spare_wanted(&spare).filter(|_| self.check_running().is_ok()) else {
+            let Some(wanted) = self.spare_wanted(&spare).filter(|_| self.check_running().is_ok()) else {
                 return;
             };
-            *spare = Spare::Making(number);
-            number
+            *spare = Spare::Making(wanted.0);
+            wanted
         };
-        let made = self.write_spare(number, pause);
+        let made = self.write_spare(number, length, pause);
         let mut spare = self.spare.lock();
         if !spare.is_making(number) {
             return;
@@ -82,7 +84,12 @@ impl Ledger {
         }
     }
 
-    fn write_spare(&self, number: u64, pause: &dyn Fn() -> bool) -> io::Result<Arc<dyn DiskFile>> {
+    fn write_spare(
+        &self,
+        number: u64,
+        length: u64,
+        pause: &dyn Fn() -> bool,
+    ) -> io::Result<Arc<dyn DiskFile>> {
         let file = {
             let spare = self.spare.lock();
             if !spare.is_making(number) {
@@ -90,9 +97,7 @@ impl Ledger {
             }
             self.disk.create(&segment_name_new(number))?
         };
-        // redb's lengths are powers of two times a small number: an eighth more than the limit holds one of them.
-        let wanted = (self.segment_bytes_max / 8).saturating_mul(9).min(SPARE_BYTES_MAX);
-        let length = wanted.next_multiple_of(PIECE_BYTES) + PIECE_BYTES;
+        let length = length.min(SPARE_BYTES_MAX).next_multiple_of(PIECE_BYTES) + PIECE_BYTES;
         let mut ready = 0;
         while ready < length {
             file.write(ready, ZEROS)?;
@@ -105,7 +110,10 @@ impl Ledger {
                 }
             }
         }
-        Ok(file)
+        // As much more as our page takes in front of redb's bytes.
+        file.write(length, &ZEROS[..index(page::BYTES)])?;
+        self.maker.written().add_zeros(page::BYTES);
+        file.sync().map(|()| file)
     }
 
     /// Bytes of the spare's file, once it is made.
