@@ -11,5 +11,5 @@ mod slots;
 mod timer;
 
 pub(crate) use gate::{Ended, Ending, Gate};
-pub(crate) use slots::{Durable, Phase, Slot, Slots};
+pub(crate) use slots::{Durable, Phase, Replaced, Slot, Slots};
 pub(crate) use timer::Timer;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use super::shared::{Deed, Shared, Tag, count};
 use super::stripe::Stripe;
 use crate::error::{Error, ErrorKind};
-use crate::inflight::{Ending, Gate, Phase, Slot};
+use crate::inflight::{Ending, Gate, Phase, Replaced, Slot};
 use crate::ledger::{Catalogue, Settle};
 use crate::record::{Location, Weight};
 use crate::sync::{Mutex, MutexGuard, Sender, shielded};
@@ -90,7 +90,7 @@ impl Settle<Tag> for Publisher {
 }
 
 /// How it ended, who has to ask again, and the records that it replaced.
-type Published = (Ending, Others, Vec<(Location, Weight)>);
+type Published = (Ending, Others, Replaced);
 
 impl Shared {
     pub(super) fn publish(&self, tag: Tag, at: Location) -> Told {
@@ -100,7 +100,9 @@ impl Shared {
             return Told { gate, ending: Ending::Written, others: Others::Nobody };
         }
         let mut stripe = self.stripes.lock(hash);
-        stripe.index.insert(self.stripes.fingerprint(hash), at);
+        if !matches!(deed, Deed::Start { .. } | Deed::Checkpoint { .. }) {
+            stripe.index.insert(self.stripes.fingerprint(hash), at);
+        }
         let (ending, others, replaced) = match deed {
             Deed::Finish(ended) => {
                 let slot = stripe.slots.remove(hash, fence);
@@ -119,12 +121,16 @@ impl Shared {
             }
             Deed::Release => {
                 let slot = stripe.slots.held(hash, fence);
-                let replaced = slot.map(|slot| std::mem::take(&mut slot.replaces)).unwrap_or_default();
+                let replaced = slot.map(Slot::take_replaced).unwrap_or_default();
                 drop(stripe);
                 self.stripes.quota.keep(weight);
                 self.remove_all(hash, replaced);
                 // Last: whoever sees the key free sees the counts of that.
-                (Ending::Written, Others::one(self.vacate(self.stripes.lock(hash), hash, fence)), Vec::new())
+                (
+                    Ending::Written,
+                    Others::one(self.vacate(self.stripes.lock(hash), hash, fence)),
+                    Replaced::default(),
+                )
             }
             Deed::Settle | Deed::Forget { .. } => {
                 let slot = stripe.slots.remove(hash, fence);
@@ -140,9 +146,12 @@ impl Shared {
         Told { gate, ending, others }
     }
 
-    fn remove_all(&self, hash: u64, places: Vec<(Location, Weight)>) {
-        for (place, weight) in places {
+    fn remove_all(&self, hash: u64, replaced: Replaced) {
+        for (place, weight) in replaced.records {
             self.stripes.remove(hash, place, weight);
+        }
+        if let Some(weight) = replaced.started {
+            self.stripes.quota.let_go(weight);
         }
     }
 
@@ -154,16 +163,17 @@ impl Shared {
         room: u64,
         own: (Location, Weight),
     ) -> Published {
-        self.stripes.started.insert(own.0);
         self.room.give_back(room);
         self.stripes.quota.keep(own.1);
-        let mut replaced = Vec::new();
-        if let Some(slot) = stripe.slots.held(hash, fence) {
-            replaced = std::mem::replace(&mut slot.replaces, vec![own]);
-            if let Some(durable) = slot.durable.as_mut().filter(|durable| !durable.counted) {
-                durable.counted = true;
-                self.stripes.quota.begin_start(|| self.scope_hash(&slot.key));
-            }
+        let Some(slot) = stripe.slots.held(hash, fence) else {
+            self.stripes.enter_interrupted(&mut stripe, hash, own.0);
+            return (Ending::Written, Others::Nobody, Replaced::default());
+        };
+        let replaced = slot.take_replaced();
+        let durable = slot.durable.get_or_insert_default();
+        durable.started = Some(own);
+        if !std::mem::replace(&mut durable.counted, true) {
+            self.stripes.quota.begin_start(|| self.scope_hash(&slot.key));
         }
         (Ending::Written, self.run_on(stripe, hash, fence), replaced)
     }
@@ -179,8 +189,8 @@ impl Shared {
     }
 
     /// What a slot that is gone had set aside goes back; gives what it replaces.
-    fn leave(&self, slot: Option<Slot>) -> Vec<(Location, Weight)> {
-        slot.inspect(|slot| self.dismiss(slot)).map(|slot| slot.replaces).unwrap_or_default()
+    fn leave(&self, slot: Option<Slot>) -> Replaced {
+        slot.inspect(|slot| self.dismiss(slot)).map(|mut slot| slot.take_replaced()).unwrap_or_default()
     }
 
     /// Whether the record is on disk is not known (contract 5.1, 5.5).
@@ -199,6 +209,7 @@ impl Shared {
             // It was not given out (5.4). If it is on disk all the same, the next opening finds it interrupted.
             Deed::Start { room } => {
                 self.room.give_back(room);
+                self.stripes.interrupt(&mut stripe, hash, fence);
                 let slot = stripe.slots.remove(hash, fence);
                 drop(stripe);
                 let waiters = slot.as_ref().and_then(|slot| slot.gate.clone());

@@ -274,6 +274,7 @@ impl Shared {
         hash: u64,
         fence: u64,
     ) -> Option<Arc<Gate>> {
+        self.stripes.interrupt(&mut stripe, hash, fence);
         let slot = stripe.slots.held(hash, fence)?;
         count(&self.counters.released);
         if let (Some(gate), true) = (&slot.gate, slot.waiters > 0) {
