@@ -227,7 +227,53 @@ impl Catalogue for Stripes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Digest;
+    use crate::inflight::{Durable, Phase, Slot};
     use crate::options::Builder;
+    use crate::time::Timestamp;
+
+    fn running(hash: u64, fence: u64, started: Location) -> Slot {
+        let started = Some((started, Weight::default()));
+        Slot {
+            hash,
+            key: Key::new("account", "token").unwrap(),
+            fence,
+            phase: Phase::Running,
+            digest: Digest::from_bytes([0; Digest::BYTES]),
+            outline: None,
+            attempt: 1,
+            since: Timestamp::default(),
+            lease: std::time::Duration::ZERO,
+            lease_end: std::time::Duration::ZERO,
+            declared: 0,
+            room: 0,
+            durable: Some(Box::new(Durable { started, ..Durable::default() })),
+            replaces: Vec::new(),
+            waiters: 0,
+            gate: None,
+        }
+    }
+
+    #[test]
+    fn a_start_stands_in_its_slot_while_it_runs_and_in_the_index_once_it_is_interrupted_5_4() {
+        let stripes = Stripes::new(4, Quota::new(&Builder::default()));
+        let [old, from, to] = [3, 5, 9].map(|block| Location::new(block, 0));
+        let (other, own) = (7 << 40, 8 << 40);
+        stripes.insert(other, old, What::Started, Weight::default());
+        stripes.lock(own).slots.insert(running(own, 1, from));
+        assert_eq!(stripes.started(), [old, from]);
+        assert!(stripes.holds(other, old) && stripes.holds(own, from) && stripes.find(own).is_empty());
+
+        stripes.carry(own, from, to);
+        assert_eq!(stripes.started(), [old, to]);
+        assert!(stripes.holds(own, to) && !stripes.holds(own, from) && stripes.find(own).is_empty());
+
+        stripes.interrupt(&mut stripes.lock(own), own, 2);
+        assert!(stripes.find(own).is_empty(), "another fence is another reservation");
+        stripes.interrupt(&mut stripes.lock(own), own, 1);
+        assert_eq!((stripes.started(), stripes.find(own)), (vec![old, to], vec![to]));
+        assert_eq!(stripes.interrupted.len(), 2);
+    }
 
     #[test]
     fn stripes_stand_on_cache_lines_of_their_own() {
