@@ -186,7 +186,7 @@ impl Sweep<'_> {
     }
 
     fn is_known(&self, hint: &Hint) -> bool {
-        self.catalogue.find(hint.hash).contains(&hint.at)
+        self.catalogue.holds(hint.hash, hint.at)
     }
 
     /// Appends records again, at the log's end; `false` if one does not read and so has to stay where it is, or if the

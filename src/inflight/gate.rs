@@ -1,4 +1,4 @@
-//! Where those who wait for a key sleep, its holder included while the disk works.
+//! Where those who wait for a key sleep.
 //!
 //! Law: a listener is made under the stripe's lock and awaited outside it, so no wake-up falls between. The end of
 //! an operation is written once and wakes everybody; a release wakes exactly one, and if that one gives up
@@ -8,7 +8,6 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::digest::Digest;
-use crate::error::Error;
 use crate::outcome::Replay;
 use crate::sync::{Event, EventListener, shielded};
 
@@ -16,18 +15,7 @@ use crate::sync::{Event, EventListener, shielded};
 #[derive(Default)]
 pub(crate) struct Gate {
     event: Event,
-    ending: OnceLock<Ending>,
-}
-
-/// How it ended.
-#[derive(Clone)]
-pub(crate) enum Ending {
-    /// The record is where it was promised.
-    Finished(Arc<Ended>),
-    /// What was to be written before its end is on disk: a durable start, a checkpoint.
-    Written,
-    /// Its commit failed: whether it is there is unknown.
-    Failed(Error),
+    ended: OnceLock<Arc<Ended>>,
 }
 
 /// A finished operation, for those who waited.
@@ -42,13 +30,13 @@ impl Gate {
         self.event.listen()
     }
 
-    pub(crate) fn ending(&self) -> Option<&Ending> {
-        self.ending.get()
+    pub(crate) fn ended(&self) -> Option<&Ended> {
+        self.ended.get().map(|ended| &**ended)
     }
 
     /// Says how it ended and wakes everybody.
-    pub(crate) fn end(&self, ending: Ending) {
-        let _ = self.ending.set(ending);
+    pub(crate) fn end(&self, ended: Arc<Ended>) {
+        let _ = self.ended.set(ended);
         self.wake_all();
     }
 

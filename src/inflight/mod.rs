@@ -4,12 +4,15 @@
 //! | --- | --- |
 //! | `slots` | the reservations of one stripe, and a table of their states |
 //! | `gate` | where waiters sleep, and how an operation's end reaches them |
+//! | `written` | how a holder hears that its record is on disk |
 //! | `timer` | deadlines, for leases and waiting, blocking and async alike |
 
 mod gate;
 mod slots;
 mod timer;
+mod written;
 
-pub(crate) use gate::{Ended, Ending, Gate};
-pub(crate) use slots::{Durable, Phase, Slot, Slots};
+pub(crate) use gate::{Ended, Gate};
+pub(crate) use slots::{Durable, Phase, Replaced, Slot, Slots};
 pub(crate) use timer::Timer;
+pub(crate) use written::Written;

@@ -46,10 +46,21 @@ pub(crate) struct Durable {
     pub(crate) checkpoint: Option<Checkpoint>,
     /// Starts and checkpoints on their way to the disk.
     pub(crate) writes: u32,
+    /// Where its last start or checkpoint stands, and what that counts for: the index does not have it.
+    pub(crate) started: Option<(Location, Weight)>,
     /// Whether its start is counted among the records.
     pub(crate) counted: bool,
     /// Its holder panicked while some were: interrupted, once they are there (contract 4.3).
     pub(crate) abandoned: bool,
+}
+
+/// What a later record of a key stands in the place of.
+#[derive(Default)]
+pub(crate) struct Replaced {
+    /// Records that the index has.
+    pub(crate) records: Vec<(Location, Weight)>,
+    /// What the started record counts for that only the slot knew.
+    pub(crate) started: Option<Weight>,
 }
 
 /// One key that is reserved, or was a moment ago.
@@ -77,6 +88,12 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    /// What was written now, or its end, stands in the place of all this.
+    pub(crate) fn take_replaced(&mut self) -> Replaced {
+        let started = self.durable.as_mut().and_then(|own| own.started.take());
+        Replaced { records: std::mem::take(&mut self.replaces), started: started.map(|(_, weight)| weight) }
+    }
+
     /// Whether its lease has lapsed: time left 0 has (contract 4.4). One that is completing has passed its fence.
     pub(crate) fn is_lapsed(&self, now: Now) -> bool {
         self.phase == Phase::Running && self.lease_end <= now.tick
@@ -161,6 +178,18 @@ impl Slots {
         self.iter().filter(|slot| matches!(slot.phase, Phase::Running | Phase::Writing | Phase::Completing))
     }
 
+    /// Where the started records of live reservations stand.
+    pub(crate) fn started(&self) -> impl Iterator<Item = Location> {
+        self.iter().filter_map(|slot| slot.durable.as_ref()?.started.map(|(at, _)| at))
+    }
+
+    /// The place of a live reservation's started record, if it is this one.
+    pub(crate) fn started_at(&mut self, hash: u64, at: Location) -> Option<&mut Location> {
+        let places =
+            self.table.iter_hash_mut(hash).filter_map(|slot| slot.durable.as_mut()?.started.as_mut());
+        places.map(|(place, _)| place).find(|place| **place == at)
+    }
+
     /// A record that a slot is to replace was carried on.
     pub(crate) fn carry(&mut self, hash: u64, from: Location, to: Location) {
         for slot in self.table.iter_hash_mut(hash) {
@@ -168,6 +197,11 @@ impl Slots {
                 *place = to;
             }
         }
+    }
+
+    /// The index is about to have all started records, those of live reservations too.
+    pub(crate) fn leave_started(&mut self) {
+        self.table.iter_mut().filter_map(|slot| slot.durable.as_mut()).for_each(|own| own.started = None);
     }
 
     /// Removes the slots whose outcome was unknown; the index now says what became of them.

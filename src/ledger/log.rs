@@ -248,11 +248,7 @@ impl Ledger {
     pub(crate) fn seal_one(&self, now: Timestamp) -> Result<bool> {
         let Some((segment, hints)) = self.unsealed.lock().pop() else { return Ok(false) };
         let known = |hint: &Hint| {
-            if hint.is_forgotten() {
-                self.is_kept(hint.at)
-            } else {
-                self.catalogue.find(hint.hash).contains(&hint.at)
-            }
+            if hint.is_forgotten() { self.is_kept(hint.at) } else { self.catalogue.holds(hint.hash, hint.at) }
         };
         let mut hints: Vec<Hint> = hints.into_iter().filter(known).collect();
         // As the index lies: opening then goes through both from end to end. Stable, as in `recovery`.

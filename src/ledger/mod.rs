@@ -81,6 +81,8 @@ pub(crate) trait Catalogue: Send + Sync {
     fn reserve(&self, more: usize);
     /// Where records with this fingerprint are.
     fn find(&self, hash: u64) -> Vec<Location>;
+    /// Whether the record that stands there is still known: as one of those, or as the start of an operation that runs.
+    fn holds(&self, hash: u64, at: Location) -> bool;
     /// Where started records stand, the oldest first.
     fn started(&self) -> Vec<Location>;
     /// A record now stands there.

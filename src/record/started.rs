@@ -68,22 +68,30 @@ impl Started<'_> {
 
     /// The record's bytes, still without checksum.
     pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.encode_into(&mut bytes);
+        bytes
+    }
+
+    /// Lays the record's bytes behind `out`'s, still without checksum.
+    pub(crate) fn encode_into(&self, out: &mut Vec<u8>) {
         let checkpoint: &[u8] = self.checkpoint.map_or(&[], |note| &note.bytes);
         let written_in = self.checkpoint.map_or(0, |note| note.attempt);
-        let mut bytes = vec![0; KEY];
-        bytes.extend_from_slice(self.key);
-        bytes.extend_from_slice(checkpoint);
-        bytes.extend_from_slice(self.bound.outline.as_deref().unwrap_or_default());
-        put(&mut bytes, COMPLETED, &self.since.as_millis().to_le_bytes());
-        put(&mut bytes, EXPIRES, &self.expires().as_millis().to_le_bytes());
-        self.bound.lay(&mut bytes);
-        put(&mut bytes, CHECKPOINT_ATTEMPT, &written_in.to_le_bytes());
-        put(&mut bytes, ATTEMPTS, &self.attempt.to_le_bytes());
-        put(&mut bytes, OUTCOME_FORMAT, &self.format.to_le_bytes());
-        put(&mut bytes, BODY_LENGTH, &length(checkpoint).to_le_bytes());
+        let begin = out.len();
+        out.resize(begin + KEY, 0);
+        out.extend_from_slice(self.key);
+        out.extend_from_slice(checkpoint);
+        out.extend_from_slice(self.bound.outline.as_deref().unwrap_or_default());
+        let bytes = &mut out[begin..];
+        put(bytes, COMPLETED, &self.since.as_millis().to_le_bytes());
+        put(bytes, EXPIRES, &self.expires().as_millis().to_le_bytes());
+        self.bound.lay(bytes);
+        put(bytes, CHECKPOINT_ATTEMPT, &written_in.to_le_bytes());
+        put(bytes, ATTEMPTS, &self.attempt.to_le_bytes());
+        put(bytes, OUTCOME_FORMAT, &self.format.to_le_bytes());
+        put(bytes, BODY_LENGTH, &length(checkpoint).to_le_bytes());
         let kind = if self.released_until.is_some() { Kind::Released } else { Kind::Started };
-        prefix(&mut bytes, kind, self.bound.flags());
-        bytes
+        prefix(bytes, kind, self.bound.flags());
     }
 }
 

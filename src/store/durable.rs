@@ -2,18 +2,19 @@
 //!
 //! Law: the start is on disk before the reservation is given (contract 5.4), a checkpoint before its call returns
 //! (6.3). All of it goes through the writer's one queue, and under the stripe's lock, so that what stands last in the log
-//! was said last. A drop hands its release over and waits for nothing; a panic hands over nothing, and so leaves the
-//! key interrupted (4.3). Room for the release is set aside with each checkpoint (5.10).
+//! was said last; but for the start: until it is written nobody else can say anything of its key. A drop hands its
+//! release over and waits for nothing; a panic hands over nothing, and so leaves the key interrupted (4.3). Room for
+//! the release is set aside with each checkpoint (5.10).
 
 use std::sync::Arc;
 
 use super::Answer;
 use super::comparing::bytes_of;
-use super::reservation::{Reservation, Written};
+use super::reservation::Reservation;
 use super::shared::{Deed, Engine, Shared, Tag, no_writer};
 use crate::error::{ErrorKind, Limit, Result};
-use crate::inflight::{Gate, Phase};
-use crate::ledger::{Entry, Meaning, Room, What};
+use crate::inflight::{Phase, Slot, Written};
+use crate::ledger::{Entry, Job, Meaning, Room, What};
 use crate::outcome::Checkpoint;
 use crate::record::{Bound, Forgotten, Started, Weight};
 use crate::sync::{block_on, is_panicking, shielded};
@@ -99,33 +100,25 @@ impl Reservation {
         }
     }
 
-    fn hand_over_start(&mut self) -> Result<Written> {
-        let shared = Arc::clone(self.store.shared());
+    fn hand_over_start(&mut self) -> Result<Arc<Written>> {
+        let shared = self.store.shared();
         shared.check_process()?;
-        let checkpoint = self.last_checkpoint().cloned();
-        let (room, kept) = self.take_room_to_write(&shared, checkpoint.as_ref())?;
+        let checkpoint = self.last_checkpoint();
+        let room = self.take_room_to_write(shared, checkpoint, self.room)?;
         let handed = shared.with_engine(|engine| {
-            let bound = engine.comparer.bind(&self.key, &self.digest, &self.outline);
-            let record = self.unfinished(&shared, bound.clone(), checkpoint.as_ref(), None);
-            self.forget_outlived(&shared, engine, self.since.saturating_add(self.terms.retention))?;
-            self.enqueue(&shared, engine, Deed::Start { room }, record, |_| kept)
-                .map(|written| (bound, written))
+            let bound = self.bound(engine);
+            self.forget_outlived(shared, engine, self.since.saturating_add(self.terms.retention))?;
+            let record = self.unfinished(bound.clone(), checkpoint, None);
+            self.send(shared, engine, &record, Deed::Start { room }).map(|written| (bound, written))
         });
-        match handed {
-            Ok((bound, written)) => {
-                if let Some(past) = &mut self.past {
-                    past.started = Some(bound);
-                }
-                Ok(written)
-            }
-            Err(error) => {
-                shared.room.give_back(room + kept);
-                Err(error)
-            }
+        let (bound, written) = handed.inspect_err(|_| shared.room.give_back(room))?;
+        if let Some(past) = &mut self.past {
+            past.started = Some(bound);
         }
+        Ok(written)
     }
 
-    fn hand_over_checkpoint(&self, note: &[u8]) -> Result<Written> {
+    fn hand_over_checkpoint(&self, note: &[u8]) -> Result<Arc<Written>> {
         let shared = self.store.shared();
         let bound = self.past.as_ref().and_then(|past| past.started.clone()).ok_or(ErrorKind::NotDurable)?;
         shared.check_process()?;
@@ -134,76 +127,86 @@ impl Reservation {
             return Err(ErrorKind::TooLarge { what: Limit::CheckpointBytes, measured, limit }.into());
         }
         let checkpoint = Checkpoint { attempt: self.attempt, bytes: note.into() };
-        let (room, kept) = self.take_room_to_write(shared, Some(&checkpoint))?;
-        let record = self.unfinished(shared, bound, Some(&checkpoint), None);
+        let held = self.with_slot(shared, |slot| slot.room)?;
+        let room = self.take_room_to_write(shared, Some(&checkpoint), held)?;
         let handed = shared.with_engine(|engine| {
             engine.ledger.check_running()?;
-            self.enqueue(shared, engine, Deed::Checkpoint { room }, record, |own| {
+            self.with_slot(shared, |slot| {
+                let record = self.unfinished(bound, Some(&checkpoint), None);
+                let written = self.send(shared, engine, &record, Deed::Checkpoint { room })?;
+                slot.phase = Phase::Writing;
+                let own = slot.durable.get_or_insert_default();
                 own.writes += 1;
                 own.checkpoint = Some(checkpoint);
-                kept
-            })
+                Ok(written)
+            })?
         });
-        handed.inspect_err(|_| shared.room.give_back(room + kept))
+        handed.inspect_err(|_| shared.room.give_back(room))
     }
 
-    fn hand_over_counted(&self, note: &[u8]) -> Result<Written> {
+    fn hand_over_counted(&self, note: &[u8]) -> Result<Arc<Written>> {
         self.store.shared().count_lost(self.hand_over_checkpoint(note))
     }
 
-    /// Takes the room of one more record with this checkpoint; and what the slot has too little for its release.
-    fn take_room_to_write(&self, shared: &Shared, checkpoint: Option<&Checkpoint>) -> Result<(u64, u64)> {
+    /// Takes the room of one more record with this checkpoint; and has the slot answer for what it `held` too little for
+    /// its release.
+    fn take_room_to_write(&self, shared: &Shared, checkpoint: Option<&Checkpoint>, held: u64) -> Result<u64> {
         let bytes = checkpoint.map_or(0, |own| own.bytes.len() as u64) + bytes_of(&self.outline);
         let room = Room::of_completion(bytes);
-        let held = self.with_slot(shared, |slot| slot.room)?;
-        let kept = room.saturating_sub(held);
-        shared.take_room(room + kept)?;
-        Ok((room, kept))
+        let more = room.saturating_sub(held);
+        shared.take_room(room + more)?;
+        if more > 0 {
+            let kept = self.with_slot(shared, |slot| slot.room += more);
+            kept.inspect_err(|_| shared.room.give_back(room + more))?;
+        }
+        Ok(room)
     }
 
-    fn with_slot<T>(&self, shared: &Shared, call: impl FnOnce(&mut crate::inflight::Slot) -> T) -> Result<T> {
+    fn with_slot<T>(&self, shared: &Shared, call: impl FnOnce(&mut Slot) -> T) -> Result<T> {
         let mut stripe = shared.stripes.lock(self.hash);
         let held = stripe.slots.held(self.hash, self.fence).filter(|slot| slot.is_held());
         held.map(call).ok_or_else(|| ErrorKind::ReservationLost { attempt: self.attempt }.into())
     }
 
-    /// Hands a record over under the stripe's lock, so that none overtakes another; `note` says how much more room the
-    /// slot answers for.
-    fn enqueue(
+    /// Hands its record to the writer.
+    fn send(
         &self,
         shared: &Shared,
         engine: &Engine,
+        record: &Started<'_>,
         deed: Deed,
-        (entry, weight): (Entry<'_>, Weight),
-        note: impl FnOnce(&mut crate::inflight::Durable) -> u64,
-    ) -> Result<Written> {
-        let gate = Arc::<Gate>::default();
-        let written = Written::at(&gate);
-        let tag = Tag { hash: self.hash, fence: self.fence, gate, weight, deed };
-        self.with_slot(shared, |slot| {
-            // The queue ends only with the engine, which is borrowed.
-            engine.send(&entry, true, tag).map_err(no_writer)?;
-            slot.phase = Phase::Writing;
-            slot.room += note(slot.durable.get_or_insert_default());
-            Ok(written)
-        })?
+    ) -> Result<Arc<Written>> {
+        let written = Arc::<Written>::default();
+        let tag = self.tag_unfinished(shared, &written, record, deed);
+        let meaning = Meaning::Kept(What::Started, tag.weight);
+        let job = Job { hash: self.hash, expires: record.expires(), meaning, durable: true, tag };
+        // The queue ends only with the engine, which is borrowed.
+        engine.queue.hand_over(job, |bytes| record.encode_into(bytes)).map_err(no_writer)?;
+        Ok(written)
     }
 
     /// Its record while it is not finished; released, if it says until when that is remembered.
-    fn unfinished(
-        &self,
-        shared: &Shared,
+    fn unfinished<'a>(
+        &'a self,
         bound: Bound,
-        checkpoint: Option<&Checkpoint>,
+        checkpoint: Option<&'a Checkpoint>,
         released_until: Option<Timestamp>,
-    ) -> (Entry<'static>, Weight) {
+    ) -> Started<'a> {
         let (key, since, attempt, format) =
             (self.key.as_framed(), self.since, self.attempt, self.terms.format);
-        let record = Started { key, bound, since, attempt, format, checkpoint, released_until };
+        Started { key, bound, since, attempt, format, checkpoint, released_until }
+    }
+
+    /// What belongs to that record.
+    fn tag_unfinished(
+        &self,
+        shared: &Shared,
+        written: &Arc<Written>,
+        record: &Started<'_>,
+        deed: Deed,
+    ) -> Tag {
         let weight = Weight { scope: shared.scope_hash(&self.key), bytes: record.weighs() };
-        let what = if released_until.is_some() { What::Kept } else { What::Started };
-        let (bytes, expires) = (record.encode().into(), record.expires());
-        (Entry { hash: self.hash, bytes, expires, meaning: Meaning::Kept(what, weight) }, weight)
+        Tag { hash: self.hash, fence: self.fence, written: Arc::clone(written), weight, deed }
     }
 
     /// A release that would be remembered longer than the outcome of this attempt is forgotten first: or else it would
@@ -217,15 +220,15 @@ impl Reservation {
         drop(stripe);
         for (target, weight) in replaces.unwrap_or_default() {
             let entry = Entry::forgotten(Forgotten { time: self.since, target, hash: self.hash, weight });
-            let (hash, fence, gate) = (self.hash, self.fence, Arc::default());
-            let tag = Tag { hash, fence, gate, weight, deed: Deed::Forget { target } };
+            let (hash, fence, written) = (self.hash, self.fence, Arc::default());
+            let tag = Tag { hash, fence, written, weight, deed: Deed::Forget { target } };
             engine.send(&entry, true, tag).map_err(no_writer)?;
         }
         Ok(())
     }
 
     /// Gives the key back; waits for nothing. What is to be written for that is on its way then.
-    pub(super) fn hand_over_release(&mut self) -> Result<Option<Written>> {
+    pub(super) fn hand_over_release(&mut self) -> Result<Option<Arc<Written>>> {
         self.armed = false;
         let shared = self.store.shared();
         let started = self.past.as_ref().and_then(|past| past.started.clone());
@@ -238,7 +241,7 @@ impl Reservation {
         shared.count_lost(handed)
     }
 
-    fn log_release(&self, shared: &Shared, bound: Bound) -> Result<Written> {
+    fn log_release(&self, shared: &Shared, bound: Bound) -> Result<Arc<Written>> {
         let checkpoint = self.with_slot(shared, |slot| {
             slot.phase = Phase::Completing;
             slot.durable.as_ref().and_then(|own| own.checkpoint.clone())
@@ -246,11 +249,12 @@ impl Reservation {
         // The clock is the caller's code, and this may be a drop.
         let now = shielded(|| shared.chronometer.now().time).unwrap_or(self.since);
         let until = now.saturating_add(self.terms.retention);
-        let (entry, weight) = self.unfinished(shared, bound, checkpoint.as_ref(), Some(until));
-        let gate = Arc::<Gate>::default();
-        let written = Written::at(&gate);
-        let tag = Tag { hash: self.hash, fence: self.fence, gate, weight, deed: Deed::Release };
-        shared.send_without_waiting(entry, tag);
+        let record = self.unfinished(bound, checkpoint.as_ref(), Some(until));
+        let written = Arc::<Written>::default();
+        let tag = self.tag_unfinished(shared, &written, &record, Deed::Release);
+        let meaning = Meaning::Kept(What::Kept, tag.weight);
+        let bytes = record.encode().into();
+        shared.send_without_waiting(Entry { hash: self.hash, bytes, expires: until, meaning }, tag);
         Ok(written)
     }
 }

@@ -202,9 +202,10 @@ impl Shared {
         }
         for mut stripe in self.stripes.each() {
             stripe.index.clear();
+            stripe.slots.leave_started();
         }
         self.stripes.quota.let_go_of_all();
-        self.stripes.started.clear();
+        self.stripes.interrupted.clear();
         let opening = self.open_again(now)?;
         self.begin_epoch(opening.epoch);
         self.blind.store(opening.ledger.blind(), Ordering::Release);

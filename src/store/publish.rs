@@ -7,8 +7,8 @@ use std::sync::{Arc, Weak};
 
 use super::shared::{Deed, Shared, Tag, count};
 use super::stripe::Stripe;
-use crate::error::{Error, ErrorKind};
-use crate::inflight::{Ending, Gate, Phase, Slot};
+use crate::error::{Error, ErrorKind, Result};
+use crate::inflight::{Ended, Gate, Phase, Replaced, Slot, Written};
 use crate::ledger::{Catalogue, Settle};
 use crate::record::{Location, Weight};
 use crate::sync::{Mutex, MutexGuard, Sender, shielded};
@@ -24,27 +24,30 @@ pub(super) struct Publisher {
 
 /// Whom to tell.
 pub(super) struct Told {
-    /// The one who handed the record over; its waiters too, where that ended the operation.
-    gate: Arc<Gate>,
-    ending: Ending,
+    /// The one who handed the record over.
+    written: Arc<Written>,
+    result: Result<()>,
     others: Others,
 }
 
-/// Those who wait for the key and have to ask again.
+/// Those who wait for the key: they have to ask again, or are told how it ended.
 enum Others {
     Nobody,
+    Ended(Arc<Gate>, Arc<Ended>),
     One(Arc<Gate>),
     All(Arc<Gate>),
 }
 
 impl Told {
     pub(super) fn tell(self) {
-        self.gate.end(self.ending);
+        // Whoever completed finds all others woken.
         match self.others {
             Others::Nobody => {}
+            Others::Ended(gate, ended) => gate.end(ended),
             Others::One(gate) => gate.wake_one(),
             Others::All(gate) => gate.wake_all(),
         }
+        self.written.tell(self.result);
     }
 }
 
@@ -55,6 +58,11 @@ impl Others {
 
     fn all(gate: Option<Arc<Gate>>) -> Self {
         gate.map_or(Self::Nobody, Self::All)
+    }
+
+    /// Its lease runs again: those who sit there shall sleep no longer than that.
+    fn run_on(slot: &Slot) -> Self {
+        Self::all(slot.gate.clone().filter(|_| slot.waiters > 0))
     }
 }
 
@@ -89,25 +97,29 @@ impl Settle<Tag> for Publisher {
     }
 }
 
-/// How it ended, who has to ask again, and the records that it replaced.
-type Published = (Ending, Others, Vec<(Location, Weight)>);
+/// Who has to ask again, and the records that it replaced.
+type Published = (Others, Replaced);
 
 impl Shared {
     pub(super) fn publish(&self, tag: Tag, at: Location) -> Told {
-        let Tag { hash, fence, gate, weight, deed } = tag;
+        let Tag { hash, fence, written, weight, deed } = tag;
         if let Deed::Forget { target } = deed {
             self.stripes.remove(hash, target, weight);
-            return Told { gate, ending: Ending::Written, others: Others::Nobody };
+            return Told { written, result: Ok(()), others: Others::Nobody };
         }
         let mut stripe = self.stripes.lock(hash);
-        stripe.index.insert(self.stripes.fingerprint(hash), at);
-        let (ending, others, replaced) = match deed {
+        if !matches!(deed, Deed::Start { .. } | Deed::Checkpoint { .. }) {
+            stripe.index.insert(self.stripes.fingerprint(hash), at);
+        }
+        let (others, replaced) = match deed {
             Deed::Finish(ended) => {
                 let slot = stripe.slots.remove(hash, fence);
                 drop(stripe);
                 count(&self.counters.completed);
                 self.stripes.quota.keep(weight);
-                (Ending::Finished(ended), Others::Nobody, self.leave(slot))
+                let gate = slot.as_ref().and_then(|slot| slot.gate.clone());
+                let others = gate.map_or(Others::Nobody, |gate| Others::Ended(gate, ended));
+                (others, self.leave(slot))
             }
             Deed::Start { room } => {
                 count(&self.counters.started);
@@ -119,12 +131,12 @@ impl Shared {
             }
             Deed::Release => {
                 let slot = stripe.slots.held(hash, fence);
-                let replaced = slot.map(|slot| std::mem::take(&mut slot.replaces)).unwrap_or_default();
+                let replaced = slot.map(Slot::take_replaced).unwrap_or_default();
                 drop(stripe);
                 self.stripes.quota.keep(weight);
                 self.remove_all(hash, replaced);
                 // Last: whoever sees the key free sees the counts of that.
-                (Ending::Written, Others::one(self.vacate(self.stripes.lock(hash), hash, fence)), Vec::new())
+                (Others::one(self.vacate(self.stripes.lock(hash), hash, fence)), Replaced::default())
             }
             Deed::Settle | Deed::Forget { .. } => {
                 let slot = stripe.slots.remove(hash, fence);
@@ -133,16 +145,19 @@ impl Shared {
                 let others = Others::all(slot.as_ref().and_then(|slot| slot.gate.clone()));
                 let replaced = self.leave(slot);
                 self.stripes.quota.keep(weight);
-                (Ending::Written, others, replaced)
+                (others, replaced)
             }
         };
         self.remove_all(hash, replaced);
-        Told { gate, ending, others }
+        Told { written, result: Ok(()), others }
     }
 
-    fn remove_all(&self, hash: u64, places: Vec<(Location, Weight)>) {
-        for (place, weight) in places {
+    fn remove_all(&self, hash: u64, replaced: Replaced) {
+        for (place, weight) in replaced.records {
             self.stripes.remove(hash, place, weight);
+        }
+        if let Some(weight) = replaced.started {
+            self.stripes.quota.let_go(weight);
         }
     }
 
@@ -154,51 +169,54 @@ impl Shared {
         room: u64,
         own: (Location, Weight),
     ) -> Published {
-        self.stripes.started.insert(own.0);
         self.room.give_back(room);
         self.stripes.quota.keep(own.1);
-        let mut replaced = Vec::new();
-        if let Some(slot) = stripe.slots.held(hash, fence) {
-            replaced = std::mem::replace(&mut slot.replaces, vec![own]);
-            if let Some(durable) = slot.durable.as_mut().filter(|durable| !durable.counted) {
-                durable.counted = true;
-                self.stripes.quota.begin_start(|| self.scope_hash(&slot.key));
-            }
+        let Some(slot) = stripe.slots.held(hash, fence) else {
+            self.stripes.enter_interrupted(&mut stripe, hash, own.0);
+            return (Others::Nobody, Replaced::default());
+        };
+        let replaced = slot.take_replaced();
+        let durable = slot.durable.get_or_insert_default();
+        durable.started = Some(own);
+        if !std::mem::replace(&mut durable.counted, true) {
+            self.stripes.quota.begin_start(|| self.scope_hash(&slot.key));
         }
-        (Ending::Written, self.run_on(stripe, hash, fence), replaced)
+        if slot.written() {
+            return (Others::one(self.vacate(stripe, hash, fence)), replaced);
+        }
+        (Others::run_on(slot), replaced)
     }
 
-    /// What was to be written before its end is on disk, or failed to be: it runs on, unless it was abandoned.
+    /// What was to be written before its end failed to be: it runs on, unless it was abandoned.
     fn run_on(&self, mut stripe: MutexGuard<'_, Stripe>, hash: u64, fence: u64) -> Others {
         let Some(slot) = stripe.slots.held(hash, fence) else { return Others::Nobody };
         if slot.written() {
             return Others::one(self.vacate(stripe, hash, fence));
         }
-        // Its lease runs again: those who sit there shall sleep no longer than that.
-        Others::all(slot.gate.clone().filter(|_| slot.waiters > 0))
+        Others::run_on(slot)
     }
 
     /// What a slot that is gone had set aside goes back; gives what it replaces.
-    fn leave(&self, slot: Option<Slot>) -> Vec<(Location, Weight)> {
-        slot.inspect(|slot| self.dismiss(slot)).map(|slot| slot.replaces).unwrap_or_default()
+    fn leave(&self, slot: Option<Slot>) -> Replaced {
+        slot.inspect(|slot| self.dismiss(slot)).map(|mut slot| slot.take_replaced()).unwrap_or_default()
     }
 
     /// Whether the record is on disk is not known (contract 5.1, 5.5).
     pub(super) fn publish_failed(&self, tag: Tag) -> Told {
-        let Tag { hash, fence, gate, deed, .. } = tag;
+        let Tag { hash, fence, written, deed, .. } = tag;
         let mut stripe = self.stripes.lock(hash);
         let stopped = || Error::from(ErrorKind::Stopped { operation: "commit" });
         let (error, others) = match deed {
-            Deed::Finish(_) => (
-                ErrorKind::UnknownOutcome.into(),
-                self.doubt(&mut stripe, (hash, fence), Phase::Unknown).filter(|own| !Arc::ptr_eq(own, &gate)),
-            ),
+            Deed::Finish(_) => {
+                (ErrorKind::UnknownOutcome.into(), self.doubt(&mut stripe, (hash, fence), Phase::Unknown))
+            }
             Deed::Settle => {
                 (ErrorKind::UnknownOutcome.into(), self.doubt(&mut stripe, (hash, fence), Phase::Unsettled))
             }
             // It was not given out (5.4). If it is on disk all the same, the next opening finds it interrupted.
             Deed::Start { room } => {
                 self.room.give_back(room);
+                self.stripes.interrupt(&mut stripe, hash, fence);
                 let slot = stripe.slots.remove(hash, fence);
                 drop(stripe);
                 let waiters = slot.as_ref().and_then(|slot| slot.gate.clone());
@@ -207,20 +225,16 @@ impl Shared {
             }
             Deed::Checkpoint { room } => {
                 self.room.give_back(room);
-                return Told {
-                    gate,
-                    ending: Ending::Failed(stopped()),
-                    others: self.run_on(stripe, hash, fence),
-                };
+                return Told { written, result: Err(stopped()), others: self.run_on(stripe, hash, fence) };
             }
             Deed::Forget { .. } => (stopped(), None),
             // It stays on disk as started: interrupted, as after a crash.
             Deed::Release => {
                 let others = Others::one(self.vacate(stripe, hash, fence));
-                return Told { gate, ending: Ending::Failed(stopped()), others };
+                return Told { written, result: Err(stopped()), others };
             }
         };
-        Told { gate, ending: Ending::Failed(error), others: Others::all(others) }
+        Told { written, result: Err(error), others: Others::all(others) }
     }
 
     /// Nobody knows what became of it until the store was reopened (contract 3.9). Gives the waiters' gate.

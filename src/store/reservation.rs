@@ -7,10 +7,7 @@
 #![expect(clippy::result_large_err, reason = "a refusal hands the reservation back by value, and is rare")]
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context;
 
 use super::Store;
 use super::asking::{Given, Past, Terms};
@@ -18,11 +15,11 @@ use super::comparing::{Outlined, bytes_of};
 use super::shared::{Deed, Engine, Shared, Tag, no_writer};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Limit, Result};
-use crate::inflight::{Ended, Ending, Gate, Phase};
+use crate::inflight::{Ended, Phase, Written};
 use crate::ledger::{Job, Meaning, Room, What};
 use crate::outcome::{Class, Omitted, Outcome, Replay};
-use crate::record::{Finished, METADATA_BYTES_MAX, Weight};
-use crate::sync::{EventListener, block_on, shielded_waker};
+use crate::record::{Bound, Finished, METADATA_BYTES_MAX, Weight};
+use crate::sync::block_on;
 use crate::time::Timestamp;
 use crate::token::Key;
 
@@ -44,7 +41,7 @@ pub struct Reservation {
     pub(super) outline: Outlined,
     pub(super) terms: Terms,
     /// Disk room set aside for its outcome, in bytes.
-    room: u64,
+    pub(super) room: u64,
     /// What earlier attempts left, and whether this one is durable.
     pub(super) past: Option<Box<Past>>,
     pub(super) armed: bool,
@@ -88,15 +85,9 @@ impl From<Refused> for Error {
     }
 }
 
-/// A record on its way to the disk, for the one who handed it over.
-pub(super) struct Written {
-    gate: Arc<Gate>,
-    listener: EventListener,
-}
-
 /// An end on its way to the disk, and what it comes to.
 pub(super) struct Pending {
-    pub(super) written: Written,
+    pub(super) written: Arc<Written>,
     pub(super) completed: Completed,
 }
 
@@ -207,10 +198,10 @@ impl Reservation {
             let released = self.hand_over_release().map_err(|error| Refused { error, reservation: None })?;
             return Ok(released.map(|written| Pending { written, completed: Completed::Released }));
         }
-        let (mut held, gate, replay) = self.pass_fence(outcome, without_body)?;
-        let written = Written::at(&gate);
+        let (mut held, replay) = self.pass_fence(outcome, without_body)?;
+        let written = Arc::<Written>::default();
         let completed = Completed::Kept { completed: replay.completed, expires: replay.expires };
-        if let Err(error) = held.enqueue_outcome(&shared, gate, replay) {
+        if let Err(error) = held.enqueue_outcome(&shared, Arc::clone(&written), replay) {
             shared.step_back(held.hash, held.fence);
             return Err(Refused { error, reservation: Some(held) });
         }
@@ -235,7 +226,7 @@ impl Reservation {
         mut self,
         outcome: Outcome,
         without_body: bool,
-    ) -> Result<(Self, Arc<Gate>, Replay), Refused> {
+    ) -> Result<(Self, Replay), Refused> {
         let shared = Arc::clone(self.store.shared());
         let omitted = without_body.then(|| Omitted {
             bytes: outcome.body().len() as u64,
@@ -248,12 +239,12 @@ impl Reservation {
         }
         let completed = shared.chronometer.now().time;
         match shared.count_lost(shared.pass_fence(self.hash, self.fence, self.attempt, more)) {
-            Ok(gate) => {
+            Ok(()) => {
                 self.room += more;
                 let expires = completed.saturating_add(self.terms.retention);
                 let (attempts, format) = (self.attempt, self.terms.format);
                 let replay = Replay { outcome, omitted, completed, expires, attempts, format };
-                Ok((self, gate, replay))
+                Ok((self, replay))
             }
             Err(error) => {
                 self.armed = false;
@@ -262,11 +253,11 @@ impl Reservation {
         }
     }
 
-    fn enqueue_outcome(&self, shared: &Shared, gate: Arc<Gate>, replay: Replay) -> Result<()> {
+    fn enqueue_outcome(&self, shared: &Shared, written: Arc<Written>, replay: Replay) -> Result<()> {
         shared.with_engine(|engine| {
             let ended = Arc::new(Ended { digest: self.digest, replay });
             let record = self.record(engine, &ended.replay);
-            let tag = self.tag(shared, gate, &record, &ended);
+            let tag = self.tag(shared, written, &record, &ended);
             if !self.is_durable() {
                 self.forget_outlived(shared, engine, record.expires)?;
             }
@@ -280,7 +271,7 @@ impl Reservation {
     pub(super) fn record<'a>(&'a self, engine: &Engine, replay: &'a Replay) -> Finished<'a> {
         Finished {
             key: self.key.as_framed(),
-            bound: engine.comparer.bind(&self.key, &self.digest, &self.outline),
+            bound: self.bound(engine),
             completed: replay.completed,
             expires: replay.expires,
             attempts: replay.attempts,
@@ -290,16 +281,23 @@ impl Reservation {
         }
     }
 
+    /// Its digest as it is kept: as in its start, or bound now.
+    pub(super) fn bound(&self, engine: &Engine) -> Bound {
+        let started = self.past.as_ref().and_then(|past| past.started.as_ref());
+        let bind = || engine.comparer.bind(&self.key, &self.digest, &self.outline);
+        started.filter(|own| engine.comparer.is_bound_today(own)).map_or_else(bind, Bound::clone)
+    }
+
     /// What belongs to that record.
     pub(super) fn tag(
         &self,
         shared: &Shared,
-        gate: Arc<Gate>,
+        written: Arc<Written>,
         record: &Finished<'_>,
         ended: &Arc<Ended>,
     ) -> Tag {
         let weight = Weight { scope: shared.scope_hash(&self.key), bytes: record.weighs() };
-        Tag { hash: self.hash, fence: self.fence, gate, weight, deed: Deed::Finish(Arc::clone(ended)) }
+        Tag { hash: self.hash, fence: self.fence, written, weight, deed: Deed::Finish(Arc::clone(ended)) }
     }
 }
 
@@ -322,25 +320,6 @@ impl fmt::Debug for Reservation {
     }
 }
 
-impl Written {
-    /// Begins to listen; before the record is handed over.
-    pub(super) fn at(gate: &Arc<Gate>) -> Self {
-        Self { gate: Arc::clone(gate), listener: gate.listen() }
-    }
-
-    pub(super) async fn wait(mut self) -> Result<()> {
-        loop {
-            // The ending is looked at after each listener was made, so that no wake-up falls between.
-            match self.gate.ending() {
-                Some(Ending::Finished(_) | Ending::Written) => return Ok(()),
-                Some(Ending::Failed(error)) => return Err(error.clone()),
-                None => woken(&mut self.listener).await,
-            }
-            self.listener = self.gate.listen();
-        }
-    }
-}
-
 impl Pending {
     pub(super) async fn wait(self) -> Result<Completed, Refused> {
         match self.written.wait().await {
@@ -348,15 +327,6 @@ impl Pending {
             Err(error) => Err(Refused { error, reservation: None }),
         }
     }
-}
-
-/// Sleeps until the gate wakes this listener.
-async fn woken(listener: &mut EventListener) {
-    std::future::poll_fn(|context| {
-        let waker = shielded_waker(context.waker());
-        Pin::new(&mut *listener).poll(&mut Context::from_waker(&waker))
-    })
-    .await;
 }
 
 impl Shared {
@@ -390,7 +360,7 @@ impl Shared {
     }
 
     /// From here on the lease no longer runs and nobody takes over (contract 4.1). The slot answers for `more` room.
-    fn pass_fence(&self, hash: u64, fence: u64, attempt: u32, more: u64) -> Result<Arc<Gate>> {
+    fn pass_fence(&self, hash: u64, fence: u64, attempt: u32, more: u64) -> Result<()> {
         let mut stripe = self.stripes.lock(hash);
         let running = stripe.slots.held(hash, fence).filter(|slot| slot.is_held());
         let Some(slot) = running else {
@@ -399,7 +369,7 @@ impl Shared {
         };
         slot.phase = Phase::Completing;
         slot.room += more;
-        Ok(Arc::clone(slot.gate()))
+        Ok(())
     }
 
     /// The completion was not handed over after all.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::reservation::{Completed, Pending, Written};
+use super::reservation::{Completed, Pending};
 use super::shared::{Deed, Shared, Tag, no_writer};
 use crate::digest::Digest;
 use crate::error::{ErrorKind, Result};
-use crate::inflight::{Gate, Phase, Slot};
+use crate::inflight::{Phase, Slot, Written};
 use crate::ledger::{Catalogue, Entry, Meaning, Room, What};
 use crate::outcome::{Checkpoint, Class, Outcome};
 use crate::record::{Bound, Finished, Forgotten, Kind, Record, Started, Weight};
@@ -245,10 +245,10 @@ impl Claim<'_> {
     }
 
     /// From here on its commit decides.
-    fn hand_over(self, entry: &Entry<'_>, weight: Weight) -> Result<Written> {
-        let gate = Arc::<Gate>::default();
-        let written = Written::at(&gate);
-        let tag = Tag { hash: self.hash, fence: self.fence, gate, weight, deed: Deed::Settle };
+    fn hand_over(self, entry: &Entry<'_>, weight: Weight) -> Result<Arc<Written>> {
+        let written = Arc::<Written>::default();
+        let (hash, fence) = (self.hash, self.fence);
+        let tag = Tag { hash, fence, written: Arc::clone(&written), weight, deed: Deed::Settle };
         self.shared.with_engine(|engine| {
             engine.ledger.check_running()?;
             engine.send(entry, true, tag).map_err(no_writer)

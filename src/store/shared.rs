@@ -11,7 +11,7 @@ use super::stats::Home;
 use super::stripe::{Stripe, Stripes};
 use crate::digest::{DIGEST_VERSION, Digest, DigestRules, ParameterLimits, Secret};
 use crate::error::{Error, ErrorKind, Result};
-use crate::inflight::{Ended, Gate, Phase, Slot, Timer};
+use crate::inflight::{Ended, Gate, Phase, Slot, Timer, Written};
 use crate::ledger::{Entry, Ground, House, Job, Queue, Room};
 use crate::options::Builder;
 use crate::record::{Bound, HashKeys, Location, Record, Weight, outline_bytes};
@@ -107,6 +107,12 @@ impl Comparer {
         Bound { digest, version: DIGEST_VERSION, rules: self.current_rules, secret: number, outline }
     }
 
+    /// Whether a digest is bound as one would be today.
+    pub(super) fn is_bound_today(&self, bound: &Bound) -> bool {
+        let Bound { version, rules, secret, .. } = *bound;
+        (version, rules, usize::from(secret)) == (DIGEST_VERSION, self.current_rules, self.secrets.len())
+    }
+
     /// Whether a record was digested as requests are digested today.
     pub(super) fn is_current(&self, record: &Record<'_>) -> bool {
         record.digest_version() == DIGEST_VERSION && record.rules() == self.current_rules
@@ -122,7 +128,7 @@ pub(super) struct Tag {
     pub(super) hash: u64,
     pub(super) fence: u64,
     /// Where the one who handed it over waits for it.
-    pub(super) gate: Arc<Gate>,
+    pub(super) written: Arc<Written>,
     pub(super) weight: Weight,
     pub(super) deed: Deed,
 }
@@ -274,6 +280,7 @@ impl Shared {
         hash: u64,
         fence: u64,
     ) -> Option<Arc<Gate>> {
+        self.stripes.interrupt(&mut stripe, hash, fence);
         let slot = stripe.slots.held(hash, fence)?;
         count(&self.counters.released);
         if let (Some(gate), true) = (&slot.gate, slot.waiters > 0) {

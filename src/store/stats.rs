@@ -124,9 +124,12 @@ impl Shared {
             fresh += stripe.fresh;
             index_bytes += stripe.index.bytes() as u64;
             let ages = stripe.slots.live().map(|slot| now.since(slot.since));
-            // The starts of operations that run, or are being resolved.
-            held +=
-                stripe.slots.iter().map(|slot| self.stripes.started.count_of(&slot.replaces)).sum::<usize>();
+            // Operations that are resumed, or resolved, at this moment.
+            held += stripe
+                .slots
+                .iter()
+                .map(|slot| self.stripes.interrupted.count_of(&slot.replaces))
+                .sum::<usize>();
             oldest = ages.fold(oldest, Duration::max);
         }
         let counters = &self.counters;
@@ -146,7 +149,7 @@ impl Shared {
             resumed: load(&counters.resumed),
             checkpoints: load(&counters.checkpoints),
             resolved: load(&counters.resolved),
-            interrupted: (self.stripes.started.len().saturating_sub(held)) as u64,
+            interrupted: (self.stripes.interrupted.len().saturating_sub(held)) as u64,
             live_reservations: self.stripes.quota.live(),
             oldest_reservation: oldest,
             kept_records: self.stripes.quota.kept_records(),

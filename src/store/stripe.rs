@@ -3,6 +3,11 @@
 //! Law: a stripe's lock is held for a few memory accesses, never across a disk call or caller's code. Each
 //! stands on cache lines of its own. The stripe is chosen by the top bits of a key's keyed fingerprint, the next
 //! 32 bits are its fingerprint in the index.
+//!
+//! | a started record whose operation | stands in |
+//! | --- | --- |
+//! | runs | its slot, and nowhere else |
+//! | was interrupted, and one that a live slot replaces | the index, and among the interrupted |
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -39,18 +44,18 @@ pub(super) struct Stripes {
     all: Box<[CachePadded<Mutex<Stripe>>]>,
     bits: u32,
     pub(super) quota: Quota,
-    /// Where started records stand: operations that run or were interrupted (contract 5.4).
-    pub(super) started: Started,
+    /// Where the index has started records: of operations that were interrupted (contract 5.4).
+    pub(super) interrupted: Interrupted,
 }
 
-/// The places of started records. Counted apart, so that a store without durable reservations never locks it.
+/// The places of started records whose operation does not run. Counted apart, so that a store without any never locks it.
 #[derive(Default)]
-pub(super) struct Started {
+pub(super) struct Interrupted {
     count: AtomicUsize,
     places: Mutex<BTreeSet<Location>>,
 }
 
-impl Started {
+impl Interrupted {
     /// Up to `count` places behind this one.
     pub(super) fn after(&self, last: Option<Location>, count: usize) -> Vec<Location> {
         let behind = last.map_or(Bound::Unbounded, Bound::Excluded);
@@ -74,7 +79,7 @@ impl Started {
         self.change(BTreeSet::clear);
     }
 
-    pub(super) fn insert(&self, at: Location) {
+    fn insert(&self, at: Location) {
         self.change(|places| places.insert(at));
     }
 
@@ -95,7 +100,7 @@ impl Stripes {
     /// `count` stripes, a power of two.
     pub(super) fn new(count: usize, quota: Quota) -> Self {
         let all = (0..count).map(|_| CachePadded::default()).collect();
-        Self { all, bits: count.trailing_zeros(), quota, started: Started::default() }
+        Self { all, bits: count.trailing_zeros(), quota, interrupted: Interrupted::default() }
     }
 
     #[inline]
@@ -127,6 +132,20 @@ impl Stripes {
         still
     }
 
+    /// Nobody runs this operation any more, and it has not ended: its started record, if it has one, leaves its slot.
+    pub(super) fn interrupt(&self, stripe: &mut Stripe, hash: u64, fence: u64) {
+        let slot = stripe.slots.held(hash, fence);
+        if let Some((at, _)) = slot.and_then(|slot| slot.durable.as_mut()?.started.take()) {
+            self.enter_interrupted(stripe, hash, at);
+        }
+    }
+
+    /// A started record stands there, and nobody runs its operation.
+    pub(super) fn enter_interrupted(&self, stripe: &mut Stripe, hash: u64, at: Location) {
+        stripe.index.insert(self.fingerprint(hash), at);
+        self.interrupted.insert(at);
+    }
+
     /// How many stripes there are.
     pub(super) fn count(&self) -> usize {
         self.all.len()
@@ -151,20 +170,33 @@ impl Catalogue for Stripes {
         self.lock(hash).index.find(self.fingerprint(hash)).collect()
     }
 
+    fn holds(&self, hash: u64, at: Location) -> bool {
+        let mut stripe = self.lock(hash);
+        stripe.index.find(self.fingerprint(hash)).any(|own| own == at)
+            || stripe.slots.started_at(hash, at).is_some()
+    }
+
     fn started(&self) -> Vec<Location> {
-        self.started.after(None, usize::MAX)
+        // In this order: what is interrupted meanwhile is met twice, and never missed.
+        let running = self.each().flat_map(|stripe| stripe.slots.started().collect::<Vec<_>>());
+        let all: BTreeSet<_> = running.chain(self.interrupted.after(None, usize::MAX)).collect();
+        all.into_iter().collect()
     }
 
     fn insert(&self, hash: u64, at: Location, what: What, weight: Weight) {
         self.lock(hash).index.insert(self.fingerprint(hash), at);
         self.quota.keep(weight);
         if what == What::Started {
-            self.started.insert(at);
+            self.interrupted.insert(at);
         }
     }
 
     fn carry(&self, hash: u64, from: Location, to: Location) {
         let mut stripe = self.lock(hash);
+        if let Some(place) = stripe.slots.started_at(hash, from) {
+            *place = to;
+            return;
+        }
         let fingerprint = self.fingerprint(hash);
         if !stripe.index.remove(fingerprint, from) {
             return;
@@ -172,8 +204,8 @@ impl Catalogue for Stripes {
         stripe.index.insert(fingerprint, to);
         stripe.slots.carry(hash, from, to);
         drop(stripe);
-        if self.started.remove(from) {
-            self.started.insert(to);
+        if self.interrupted.remove(from) {
+            self.interrupted.insert(to);
         }
     }
 
@@ -181,7 +213,7 @@ impl Catalogue for Stripes {
         let removed = self.lock(hash).index.remove(self.fingerprint(hash), at);
         if removed {
             self.quota.let_go(weight);
-            self.started.remove(at);
+            self.interrupted.remove(at);
         }
         removed
     }
@@ -195,7 +227,53 @@ impl Catalogue for Stripes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Digest;
+    use crate::inflight::{Durable, Phase, Slot};
     use crate::options::Builder;
+    use crate::time::Timestamp;
+
+    fn running(hash: u64, fence: u64, started: Location) -> Slot {
+        let started = Some((started, Weight::default()));
+        Slot {
+            hash,
+            key: Key::new("account", "token").unwrap(),
+            fence,
+            phase: Phase::Running,
+            digest: Digest::from_bytes([0; Digest::BYTES]),
+            outline: None,
+            attempt: 1,
+            since: Timestamp::default(),
+            lease: std::time::Duration::ZERO,
+            lease_end: std::time::Duration::ZERO,
+            declared: 0,
+            room: 0,
+            durable: Some(Box::new(Durable { started, ..Durable::default() })),
+            replaces: Vec::new(),
+            waiters: 0,
+            gate: None,
+        }
+    }
+
+    #[test]
+    fn a_start_stands_in_its_slot_while_it_runs_and_in_the_index_once_it_is_interrupted_5_4() {
+        let stripes = Stripes::new(4, Quota::new(&Builder::default()));
+        let [old, from, to] = [3, 5, 9].map(|block| Location::new(block, 0));
+        let (other, own) = (7 << 40, 8 << 40);
+        stripes.insert(other, old, What::Started, Weight::default());
+        stripes.lock(own).slots.insert(running(own, 1, from));
+        assert_eq!(stripes.started(), [old, from]);
+        assert!(stripes.holds(other, old) && stripes.holds(own, from) && stripes.find(own).is_empty());
+
+        stripes.carry(own, from, to);
+        assert_eq!(stripes.started(), [old, to]);
+        assert!(stripes.holds(own, to) && !stripes.holds(own, from) && stripes.find(own).is_empty());
+
+        stripes.interrupt(&mut stripes.lock(own), own, 2);
+        assert!(stripes.find(own).is_empty(), "another fence is another reservation");
+        stripes.interrupt(&mut stripes.lock(own), own, 1);
+        assert_eq!((stripes.started(), stripes.find(own)), (vec![old, to], vec![to]));
+        assert_eq!(stripes.interrupted.len(), 2);
+    }
 
     #[test]
     fn stripes_stand_on_cache_lines_of_their_own() {

@@ -264,12 +264,12 @@ impl Transaction {
         if let Err(error) = shared.check_written(&reservation) {
             return Err(reservation.refuse(error));
         }
-        let (reservation, gate, replay) = reservation.pass_fence(outcome, without_body)?;
+        let (reservation, replay) = reservation.pass_fence(outcome, without_body)?;
         let (completed, expires) = (replay.completed, replay.expires);
         let ended = Arc::new(Ended { digest: reservation.digest, replay });
         let packed = shared.with_engine(|engine| {
             let record = reservation.record(engine, &ended.replay);
-            Ok((record.encode(), reservation.tag(shared, gate, &record, &ended)))
+            Ok((record.encode(), reservation.tag(shared, Arc::default(), &record, &ended)))
         });
         match packed {
             Ok((bytes, tag)) => {

@@ -105,7 +105,7 @@ pub(super) fn interrupted(shared: &Shared) -> impl Iterator<Item = Result<Unfini
     std::iter::from_fn(move || {
         loop {
             if page.is_empty() {
-                page.extend(shared.stripes.started.after(last, PAGE));
+                page.extend(shared.stripes.interrupted.after(last, PAGE));
             }
             let at = page.pop_front()?;
             last = Some(at);

@@ -18,7 +18,7 @@ use super::shared::count;
 use super::{Answer, Store};
 use crate::digest::{Fingerprinted, Parameters};
 use crate::error::Result;
-use crate::inflight::Ending;
+use crate::inflight::Ended;
 use crate::outcome::Replay;
 use crate::sync::{block_on, shielded_waker};
 use crate::time::Timestamp;
@@ -104,7 +104,7 @@ impl Store {
             };
             let wake_up = view.lease_end.map_or(until, |lease_end| lease_end.min(until));
             self.sleep(&mut seat, wake_up).await;
-            if let Some(replay) = seat.gate.ending().and_then(|ending| self.ended(ask, ending)) {
+            if let Some(replay) = seat.gate.ended().and_then(|ended| self.ended(ask, ended)) {
                 count(&shared.counters.replays);
                 return Ok(Answer::Replay(replay));
             }
@@ -126,8 +126,7 @@ impl Store {
     }
 
     /// What an ending that came through the gate means for this waiter; `None`: ask again.
-    fn ended(&self, ask: &Ask<'_>, ending: &Ending) -> Option<Replay> {
-        let Ending::Finished(ended) = ending else { return None };
+    fn ended(&self, ask: &Ask<'_>, ended: &Ended) -> Option<Replay> {
         let kept = ended.replay.expires() > self.shared().chronometer.now().time;
         // A body that was not kept is not handed to waiters either: everybody gets the same answer.
         let same = matches!(ask.digest, Fingerprinted::Digest(digest) if digest == ended.digest);

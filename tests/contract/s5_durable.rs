@@ -397,3 +397,29 @@ fn a_start_that_was_ended_does_not_come_back_when_its_end_has_expired_and_gone_7
     assert_eq!(store.get(&key(0)).expect("known"), Known::Absent);
     assert_replays(&store, &key(1), "kept for long, beside the start");
 }
+
+#[test]
+fn a_start_that_runs_is_carried_into_every_new_segment_and_the_old_ones_go_5_4() {
+    let home = Home::directory();
+    let builder = || plain().background_sweep(false);
+    let store = home.open(builder());
+    let held = started(&store, &key(0));
+    run(&store, &key(1), "beside the start");
+    for name in ["one", "two"] {
+        // A backup begins a new segment.
+        store.backup(home.beside(name)).expect("backed up");
+        let copy = builder().open(home.beside(name)).expect("opens");
+        assert_eq!((attempt_interrupted(&copy, 0), copy.interrupted().count()), (Some(1), 1));
+        assert!(store.forget(&key(1)).is_ok(), "nothing else is left");
+        store.sweep().expect("swept");
+    }
+    let (segments, written) = (store.stats().segments, store.stats().bytes_written);
+    store.sweep().expect("swept");
+    assert_eq!(store.stats().bytes_written, written, "a start alone makes no new segment at each sweep");
+    assert!(segments <= 2, "{segments} segments");
+    let store = crash(&home, store, held, builder());
+    assert_eq!(attempt_interrupted(&store, 0), Some(1));
+    let held = fresh(store.begin(&key(0), &asked()));
+    kept(held.complete(Outcome::new("resumed")));
+    assert_eq!((store.interrupted().count(), store.stats().kept_records), (0, 1));
+}

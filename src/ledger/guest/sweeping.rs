@@ -190,7 +190,7 @@ impl Sweeping<'_> {
             return false;
         }
         // What stands for a block whose fingerprints do not read is never removed.
-        own.at.slot() == BLIND || self.catalogue.find(own.hash).contains(&own.at)
+        own.at.slot() == BLIND || self.catalogue.holds(own.hash, own.at)
     }
 }
 
