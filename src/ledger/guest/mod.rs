@@ -118,7 +118,9 @@ impl Guest {
     pub(crate) fn read<T>(&self, at: Location, use_it: impl FnOnce(Record<'_>) -> T) -> Result<Option<T>> {
         let block = at.block();
         let read = barrier(|| {
-            let row = self.place.read()?.get(block)?.ok_or(Fault::Damaged)?;
+            // Held for as long as its row is: what `get` gives does not keep the transaction alive.
+            let rows = self.place.read()?;
+            let row = rows.get(block)?.ok_or(Fault::Damaged)?;
             Ok(use_it(Block::new(row.value(), block, &self.keys).record(at.slot())?))
         });
         match read {
