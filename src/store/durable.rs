@@ -179,7 +179,7 @@ impl Reservation {
     ) -> Result<Written> {
         let gate = Arc::<Gate>::default();
         let written = Written::at(&gate);
-        let tag = Tag { hash: self.hash, fence: self.fence, gate, weight, deed };
+        let tag = Tag { hash: self.hash, fence: self.fence, gate: Some(gate), weight, deed };
         self.with_slot(shared, |slot| {
             // The queue ends only with the engine, which is borrowed.
             engine.send(&entry, true, tag).map_err(no_writer)?;
@@ -217,7 +217,7 @@ impl Reservation {
         drop(stripe);
         for (target, weight) in replaces.unwrap_or_default() {
             let entry = Entry::forgotten(Forgotten { time: self.since, target, hash: self.hash, weight });
-            let (hash, fence, gate) = (self.hash, self.fence, Arc::default());
+            let (hash, fence, gate) = (self.hash, self.fence, None);
             let tag = Tag { hash, fence, gate, weight, deed: Deed::Forget { target } };
             engine.send(&entry, true, tag).map_err(no_writer)?;
         }
@@ -249,7 +249,7 @@ impl Reservation {
         let (entry, weight) = self.unfinished(shared, bound, checkpoint.as_ref(), Some(until));
         let gate = Arc::<Gate>::default();
         let written = Written::at(&gate);
-        let tag = Tag { hash: self.hash, fence: self.fence, gate, weight, deed: Deed::Release };
+        let tag = Tag { hash: self.hash, fence: self.fence, gate: Some(gate), weight, deed: Deed::Release };
         shared.send_without_waiting(entry, tag);
         Ok(written)
     }

@@ -25,7 +25,7 @@ pub(super) struct Publisher {
 /// Whom to tell.
 pub(super) struct Told {
     /// The one who handed the record over; its waiters too, where that ended the operation.
-    gate: Arc<Gate>,
+    gate: Option<Arc<Gate>>,
     ending: Ending,
     others: Others,
 }
@@ -39,7 +39,9 @@ enum Others {
 
 impl Told {
     pub(super) fn tell(self) {
-        self.gate.end(self.ending);
+        if let Some(gate) = self.gate {
+            gate.end(self.ending);
+        }
         match self.others {
             Others::Nobody => {}
             Others::One(gate) => gate.wake_one(),
@@ -94,7 +96,7 @@ type Published = (Ending, Others, Vec<(Location, Weight)>);
 
 impl Shared {
     pub(super) fn publish(&self, tag: Tag, at: Location) -> Told {
-        let Tag { hash, fence, gate, weight, deed } = tag;
+        let Tag { hash, fence, mut gate, weight, deed } = tag;
         if let Deed::Forget { target } = deed {
             self.stripes.remove(hash, target, weight);
             return Told { gate, ending: Ending::Written, others: Others::Nobody };
@@ -103,8 +105,10 @@ impl Shared {
         stripe.index.insert(self.stripes.fingerprint(hash), at);
         let (ending, others, replaced) = match deed {
             Deed::Finish(ended) => {
-                let slot = stripe.slots.remove(hash, fence);
+                let mut slot = stripe.slots.remove(hash, fence);
                 drop(stripe);
+                // Whoever handed it over and those who wait for the key have one gate, if any.
+                gate = gate.or_else(|| slot.as_mut()?.gate.take());
                 count(&self.counters.completed);
                 self.stripes.quota.keep(weight);
                 (Ending::Finished(ended), Others::Nobody, self.leave(slot))
@@ -185,14 +189,15 @@ impl Shared {
 
     /// Whether the record is on disk is not known (contract 5.1, 5.5).
     pub(super) fn publish_failed(&self, tag: Tag) -> Told {
-        let Tag { hash, fence, gate, deed, .. } = tag;
+        let Tag { hash, fence, mut gate, deed, .. } = tag;
         let mut stripe = self.stripes.lock(hash);
         let stopped = || Error::from(ErrorKind::Stopped { operation: "commit" });
         let (error, others) = match deed {
-            Deed::Finish(_) => (
-                ErrorKind::UnknownOutcome.into(),
-                self.doubt(&mut stripe, (hash, fence), Phase::Unknown).filter(|own| !Arc::ptr_eq(own, &gate)),
-            ),
+            Deed::Finish(_) => {
+                let waiters = self.doubt(&mut stripe, (hash, fence), Phase::Unknown);
+                gate = gate.or(waiters);
+                (ErrorKind::UnknownOutcome.into(), None)
+            }
             Deed::Settle => {
                 (ErrorKind::UnknownOutcome.into(), self.doubt(&mut stripe, (hash, fence), Phase::Unsettled))
             }

@@ -18,7 +18,7 @@ use super::comparing::{Outlined, bytes_of};
 use super::shared::{Deed, Engine, Shared, Tag, no_writer};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Limit, Result};
-use crate::inflight::{Ended, Ending, Gate, Phase};
+use crate::inflight::{Ended, Ending, Gate, Phase, Slot};
 use crate::ledger::{Job, Meaning, Room, What};
 use crate::outcome::{Class, Omitted, Outcome, Replay};
 use crate::record::{Finished, METADATA_BYTES_MAX, Weight};
@@ -207,7 +207,8 @@ impl Reservation {
             let released = self.hand_over_release().map_err(|error| Refused { error, reservation: None })?;
             return Ok(released.map(|written| Pending { written, completed: Completed::Released }));
         }
-        let (mut held, gate, replay) = self.pass_fence(outcome, without_body)?;
+        let (mut held, gate, replay) =
+            self.pass_fence(outcome, without_body, |slot| Arc::clone(slot.gate()))?;
         let written = Written::at(&gate);
         let completed = Completed::Kept { completed: replay.completed, expires: replay.expires };
         if let Err(error) = held.enqueue_outcome(&shared, gate, replay) {
@@ -230,12 +231,14 @@ impl Reservation {
         }
     }
 
-    /// Passes its fence with an outcome that is to be kept (contract 4.1): what is left to do is to write it.
-    pub(super) fn pass_fence(
+    /// Passes its fence with an outcome that is to be kept (contract 4.1): what is left to do is to write it. Gives what
+    /// was taken from its slot at that moment.
+    pub(super) fn pass_fence<T>(
         mut self,
         outcome: Outcome,
         without_body: bool,
-    ) -> Result<(Self, Arc<Gate>, Replay), Refused> {
+        take: impl FnOnce(&mut Slot) -> T,
+    ) -> Result<(Self, T, Replay), Refused> {
         let shared = Arc::clone(self.store.shared());
         let omitted = without_body.then(|| Omitted {
             bytes: outcome.body().len() as u64,
@@ -247,13 +250,13 @@ impl Reservation {
             return Err(self.refuse(error));
         }
         let completed = shared.chronometer.now().time;
-        match shared.count_lost(shared.pass_fence(self.hash, self.fence, self.attempt, more)) {
-            Ok(gate) => {
+        match shared.count_lost(shared.pass_fence(self.hash, self.fence, self.attempt, more, take)) {
+            Ok(taken) => {
                 self.room += more;
                 let expires = completed.saturating_add(self.terms.retention);
                 let (attempts, format) = (self.attempt, self.terms.format);
                 let replay = Replay { outcome, omitted, completed, expires, attempts, format };
-                Ok((self, gate, replay))
+                Ok((self, taken, replay))
             }
             Err(error) => {
                 self.armed = false;
@@ -266,7 +269,7 @@ impl Reservation {
         shared.with_engine(|engine| {
             let ended = Arc::new(Ended { digest: self.digest, replay });
             let record = self.record(engine, &ended.replay);
-            let tag = self.tag(shared, gate, &record, &ended);
+            let tag = self.tag(shared, Some(gate), &record, &ended);
             if !self.is_durable() {
                 self.forget_outlived(shared, engine, record.expires)?;
             }
@@ -294,7 +297,7 @@ impl Reservation {
     pub(super) fn tag(
         &self,
         shared: &Shared,
-        gate: Arc<Gate>,
+        gate: Option<Arc<Gate>>,
         record: &Finished<'_>,
         ended: &Arc<Ended>,
     ) -> Tag {
@@ -390,7 +393,14 @@ impl Shared {
     }
 
     /// From here on the lease no longer runs and nobody takes over (contract 4.1). The slot answers for `more` room.
-    fn pass_fence(&self, hash: u64, fence: u64, attempt: u32, more: u64) -> Result<Arc<Gate>> {
+    fn pass_fence<T>(
+        &self,
+        hash: u64,
+        fence: u64,
+        attempt: u32,
+        more: u64,
+        take: impl FnOnce(&mut Slot) -> T,
+    ) -> Result<T> {
         let mut stripe = self.stripes.lock(hash);
         let running = stripe.slots.held(hash, fence).filter(|slot| slot.is_held());
         let Some(slot) = running else {
@@ -399,7 +409,7 @@ impl Shared {
         };
         slot.phase = Phase::Completing;
         slot.room += more;
-        Ok(Arc::clone(slot.gate()))
+        Ok(take(slot))
     }
 
     /// The completion was not handed over after all.

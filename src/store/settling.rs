@@ -248,7 +248,7 @@ impl Claim<'_> {
     fn hand_over(self, entry: &Entry<'_>, weight: Weight) -> Result<Written> {
         let gate = Arc::<Gate>::default();
         let written = Written::at(&gate);
-        let tag = Tag { hash: self.hash, fence: self.fence, gate, weight, deed: Deed::Settle };
+        let tag = Tag { hash: self.hash, fence: self.fence, gate: Some(gate), weight, deed: Deed::Settle };
         self.shared.with_engine(|engine| {
             engine.ledger.check_running()?;
             engine.send(entry, true, tag).map_err(no_writer)

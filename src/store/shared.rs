@@ -121,8 +121,8 @@ impl Comparer {
 pub(super) struct Tag {
     pub(super) hash: u64,
     pub(super) fence: u64,
-    /// Where the one who handed it over waits for it.
-    pub(super) gate: Arc<Gate>,
+    /// Where the one who handed it over waits for it; `None` where he waits for the commit itself.
+    pub(super) gate: Option<Arc<Gate>>,
     pub(super) weight: Weight,
     pub(super) deed: Deed,
 }
