@@ -10,8 +10,9 @@
 //! | what does opening cost, where every block is read? | records |
 //! | what does the durable start of a reservation add, at 512 in flight, in a directory? | completion alone |
 //!
-//! A transfer reads and writes two of 100,000 rows of 64 bytes, at random. Each way has a database of its own, which grows
-//! alike. Reservations, outcomes of 200 bytes and the commit are all in the time.
+//! A transfer reads and writes two of 100,000 rows of 64 bytes, at random. Each way has a database of its own: the bare one
+//! writes its pages again and again and stays as large as it is, the other grows by its records, and that is in the time,
+//! as reservations, outcomes of 200 bytes and the commit are.
 
 #[path = "support/callers.rs"]
 mod callers;

@@ -16,9 +16,11 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Store;
+use super::publish::Told;
 use super::reservation::{Completed, Refused, Reservation};
 use super::shared::{Shared, Tag};
 use crate::error::{ErrorKind, Result};
@@ -28,6 +30,7 @@ use crate::ledger::{
     Table, TableDefinition, TableError, TableHandle, Value, What,
 };
 use crate::outcome::{Class, Outcome};
+use crate::record::Weight;
 use crate::time::Timestamp;
 
 /// The write transaction of the database that the store lives in, lent to the caller (contract 6.1).
@@ -100,6 +103,8 @@ pub struct Transaction {
 #[derive(Default)]
 struct Done {
     kept: Vec<Kept>,
+    /// Their records, one behind the other.
+    bytes: Vec<u8>,
     /// Their outcomes were retryable.
     released: Vec<Reservation>,
 }
@@ -109,8 +114,11 @@ struct Kept {
     reservation: Reservation,
     completed: Timestamp,
     expires: Timestamp,
-    bytes: Vec<u8>,
-    tag: Tag,
+    weight: Weight,
+    /// Where its record stands.
+    bytes: Range<usize>,
+    /// Until its commit has decided.
+    tag: Option<Tag>,
 }
 
 impl Store {
@@ -210,17 +218,17 @@ impl Transaction {
     /// the commit, nothing was kept, and the reservations are released.
     pub fn commit(mut self) -> Result<()> {
         let Some(lent) = self.lent.take() else { return Ok(()) };
-        let Done { kept, released } = std::mem::take(&mut *self.done.borrow_mut());
+        let Done { mut kept, bytes, released } = std::mem::take(&mut *self.done.borrow_mut());
         let shared = Arc::clone(self.store.shared());
         let now = kept.iter().map(|own| own.completed).max().unwrap_or_default();
-        let (fate, turn) = lent.commit(now, &entries(&kept));
+        let (fate, turn) = lent.commit(now, &entries(&kept, &bytes));
         let (told, ended): (Vec<_>, _) = match fate {
             Fate::Committed(places) => {
-                let each = kept.into_iter().zip(places);
-                (each.map(|(own, at)| own.end(|tag| shared.publish(tag, at))).collect(), Ok(()))
+                let each = kept.iter_mut().zip(places);
+                (each.filter_map(|(own, at)| Some(shared.publish(own.end()?, at))).collect(), Ok(()))
             }
             Fate::Unknown => {
-                let each = kept.into_iter().map(|own| own.end(|tag| shared.publish_failed(tag)));
+                let each = kept.iter_mut().filter_map(|own| Some(shared.publish_failed(own.end()?)));
                 (each.collect(), Err(ErrorKind::UnknownOutcome.into()))
             }
             Fate::Aborted(error) => {
@@ -231,11 +239,8 @@ impl Transaction {
         };
         drop(turn);
         // Now that others write again: wakers, and releases, are for after the lock.
-        for (told, reservation) in told {
-            told.tell();
-            drop(reservation);
-        }
-        drop(released);
+        told.into_iter().for_each(Told::tell);
+        drop((kept, released));
         ended
     }
 
@@ -267,13 +272,18 @@ impl Transaction {
         let (reservation, replay) = reservation.pass_fence(outcome, without_body)?;
         let (completed, expires) = (replay.completed, replay.expires);
         let ended = Arc::new(Ended { digest: reservation.digest, replay });
+        let done = &mut *self.done.borrow_mut();
+        let begin = done.bytes.len();
         let packed = shared.with_engine(|engine| {
             let record = reservation.record(engine, &ended.replay);
-            Ok((record.encode(), reservation.tag(shared, Arc::default(), &record, &ended)))
+            record.encode_into(&mut done.bytes);
+            Ok(reservation.tag(shared, Arc::default(), &record, &ended))
         });
         match packed {
-            Ok((bytes, tag)) => {
-                self.done.borrow_mut().kept.push(Kept { reservation, completed, expires, bytes, tag });
+            Ok(tag) => {
+                let (weight, bytes) = (tag.weight, begin..done.bytes.len());
+                let tag = Some(tag);
+                done.kept.push(Kept { reservation, completed, expires, weight, bytes, tag });
                 Ok(Completed::Kept { completed, expires })
             }
             Err(error) => {
@@ -290,7 +300,7 @@ impl Transaction {
 
     fn give_up(&mut self) -> Result<()> {
         let aborted = self.lent.take().map_or(Ok(()), Lent::abort);
-        let Done { kept, released } = std::mem::take(&mut *self.done.borrow_mut());
+        let Done { kept, released, .. } = std::mem::take(&mut *self.done.borrow_mut());
         give_back(self.store.shared(), kept);
         drop(released);
         aborted
@@ -316,18 +326,16 @@ impl fmt::Debug for Transaction {
 
 impl Kept {
     /// Its commit decided: nothing is left for the reservation's drop to do.
-    fn end<T>(self, publish: impl FnOnce(Tag) -> T) -> (T, Reservation) {
-        let Self { mut reservation, tag, .. } = self;
-        reservation.armed = false;
-        (publish(tag), reservation)
+    fn end(&mut self) -> Option<Tag> {
+        self.reservation.armed = false;
+        self.tag.take()
     }
 }
 
-fn entries(kept: &[Kept]) -> Vec<Entry<'_>> {
-    let entry = |own| {
-        let Kept { tag, expires, bytes, .. }: &Kept = own;
-        let meaning = Meaning::Kept(What::Kept, tag.weight);
-        Entry { hash: tag.hash, bytes: bytes.into(), expires: *expires, meaning }
+fn entries<'a>(kept: &[Kept], bytes: &'a [u8]) -> Vec<Entry<'a>> {
+    let entry = |own: &Kept| {
+        let (hash, meaning) = (own.reservation.hash, Meaning::Kept(What::Kept, own.weight));
+        Entry { hash, bytes: bytes[own.bytes.clone()].into(), expires: own.expires, meaning }
     };
     kept.iter().map(entry).collect()
 }

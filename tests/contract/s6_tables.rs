@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use oncekey::redb::{self, ReadableDatabase, TableDefinition};
+use oncekey::redb::{self, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 use oncekey::{ErrorKind, Home, Known, Outcome, Secret, Store};
 
 use crate::support::bank::{ACCOUNTS, Bank, OWN, pay_once};
@@ -180,6 +180,23 @@ fn what_was_forgotten_carried_or_replaced_stays_so_after_reopening_6_1_4_6() {
     assert_eq!(store.stats().kept_records, 11);
 }
 
+#[test]
+fn blocks_are_appended_at_the_upper_end_and_fill_their_pages_6_1() {
+    let bank = Bank::new();
+    let store = bank.open(plain());
+    (0..300).for_each(|number| pay_once(&store, number, 1));
+    let rows = bank.database.begin_read().expect("a reader").open_table(Rows::new(OWN)).expect("a table");
+    let stats = rows.stats().expect("its pages");
+    // A leaf that was divided in its middle and never filled again is half empty.
+    let (filled, pages) = (stats.stored_bytes(), stats.leaf_pages() * 4096);
+    assert!(filled * 4 > pages * 3, "{filled} bytes in {pages} of leaves");
+}
+
+/// The rows that stand in every table, and the first of the others.
+const IDENTITY: u64 = 0;
+const FLOOR: u64 = 1;
+const FIRST_BLOCK: u64 = 2;
+
 /// A table with rows of the store's types.
 type Rows<'a> = TableDefinition<'a, u64, &'static [u8]>;
 
@@ -226,22 +243,22 @@ fn a_damaged_or_newer_table_is_refused_and_stays_as_it_is_6_1_5_6() {
     close(store);
     let before = bank.table();
     // A block in the middle, the lowest one, the floor.
-    for number in [20, 1, u64::MAX - 1] {
+    for number in [20, FIRST_BLOCK, FLOOR] {
         let taken = row(&bank, number);
         put(&bank, OWN, number, None);
         assert!(matches!(refusal(&bank, OWN), ErrorKind::DamagedStore { .. }), "row {number}");
         put(&bank, OWN, number, Some(&taken));
     }
-    let identity = row(&bank, u64::MAX);
+    let identity = row(&bank, IDENTITY);
     let newer = [&identity[..16], &[99, 0, 0, 0], &identity[20..identity.len() - 32]].concat();
     let newer = [&newer[..], blake3::hash(&newer).as_bytes()].concat();
-    put(&bank, OWN, u64::MAX, Some(&newer));
+    put(&bank, OWN, IDENTITY, Some(&newer));
     assert!(matches!(refusal(&bank, OWN), ErrorKind::NewerFormat { found: 99, .. }));
-    put(&bank, OWN, u64::MAX, Some(&identity[..identity.len() - 1]));
+    put(&bank, OWN, IDENTITY, Some(&identity[..identity.len() - 1]));
     assert!(matches!(refusal(&bank, OWN), ErrorKind::DamagedStore { .. }));
-    put(&bank, OWN, u64::MAX, None);
+    put(&bank, OWN, IDENTITY, None);
     assert!(matches!(refusal(&bank, OWN), ErrorKind::NotAStore(_)));
-    put(&bank, OWN, u64::MAX, Some(&identity));
+    put(&bank, OWN, IDENTITY, Some(&identity));
     assert_eq!(bank.table(), before, "nothing was changed");
     assert_replays(&bank.open(plain()), &key(39), "kept");
 }
@@ -253,10 +270,10 @@ fn a_damaged_record_in_the_table_is_told_and_never_replayed_6_1_5_9() {
     run(&store, &key(0), "canary");
     run(&store, &key(1), "sound");
     close(store);
-    let mut bytes = row(&bank, 1);
+    let mut bytes = row(&bank, FIRST_BLOCK);
     let at = bytes.windows(6).position(|window| window == b"canary").expect("its body");
     bytes[at] ^= 1;
-    put(&bank, OWN, 1, Some(&bytes));
+    put(&bank, OWN, FIRST_BLOCK, Some(&bytes));
     let store = bank.open(plain());
     assert!(refused(store.begin(&key(0), &asked())).is_damaged());
     assert_replays(&store, &key(1), "sound");

@@ -1,20 +1,25 @@
-//! The reserved rows of the table, above all blocks.
+//! The reserved rows of the table, below all blocks.
 //!
 //! Law: blocks stand under their numbers, rising without a gap from the floor on. The floor is written with every
 //! removal, in its transaction: so missing blocks are noticed, and no number is used twice even where no block is left.
+//! Nothing stands above the blocks: where a key is the highest of its table redb begins a new leaf and leaves the full
+//! one alone; anywhere else it divides that, and each commit would write it once more.
 //!
 //! ```text
-//! row 2^64 - 1: the identity, as the file of that name in a directory store
-//! row 2^64 - 2: the floor: checksum u64 | first block u64 | time u64
+//! row 0: the identity, as the file of that name in a directory store
+//! row 1: the floor: checksum u64 | first block u64 | time u64
+//! row 2: the first block there ever was, and so on
 //! ```
+
+use std::ops::Range;
 
 use crate::record::{HashKeys, u64_at};
 use crate::time::Timestamp;
 
-/// Blocks stand below: a location has 48 bits for a block's number.
-pub(super) const BLOCKS_END: u64 = 1 << 48;
-pub(super) const FLOOR: u64 = u64::MAX - 1;
-pub(super) const IDENTITY: u64 = u64::MAX;
+pub(super) const IDENTITY: u64 = 0;
+pub(super) const FLOOR: u64 = 1;
+/// Where blocks may stand: a location has 48 bits for a block's number.
+pub(super) const BLOCKS: Range<u64> = 2..1 << 48;
 
 /// Where the blocks begin, and when that was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,7 +22,7 @@ use super::super::hint::What;
 use super::super::identity::Identity;
 use super::super::recovery::{Opening, check_jump};
 use super::super::{Catalogue, House, Room};
-use super::floor::{BLOCKS_END, FLOOR, Floor, IDENTITY};
+use super::floor::{BLOCKS, FLOOR, Floor, IDENTITY};
 use super::place::{Place, Rows};
 use super::spans::{Seen, Spans};
 use super::{Guest, ROOM, TABLE_NUMBER, Tail, look_at};
@@ -50,7 +50,7 @@ pub(in super::super) fn open(
     let current_rules = identity.number_of(&options.rules)?;
     let keys = HashKeys::derive(&identity.seed);
     let (mut scanned, last_time) = match rows.filter(|_| !is_new) {
-        None => (Scan::starting_at(1), Timestamp::default()),
+        None => (Scan::starting_at(BLOCKS.start), Timestamp::default()),
         Some(rows) => barrier(|| last_time(&rows, &keys))
             .map(|(floor, time)| {
                 let scan = Scan { rows: Some(rows), ..Scan::starting_at(floor.first) };
@@ -134,10 +134,10 @@ fn identity_in(rows: &Rows) -> Result<Option<Identity>> {
 fn last_time(rows: &Rows, keys: &HashKeys) -> Result<(Floor, Timestamp), Fault> {
     let row = rows.get(FLOOR)?.ok_or(Fault::Damaged)?;
     let floor = Floor::decode(row.value(), keys).ok_or(Fault::Damaged)?;
-    if rows.range(BLOCKS_END..FLOOR)?.next().is_some() {
+    if rows.range(BLOCKS.end..)?.next().is_some() {
         return Err(Fault::Damaged);
     }
-    for row in rows.range(..BLOCKS_END)?.rev() {
+    for row in rows.range(BLOCKS)?.rev() {
         let (number, bytes) = row?;
         if let Some(table) = Block::new(bytes.value(), number.value(), keys).table() {
             return Ok((floor, floor.time.max(table.head.time)));
@@ -161,7 +161,7 @@ impl Scan {
     fn run(&mut self, keys: &HashKeys, start: Timestamp, catalogue: &dyn Catalogue) -> Result<(), Fault> {
         let Some(rows) = self.rows.take() else { return Ok(()) };
         let adoption = Adoption { rows: &rows, keys, start, catalogue };
-        for row in rows.range(..BLOCKS_END)? {
+        for row in rows.range(BLOCKS)? {
             let (number, bytes) = row?;
             if number.value() != self.spans.next() {
                 return Err(Fault::Damaged);
