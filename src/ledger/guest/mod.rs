@@ -119,7 +119,7 @@ impl Guest {
         let block = at.block();
         let read = barrier(|| {
             let row = self.place.read()?.get(block)?.ok_or(Fault::Damaged)?;
-            Ok(use_it(Block::new(row.value(), block, &self.keys).record(at.slot())?))
+            Ok(use_it(Block::new(row.value(), block, &self.keys).record(at)?))
         });
         match read {
             Ok(found) => Ok(Some(found)),
