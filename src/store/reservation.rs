@@ -7,10 +7,7 @@
 #![expect(clippy::result_large_err, reason = "a refusal hands the reservation back by value, and is rare")]
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context;
 
 use super::Store;
 use super::asking::{Given, Past, Terms};
@@ -18,11 +15,11 @@ use super::comparing::{Outlined, bytes_of};
 use super::shared::{Deed, Engine, Shared, Tag, no_writer};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Limit, Result};
-use crate::inflight::{Ended, Ending, Gate, Phase};
+use crate::inflight::{Ended, Ending, Gate, Listener, Phase};
 use crate::ledger::{Job, Meaning, Room, What};
-use crate::outcome::{Class, Omitted, Outcome, Replay};
+use crate::outcome::{Class, Kept, Omitted, Outcome, Replay};
 use crate::record::{Finished, METADATA_BYTES_MAX, Weight};
-use crate::sync::{EventListener, block_on, shielded_waker};
+use crate::sync::block_on;
 use crate::time::Timestamp;
 use crate::token::Key;
 
@@ -89,10 +86,7 @@ impl From<Refused> for Error {
 }
 
 /// A record on its way to the disk, for the one who handed it over.
-pub(super) struct Written {
-    gate: Arc<Gate>,
-    listener: EventListener,
-}
+pub(super) struct Written(Listener);
 
 /// An end on its way to the disk, and what it comes to.
 pub(super) struct Pending {
@@ -209,7 +203,7 @@ impl Reservation {
         }
         let (mut held, gate, replay) = self.pass_fence(outcome, without_body)?;
         let written = Written::at(&gate);
-        let completed = Completed::Kept { completed: replay.completed, expires: replay.expires };
+        let completed = Completed::Kept { completed: replay.completed(), expires: replay.expires() };
         if let Err(error) = held.enqueue_outcome(&shared, gate, replay) {
             shared.step_back(held.hash, held.fence);
             return Err(Refused { error, reservation: Some(held) });
@@ -252,7 +246,7 @@ impl Reservation {
                 self.room += more;
                 let expires = completed.saturating_add(self.terms.retention);
                 let (attempts, format) = (self.attempt, self.terms.format);
-                let replay = Replay { outcome, omitted, completed, expires, attempts, format };
+                let replay = Replay::from(Kept { outcome, omitted, completed, expires, attempts, format });
                 Ok((self, gate, replay))
             }
             Err(error) => {
@@ -264,7 +258,7 @@ impl Reservation {
 
     fn enqueue_outcome(&self, shared: &Shared, gate: Arc<Gate>, replay: Replay) -> Result<()> {
         shared.with_engine(|engine| {
-            let ended = Arc::new(Ended { digest: self.digest, replay });
+            let ended = Ended { digest: self.digest, replay };
             let record = self.record(engine, &ended.replay);
             let tag = self.tag(shared, gate, &record, &ended);
             if !self.is_durable() {
@@ -281,25 +275,19 @@ impl Reservation {
         Finished {
             key: self.key.as_framed(),
             bound: engine.comparer.bind(&self.key, &self.digest, &self.outline),
-            completed: replay.completed,
-            expires: replay.expires,
-            attempts: replay.attempts,
-            format: replay.format,
-            outcome: &replay.outcome,
-            omitted: replay.omitted,
+            completed: replay.completed(),
+            expires: replay.expires(),
+            attempts: replay.attempts(),
+            format: replay.format(),
+            outcome: replay.outcome(),
+            omitted: replay.omitted(),
         }
     }
 
     /// What belongs to that record.
-    pub(super) fn tag(
-        &self,
-        shared: &Shared,
-        gate: Arc<Gate>,
-        record: &Finished<'_>,
-        ended: &Arc<Ended>,
-    ) -> Tag {
+    pub(super) fn tag(&self, shared: &Shared, gate: Arc<Gate>, record: &Finished<'_>, ended: &Ended) -> Tag {
         let weight = Weight { scope: shared.scope_hash(&self.key), bytes: record.weighs() };
-        Tag { hash: self.hash, fence: self.fence, gate, weight, deed: Deed::Finish(Arc::clone(ended)) }
+        Tag { hash: self.hash, fence: self.fence, gate, weight, deed: Deed::Finish(ended.clone()) }
     }
 }
 
@@ -325,18 +313,18 @@ impl fmt::Debug for Reservation {
 impl Written {
     /// Begins to listen; before the record is handed over.
     pub(super) fn at(gate: &Arc<Gate>) -> Self {
-        Self { gate: Arc::clone(gate), listener: gate.listen() }
+        Self(gate.listen())
     }
 
     pub(super) async fn wait(mut self) -> Result<()> {
         loop {
-            // The ending is looked at after each listener was made, so that no wake-up falls between.
-            match self.gate.ending() {
+            // The ending is looked at while it listens, so that no wake-up falls between.
+            match self.0.gate().ending() {
                 Some(Ending::Finished(_) | Ending::Written) => return Ok(()),
                 Some(Ending::Failed(error)) => return Err(error.clone()),
-                None => woken(&mut self.listener).await,
+                None => self.0.sleep(None).await,
             }
-            self.listener = self.gate.listen();
+            self.0.again();
         }
     }
 }
@@ -348,15 +336,6 @@ impl Pending {
             Err(error) => Err(Refused { error, reservation: None }),
         }
     }
-}
-
-/// Sleeps until the gate wakes this listener.
-async fn woken(listener: &mut EventListener) {
-    std::future::poll_fn(|context| {
-        let waker = shielded_waker(context.waker());
-        Pin::new(&mut *listener).poll(&mut Context::from_waker(&waker))
-    })
-    .await;
 }
 
 impl Shared {

@@ -130,7 +130,7 @@ pub(super) struct Tag {
 /// What a record does to its reservation.
 pub(super) enum Deed {
     /// Ends it with an outcome.
-    Finish(Arc<Ended>),
+    Finish(Ended),
     /// Starts it, or keeps a checkpoint; disk room was taken for the record itself.
     Start {
         room: u64,

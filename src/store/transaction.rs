@@ -265,8 +265,8 @@ impl Transaction {
             return Err(reservation.refuse(error));
         }
         let (reservation, gate, replay) = reservation.pass_fence(outcome, without_body)?;
-        let (completed, expires) = (replay.completed, replay.expires);
-        let ended = Arc::new(Ended { digest: reservation.digest, replay });
+        let (completed, expires) = (replay.completed(), replay.expires());
+        let ended = Ended { digest: reservation.digest, replay };
         let packed = shared.with_engine(|engine| {
             let record = reservation.record(engine, &ended.replay);
             Ok((record.encode(), reservation.tag(shared, gate, &record, &ended)))
