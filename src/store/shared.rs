@@ -283,8 +283,8 @@ impl Shared {
             self.dismiss(slot);
             return Some(gate);
         }
+        // Under the lock, so that whoever sees the key free sees the counts of that.
         let slot = stripe.slots.remove(hash, fence)?;
-        drop(stripe);
         self.dismiss(&slot);
         None
     }
