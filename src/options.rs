@@ -65,6 +65,7 @@ pub struct Builder {
     pub(crate) segment_bytes_max: u64,
     pub(crate) segment_age_max: Option<Duration>,
     pub(crate) stripes: usize,
+    pub(crate) recent_bytes_max: u64,
     pub(crate) secret: Option<Secret>,
     pub(crate) old_secrets: Vec<Secret>,
     pub(crate) rules: DigestRules,
@@ -103,6 +104,7 @@ impl Default for Builder {
             segment_bytes_max: 64 << 20,
             segment_age_max: None,
             stripes: 256,
+            recent_bytes_max: 64 << 20,
             secret: None,
             old_secrets: Vec::new(),
             rules: DigestRules::none(),
@@ -175,6 +177,10 @@ impl Builder {
         segment_bytes_max: u64;
         /// How many locks share the keys: a power of two from 1 to 65,536, default 256.
         stripes: usize;
+        /// Memory for outcomes that were just completed or replayed, so that a retry that comes soon reads no disk; default
+        /// 64 MiB, 0 for none. Each stripe has an equal share of it, 256 KiB by default, and holds no outcome larger than
+        /// that.
+        recent_bytes_max: u64;
         /// Which names never enter a digest, default none (contract 2.2).
         rules: DigestRules;
         /// Whether a mismatch tells which parameters were added, removed and changed ([`crate::Error::difference`]), by

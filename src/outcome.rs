@@ -112,6 +112,13 @@ impl Outcome {
         self.class.unwrap_or_else(|| classifier.map_or_else(|| classify(self), |decide| decide(self)))
     }
 
+    /// Bytes of memory that it holds beside itself.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let metadata = self.metadata.iter().map(|(name, value)| name.capacity() + value.capacity());
+        let pairs = self.metadata.capacity() * size_of::<(String, String)>();
+        self.body.capacity() + pairs + metadata.sum::<usize>()
+    }
+
     /// Bytes that count against the outcome limit: body and metadata.
     pub(crate) fn size(&self) -> u64 {
         let metadata: usize = self.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
@@ -159,9 +166,13 @@ fn says_later(outcome: &Outcome) -> bool {
         || PHRASES.iter().any(|phrase| text.contains(phrase) || code.contains(phrase))
 }
 
-/// A kept outcome, given again (contract 3.3).
+/// A kept outcome, given again (contract 3.3). Clones share its bytes.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Replay {
+pub struct Replay(Arc<Kept>);
+
+/// All that is kept of a finished operation.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Kept {
     pub(crate) outcome: Outcome,
     pub(crate) omitted: Option<Omitted>,
     pub(crate) completed: Timestamp,
@@ -215,57 +226,65 @@ impl fmt::Debug for Omitted {
     }
 }
 
+impl From<Kept> for Replay {
+    /// Neither code nor class are kept, so that every replay of one outcome is the same (contract 3.3).
+    fn from(kept: Kept) -> Self {
+        let outcome = Outcome { code: None, class: None, ..kept.outcome };
+        Self(Arc::new(Kept { outcome, ..kept }))
+    }
+}
+
 impl Replay {
     /// The outcome, byte for byte. Where [`Replay::omitted`] says so, its body is empty.
     #[must_use]
     pub fn outcome(&self) -> &Outcome {
-        &self.outcome
+        &self.0.outcome
     }
 
-    /// The outcome, byte for byte, to keep.
+    /// The outcome, byte for byte, to keep: a copy of it while others hold it too.
     #[must_use]
     pub fn into_outcome(self) -> Outcome {
-        self.outcome
+        Arc::try_unwrap(self.0).map_or_else(|shared| shared.outcome.clone(), |own| own.outcome)
     }
 
     /// Length and digest of a body that was too large to keep.
     #[must_use]
     pub fn omitted(&self) -> Option<Omitted> {
-        self.omitted
+        self.0.omitted
     }
 
     /// When the operation finished.
     #[must_use]
     pub fn completed(&self) -> Timestamp {
-        self.completed
+        self.0.completed
     }
 
     /// From when on the key counts as never seen (contract 7.1).
     #[must_use]
     pub fn expires(&self) -> Timestamp {
-        self.expires
+        self.0.expires
     }
 
     /// How many attempts it took, from 1.
     #[must_use]
     pub fn attempts(&self) -> u32 {
-        self.attempts
+        self.0.attempts
     }
 
     /// The caller's format version of a typed value; 0 where there is none.
     #[must_use]
     pub fn format(&self) -> u32 {
-        self.format
+        self.0.format
     }
 }
 
 impl fmt::Debug for Replay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Replay")
-            .field("outcome", &self.outcome)
-            .field("omitted_bytes", &self.omitted.map(|omitted| omitted.bytes))
-            .field("completed", &self.completed)
-            .field("attempts", &self.attempts)
+            .field("outcome", self.outcome())
+            .field("omitted_bytes", &self.omitted().map(|omitted| omitted.bytes))
+            .field("completed", &self.completed())
+            .field("attempts", &self.attempts())
             .finish_non_exhaustive()
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub(crate) use crossbeam_channel::{Receiver, Sender, TrySendError, after, bounded, select, unbounded};
 pub(crate) use crossbeam_utils::CachePadded;
-pub(crate) use event_listener::{Event, EventListener};
+pub(crate) use event_listener::Event;
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 pub(crate) use std::thread::JoinHandle;
 
@@ -61,17 +61,6 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
             Poll::Pending => thread::park(),
         }
     }
-}
-
-/// A waker of the caller's that can be woken wherever we are: if it panics, nobody else is harmed (contract 5.11).
-pub(crate) fn shielded_waker(waker: &Waker) -> Waker {
-    struct Shield(Waker);
-    impl Wake for Shield {
-        fn wake(self: Arc<Self>) {
-            let _ = shielded(|| self.0.wake_by_ref());
-        }
-    }
-    Waker::from(Arc::new(Shield(waker.clone())))
 }
 
 /// Calls code that is not ours and turns a panic of it into `None` (contract 5.9, 5.11).

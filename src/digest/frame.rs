@@ -10,7 +10,8 @@ const BUFFER_BYTES: usize = 1024;
 /// One message being written.
 pub(super) struct Framer<'k> {
     key: Option<&'k [u8; blake3::KEY_LEN]>,
-    hasher: Option<blake3::Hasher>,
+    /// Two kilobytes, which few need and none moves.
+    hasher: Option<Box<blake3::Hasher>>,
     buffer: [u8; BUFFER_BYTES],
     used: usize,
 }
@@ -68,7 +69,7 @@ impl<'k> Framer<'k> {
         let key = self.key;
         let hasher = self
             .hasher
-            .get_or_insert_with(|| key.map_or_else(blake3::Hasher::new, blake3::Hasher::new_keyed));
+            .get_or_insert_with(|| Box::new(key.map_or_else(blake3::Hasher::new, blake3::Hasher::new_keyed)));
         hasher.update(&self.buffer[..self.used]);
         hasher.update(bytes);
         self.used = 0;

@@ -3,16 +3,19 @@
 //! | file | what stands there |
 //! | --- | --- |
 //! | `slots` | the reservations of one stripe, and a table of their states |
+//! | `recent` | outcomes that were just completed or replayed |
 //! | `gate` | where waiters sleep, and how an operation's end reaches them |
 //! | `written` | how a holder hears that its record is on disk |
 //! | `timer` | deadlines, for leases and waiting, blocking and async alike |
 
 mod gate;
+mod recent;
 mod slots;
 mod timer;
 mod written;
 
-pub(crate) use gate::{Ended, Gate};
+pub(crate) use gate::{Ended, Gate, Listener};
+pub(crate) use recent::Recent;
 pub(crate) use slots::{Durable, Phase, Replaced, Slot, Slots};
 pub(crate) use timer::Timer;
 pub(crate) use written::Written;

@@ -74,7 +74,17 @@ impl Timer {
 
     /// Ready when the monotonic clock shows `deadline`.
     pub(crate) fn sleep_until(&self, deadline: Duration) -> Sleep {
-        Sleep { timer: self.clone(), deadline, id: None }
+        Sleep { timer: self.clone(), deadline, alarm: None }
+    }
+
+    /// Whether the monotonic clock shows `deadline`.
+    pub(crate) fn has_come(&self, deadline: Duration) -> bool {
+        deadline <= self.shared.clock.monotonic()
+    }
+
+    /// Wakes at `at`, unless the alarm is dropped before.
+    pub(crate) fn wake_at(&self, at: Duration, waker: Waker) -> Alarm {
+        Alarm { timer: self.clone(), at, id: self.enter(at, Due::Wake(waker)) }
     }
 
     /// Runs `task` at `at`, and again whenever it says, until it says `None`.
@@ -141,37 +151,47 @@ impl Due {
     }
 }
 
+/// See [`Timer::wake_at`].
+pub(crate) struct Alarm {
+    timer: Timer,
+    at: Duration,
+    id: u64,
+}
+
+impl Alarm {
+    pub(crate) fn at(&self) -> Duration {
+        self.at
+    }
+
+    pub(crate) fn timer(&self) -> &Timer {
+        &self.timer
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        let due = self.timer.shared.state.lock().due.remove(&(self.at, self.id));
+        // A waker is dropped outside the lock.
+        drop(due);
+    }
+}
+
 /// See [`Timer::sleep_until`].
 pub(crate) struct Sleep {
     timer: Timer,
     deadline: Duration,
-    id: Option<u64>,
+    alarm: Option<Alarm>,
 }
 
 impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.deadline <= self.timer.shared.clock.monotonic() {
+        if self.timer.has_come(self.deadline) {
             return Poll::Ready(());
         }
-        self.cancel();
-        self.id = Some(self.timer.enter(self.deadline, Due::Wake(context.waker().clone())));
+        self.alarm = Some(self.timer.wake_at(self.deadline, context.waker().clone()));
         Poll::Pending
-    }
-}
-
-impl Sleep {
-    fn cancel(&mut self) {
-        if let Some(id) = self.id.take() {
-            self.timer.shared.state.lock().due.remove(&(self.deadline, id));
-        }
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        self.cancel();
     }
 }
 
@@ -180,6 +200,13 @@ mod tests {
     use super::*;
     use crate::sync::block_on;
     use crate::time::{ManualClock, SystemClock};
+
+    impl Timer {
+        /// How many deadlines there are.
+        pub(crate) fn entries(&self) -> usize {
+            self.shared.state.lock().due.len()
+        }
+    }
 
     #[test]
     fn a_sleeper_on_a_manual_clock_wakes_when_the_clock_is_moved() {

@@ -23,6 +23,7 @@ use redb::StorageBackend;
 use super::disk::DiskFile;
 use super::extent::Extent;
 use super::page::{self, Identity, Page};
+use super::spots::Spots;
 use crate::error::{ErrorKind, Result};
 use crate::sync::Mutex;
 
@@ -49,6 +50,7 @@ struct Inner {
     identity: Identity,
     written: Arc<Written>,
     state: Mutex<State>,
+    spots: Spots,
 }
 
 #[derive(Debug)]
@@ -89,7 +91,7 @@ impl Backend {
     ) -> io::Result<Self> {
         let extent = Extent::of_file(0, file.len()?.saturating_sub(page::BYTES));
         let state = State { extent, page: Page::default(), mode: Mode::Live };
-        let backend = Self(Arc::new(Inner { file, identity, written, state: Mutex::new(state) }));
+        let backend = Self::of(file, identity, written, state);
         backend.0.file.write(0, &ZEROS[..index(page::BYTES)])?;
         backend.0.write_page(&mut backend.0.state.lock())?;
         Ok(backend)
@@ -106,7 +108,12 @@ impl Backend {
         let ready = file.len().map_err(failed)?.saturating_sub(page::BYTES);
         let mode = Mode::Judging(Vec::new());
         let state = State { extent: Extent::of_file(page.logical, ready), page, mode };
-        Ok(Self(Arc::new(Inner { file, identity, written, state: Mutex::new(state) })))
+        Ok(Self::of(file, identity, written, state))
+    }
+
+    fn of(file: Arc<dyn DiskFile>, identity: Identity, written: Arc<Written>, state: State) -> Self {
+        let (state, spots) = (Mutex::new(state), Spots::default());
+        Self(Arc::new(Inner { file, identity, written, state, spots }))
     }
 
     /// Takes up the same file anew, to judge it: as if this process had died.
@@ -151,9 +158,25 @@ impl Backend {
         self.0.write_page(&mut state)
     }
 
-    /// Refuses writes from now on, whatever the file holds.
+    /// Refuses writes from now on, whatever the file holds, and reads nothing beside redb any more.
     pub(crate) fn refuse_writes(&self) {
         self.0.state.lock().mode = Mode::Sealed;
+        self.0.spots.close();
+    }
+
+    /// Bytes of `block` from `offset` on, as many as fit into `near`, and the block's length: if it is known where it lies.
+    /// They are not checked, and may be anything.
+    pub(crate) fn peek<'a>(
+        &self,
+        block: u64,
+        offset: usize,
+        near: &'a mut [u8],
+    ) -> Option<(&'a [u8], usize)> {
+        let spot = self.0.spots.of(block)?;
+        let length = spot.length as usize;
+        let count = length.checked_sub(offset)?.min(near.len());
+        self.0.file.read(page::BYTES.checked_add(spot.offset)? + offset as u64, &mut near[..count]).ok()?;
+        Some((&near[..count], length))
     }
 
     /// Bytes that redb can take without another byte of the disk.
@@ -222,6 +245,7 @@ impl Inner {
             ahead.or_else(|_| self.write_zeros(state, offset))?;
         }
         self.file.write(page::BYTES + offset, data)?;
+        self.spots.note(offset, data);
         self.written.data.fetch_add(data.len() as u64, Ordering::Relaxed);
         state.extent.take(offset, data.len() as u64);
         Ok(())
@@ -267,9 +291,11 @@ impl StorageBackend for Backend {
         end.ok_or(IoKind::UnexpectedEof)?;
         let on_disk =
             usize::try_from(state.extent.ready.saturating_sub(offset)).unwrap_or(usize::MAX).min(out.len());
-        if !matches!(state.mode, Mode::Judging(_)) {
+        if !matches!(&state.mode, Mode::Judging(steps) if !steps.is_empty()) {
             drop(state);
-            return self.0.read_padded(offset, out, on_disk);
+            self.0.read_padded(offset, out, on_disk)?;
+            self.0.spots.note(offset, out);
+            return Ok(());
         }
         let file_end = self.0.file.len()?.saturating_sub(page::BYTES);
         let in_file = usize::try_from(file_end.saturating_sub(offset)).unwrap_or(usize::MAX).min(out.len());

@@ -1,6 +1,6 @@
 //! A block: the records of one commit (or a part of them) packed into one value.
 //!
-//! Law: the fingerprints of a block's records stand in it twice, in front and at the end, each copy with a
+//! Law: a record's place says where in the block it begins, so whoever has it needs no table. The fingerprints of a block's records stand in it twice, in front and at the end, each copy with a
 //! checksum of its own, so that a damaged record still says which key it belonged to and is never taken for a
 //! key never seen (contract 5.9). If neither copy reads, the block is *blind* and the ledger says so.
 //!
@@ -8,16 +8,18 @@
 //! front:   magic u32 | length u32 | number u64 | time u64 | expires u64 | count u32 | 0 u32 | checksum u64 | table
 //! records: one behind the other
 //! end:     table | magic u32 | length u32 | number u64 | time u64 | expires u64 | count u32 | 1 u32 | checksum u64
-//! table:   count × (hash u64 | offset u32)
+//! table:   count × (hash u64 | offset u16)
 //! ```
 
-use crate::record::{self, HashKeys, Location, Record, Unreadable, u32_at, u64_at};
+use crate::record::{self, HashKeys, Location, Record, Unreadable, u16_at, u32_at, u64_at};
 use crate::time::Timestamp;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"oKb1");
 const HEAD_BYTES: usize = 48;
 const CHECKSUM: usize = HEAD_BYTES - 8;
-const ENTRY_BYTES: usize = 12;
+const ENTRY_BYTES: usize = 10;
+/// How far from the head of a page of redb's a block may begin that stands in it alone.
+const GLIMPSE_BYTES: usize = 64;
 
 /// Bytes that a block adds to its records.
 pub(crate) const fn overhead(records: usize) -> usize {
@@ -41,26 +43,29 @@ pub(crate) struct Item<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
-/// Packs records into a block's bytes and seals each for its place.
+/// Packs records into a block's bytes, seals each for its place, and puts these behind `places`.
 pub(crate) fn encode(
     number: u64,
     time: Timestamp,
     expires: Timestamp,
     items: &[Item<'_>],
     keys: &HashKeys,
+    places: &mut Vec<Location>,
 ) -> Vec<u8> {
     let size = overhead(items.len()) + items.iter().map(|item| item.bytes.len()).sum::<usize>();
     let mut bytes = Vec::with_capacity(size);
     let head = Head { number, time, expires, count: items.len() };
     bytes.resize(HEAD_BYTES + items.len() * ENTRY_BYTES, 0);
-    for (slot, item) in (0..).zip(items) {
-        let offset = bytes.len();
+    for (nth, item) in items.iter().enumerate() {
+        let begin = bytes.len();
+        let offset = u16::try_from(begin).expect("a block of more than one record is under 64 KiB");
+        let at = Location::new(number, offset);
         bytes.extend_from_slice(item.bytes);
-        record::seal(&mut bytes[offset..], Location::new(number, slot), keys);
-        let entry = HEAD_BYTES + usize::from(slot) * ENTRY_BYTES;
-        bytes[entry..entry + 8].copy_from_slice(&item.hash.to_le_bytes());
-        let offset = u32::try_from(offset).expect("a block is far under 4 GiB");
-        bytes[entry + 8..entry + ENTRY_BYTES].copy_from_slice(&offset.to_le_bytes());
+        record::seal(&mut bytes[begin..], at, keys);
+        places.push(at);
+        let entry = &mut bytes[HEAD_BYTES + nth * ENTRY_BYTES..][..ENTRY_BYTES];
+        entry[..8].copy_from_slice(&item.hash.to_le_bytes());
+        entry[8..].copy_from_slice(&offset.to_le_bytes());
     }
     bytes.extend_from_within(HEAD_BYTES..HEAD_BYTES + items.len() * ENTRY_BYTES);
     let at = bytes.len();
@@ -89,6 +94,15 @@ fn write_head(bytes: &mut [u8], at: usize, head: &Head, copy: u32, keys: &HashKe
     bytes[at + CHECKSUM..at + HEAD_BYTES].copy_from_slice(&checksum.to_le_bytes());
 }
 
+/// Number of the block whose front stands near the head of these bytes, where it begins in them, and its length: as they
+/// say, nothing of it is checked.
+pub(super) fn glimpse(bytes: &[u8]) -> Option<(u64, usize, u32)> {
+    let head = &bytes[..bytes.len().min(HEAD_BYTES + GLIMPSE_BYTES)];
+    let at = head.windows(4).position(|word| u32_at(word, 0) == MAGIC)?;
+    let own = head.get(at..at + 16)?;
+    Some((u64_at(own, 8), at, u32_at(own, 4)))
+}
+
 /// A block's bytes off a disk.
 #[derive(Clone, Copy)]
 pub(crate) struct Block<'a> {
@@ -105,9 +119,11 @@ pub(crate) struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// Fingerprint and offset of every record.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (u64, u32)> + 'a {
-        self.entries.chunks_exact(ENTRY_BYTES).map(|entry| (u64_at(entry, 0), u32_at(entry, 8)))
+    /// Fingerprint and place of every record.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u64, Location)> + 'a {
+        let number = self.head.number;
+        let own = move |entry| (u64_at(entry, 0), Location::new(number, u16_at(entry, 8)));
+        self.entries.chunks_exact(ENTRY_BYTES).map(own)
     }
 }
 
@@ -127,21 +143,10 @@ impl<'a> Block<'a> {
         self.front().or_else(|| self.end())
     }
 
-    /// The record in `slot`. The front copy says where; if what stands there does not pass, the end copy says.
-    pub(crate) fn record(&self, slot: u16) -> Result<Record<'a>, Unreadable> {
-        let entry = HEAD_BYTES + usize::from(slot) * ENTRY_BYTES;
-        let front = self.bytes.get(entry + 8..entry + ENTRY_BYTES).map(|offset| u32_at(offset, 0));
-        let at_front = front.map_or(Err(Unreadable::Damaged), |offset| self.record_at(slot, offset));
-        if at_front != Err(Unreadable::Damaged) {
-            return at_front;
-        }
-        let end = self.end().and_then(|table| table.entries().nth(usize::from(slot)));
-        end.map_or(Err(Unreadable::Damaged), |(_, offset)| self.record_at(slot, offset))
-    }
-
-    fn record_at(&self, slot: u16, offset: u32) -> Result<Record<'a>, Unreadable> {
-        let bytes = self.bytes.get(offset as usize..).ok_or(Unreadable::Damaged)?;
-        Record::open(bytes, Location::new(self.number, slot), self.keys)
+    /// The record at this place of the block.
+    pub(crate) fn record(&self, at: Location) -> Result<Record<'a>, Unreadable> {
+        let bytes = self.bytes.get(usize::from(at.offset())..).ok_or(Unreadable::Damaged)?;
+        Record::open(bytes, at, self.keys)
     }
 
     fn front(&self) -> Option<Table<'a>> {
@@ -204,7 +209,14 @@ mod tests {
     fn sample() -> Vec<u8> {
         let records = [record::control(b"first"), record::control(b"second and longer")];
         let items: Vec<Item<'_>> = (10..).zip(&records).map(|(hash, bytes)| Item { hash, bytes }).collect();
-        encode(9, Timestamp::from_millis(3), Timestamp::from_millis(4), &items, &keys())
+        encode(9, Timestamp::from_millis(3), Timestamp::from_millis(4), &items, &keys(), &mut Vec::new())
+    }
+
+    /// Where the sample's records begin.
+    fn places() -> [Location; 2] {
+        let first = HEAD_BYTES + 2 * ENTRY_BYTES;
+        [first, first + record::control(b"first").len()]
+            .map(|at| Location::new(9, u16::try_from(at).unwrap()))
     }
 
     #[test]
@@ -213,34 +225,38 @@ mod tests {
         let block = Block::new(&bytes, 9, &keys);
         let table = block.table().unwrap();
         assert_eq!(table.head.count, 2);
-        assert_eq!(table.entries().map(|(hash, _)| hash).collect::<Vec<_>>(), [10, 11]);
-        assert_eq!(block.record(1).unwrap().control(), b"second and longer");
-        assert!(block.record(2).is_err());
+        let [first, second] = places();
+        assert_eq!(table.entries().collect::<Vec<_>>(), [(10, first), (11, second)]);
+        assert_eq!(block.record(second).unwrap().control(), b"second and longer");
+        assert!(block.record(Location::new(9, second.offset() + 1)).is_err());
         assert!(Block::new(&bytes, 8, &keys).table().is_none(), "it is read at its own number only");
     }
 
     #[test]
     fn either_copy_of_the_fingerprints_is_enough_5_9() {
         let keys = keys();
-        for damaged in [0..HEAD_BYTES + 2 * ENTRY_BYTES, sample().len() - HEAD_BYTES - 24..sample().len()] {
+        for damaged in
+            [0..HEAD_BYTES + 2 * ENTRY_BYTES, sample().len() - HEAD_BYTES - 2 * ENTRY_BYTES..sample().len()]
+        {
             for at in damaged {
                 let mut bytes = sample();
                 bytes[at] ^= 0x55;
                 let block = Block::new(&bytes, 9, &keys);
                 assert!(block.table().is_some(), "byte {at}");
-                assert_eq!(block.record(0).unwrap().control(), b"first");
-                assert_eq!(block.record(1).unwrap().control(), b"second and longer");
+                let [first, second] = places();
+                assert_eq!(block.record(first).unwrap().control(), b"first");
+                assert_eq!(block.record(second).unwrap().control(), b"second and longer");
             }
         }
     }
 
     proptest! {
         #[test]
-        fn no_bytes_make_the_reader_panic_10_4(bytes in proptest::collection::vec(any::<u8>(), 0..200), slot: u16) {
+        fn no_bytes_make_the_reader_panic_10_4(bytes in proptest::collection::vec(any::<u8>(), 0..200), offset: u16) {
             let keys = keys();
             let block = Block::new(&bytes, 9, &keys);
             prop_assert!(block.table().is_none());
-            prop_assert!(block.record(slot).is_err());
+            prop_assert!(block.record(Location::new(9, offset)).is_err());
         }
 
         #[test]
@@ -251,8 +267,8 @@ mod tests {
             bytes[at] ^= bits;
             let block = Block::new(&bytes, 9, &keys);
             prop_assert!(block.table().is_some());
-            for (slot, expected) in [(0, &b"first"[..]), (1, b"second and longer")] {
-                prop_assert!(block.record(slot).map_or(true, |record| record.control() == expected));
+            for (place, expected) in places().into_iter().zip([&b"first"[..], b"second and longer"]) {
+                prop_assert!(block.record(place).map_or(true, |record| record.control() == expected));
             }
         }
     }

@@ -316,8 +316,7 @@ pub(super) fn pack(
         let expires = own.iter().map(|entry| entry.expires).max().unwrap_or_default();
         let items: Vec<Item<'_>> =
             own.iter().map(|entry| Item { hash: entry.hash, bytes: &entry.bytes }).collect();
-        blocks.push(block::encode(number, now, expires, &items, keys));
-        places.extend((0..).zip(own).map(|(slot, _)| Location::new(number, slot)));
+        blocks.push(block::encode(number, now, expires, &items, keys, &mut places));
         latest = latest.max(expires);
         rest = more;
     }

@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | `disk` | the few verbs asked of a disk |
 //! | `backend`, `page`, `extent` | a segment file as redb sees it; our page in it; what of it lies ready |
+//! | `spots` | where blocks lie in it |
 //! | `segment` | one redb file: blocks, hints, footer |
 //! | `block`, `hint` | the bytes in it |
 //! | `index` | where every kept record is |
@@ -43,6 +44,7 @@ mod recovery;
 mod room;
 mod segment;
 mod spare;
+mod spots;
 mod writer;
 
 use std::fmt;

@@ -384,9 +384,8 @@ impl Opener<'_> {
         judged.time = judged.time.max(table.head.time);
         judged.since = judged.since.min(table.head.time);
         judged.segment.stretch(table.head.expires);
-        for (slot, (hash, _)) in (0..).zip(table.entries()) {
-            let at = Location::new(number, slot);
-            match block.record(slot) {
+        for (hash, at) in table.entries() {
+            match block.record(at) {
                 Ok(record) => self.note(judged, hash, at, record)?,
                 Err(Unreadable::Newer) => return Err(Fault::Newer),
                 // It stays known by its fingerprint, so that its key answers *damaged* and never runs again.

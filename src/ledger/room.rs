@@ -70,6 +70,11 @@ impl Room {
         self.reserved.load(Ordering::Acquire)
     }
 
+    /// Whether any lies ready: never once the ledger has stopped.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire) > 0
+    }
+
     pub(crate) fn set_ready(&self, ready: u64) {
         self.ready.store(ready, Ordering::Release);
     }

@@ -3,7 +3,8 @@
 //! Law: a segment is written by one thread and read by any number. Blocks are immutable once committed, so a
 //! view of any age that covers a block may serve it; the writer drops old views, since a held view keeps redb
 //! from reusing pages. Sealing closes redb cleanly and reopens it read-only, under the write side of the handle's
-//! lock, so that no reader meets a closed database.
+//! lock, so that no reader meets a closed database. A record of a block whose spot in the file is known is read from there,
+//! whatever the handle; it passes its checksum or redb is asked.
 //!
 //! | handle | append | read |
 //! | --- | --- | --- |
@@ -26,7 +27,7 @@ use super::block::Block;
 use super::fault::{Fault, barrier};
 use super::hint::{self, Hint};
 use crate::codec::{self, Decode, Encode};
-use crate::record::{HashKeys, Location, Record};
+use crate::record::{HashKeys, Location, Record, u32_at};
 use crate::sync::{Mutex, RwLock};
 use crate::time::Timestamp;
 
@@ -37,6 +38,8 @@ const FOOTER: u64 = u64::MAX;
 const FOOTER_BYTES_MAX: usize = 4096;
 const WRITING_CACHE_BYTES: usize = 16 << 20;
 const SEALED_CACHE_BYTES: usize = 2 << 20;
+/// Read at once of a record that is read alone: most end there.
+const NEAR_BYTES: usize = 512;
 
 type Table = ReadOnlyTable<u64, &'static [u8]>;
 
@@ -184,10 +187,36 @@ impl Segment {
         }
     }
 
-    /// Reads the record at `at`, checked.
+    /// Reads the record at `at`, checked: alone, if it is known where its block lies.
     pub(crate) fn read<T>(&self, at: Location, use_it: impl FnOnce(Record<'_>) -> T) -> Result<T, Fault> {
+        let (mut near, mut far) = ([0; NEAR_BYTES], Vec::new());
+        if let Some(record) = self.peek(at, &mut near, &mut far) {
+            return barrier(|| Ok(use_it(record)));
+        }
         let block = at.block();
-        self.with_block(block, |bytes| Ok(use_it(Block::new(bytes, block, &self.keys).record(at.slot())?)))
+        self.with_block(block, |bytes| Ok(use_it(Block::new(bytes, block, &self.keys).record(at)?)))
+    }
+
+    /// The record at `at`, read beside redb; `None` where redb is to be asked.
+    fn peek<'a>(
+        &'a self,
+        at: Location,
+        near: &'a mut [u8; NEAR_BYTES],
+        far: &'a mut Vec<u8>,
+    ) -> Option<Record<'a>> {
+        let (block, offset) = (at.block(), usize::from(at.offset()));
+        let (bytes, block_bytes) = self.backend.peek(block, offset, near)?;
+        let length = u32_at(bytes.get(..4)?, 0) as usize;
+        if length <= bytes.len() {
+            return Record::open(bytes, at, &self.keys).ok();
+        }
+        // A block's length was bounded when it was seen; what stands in it is not longer.
+        if offset + length > block_bytes {
+            return None;
+        }
+        far.resize(length, 0);
+        let (bytes, _) = self.backend.peek(block, offset, far)?;
+        Record::open(bytes, at, &self.keys).ok()
     }
 
     /// Reads the bytes of a block, not yet checked.
@@ -276,6 +305,7 @@ impl Segment {
         match closed.and_then(|()| self.open_table()) {
             Ok(sealed) => *handle = sealed,
             Err(fault) => {
+                self.backend.refuse_writes();
                 let judge = self.backend.judge_again().map_err(|_| fault)?;
                 let opened = barrier(|| Ok(builder(SEALED_CACHE_BYTES, true).create_with_backend(judge)?));
                 *handle = Handle::writing(opened.map_err(|_| fault)?);
@@ -383,3 +413,6 @@ fn read_footer(table: &Table, keys: &HashKeys) -> Result<Option<Footer>, Fault> 
     }
     codec::decode::<_, FOOTER_BYTES_MAX>(body).map(Some).ok_or(Fault::Damaged)
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,7 @@ pub(crate) use place::Location;
 pub(crate) use started::{Bound, Started};
 
 use crate::codec;
-use crate::outcome::{Omitted, Outcome, Replay};
+use crate::outcome::{Kept, Omitted, Outcome, Replay};
 use crate::time::Timestamp;
 
 /// The format that this library writes and the newest it reads.
@@ -350,14 +350,9 @@ impl<'a> Record<'a> {
             let metadata = &rest[self.outline_bytes().len()..];
             outcome.metadata = codec::decode::<_, METADATA_BYTES_MAX>(metadata)?;
         }
-        Some(Replay {
-            outcome,
-            omitted,
-            completed: self.completed(),
-            expires: self.expires(),
-            attempts: u32_at(self.bytes, ATTEMPTS),
-            format: u32_at(self.bytes, OUTCOME_FORMAT),
-        })
+        let (completed, expires) = (self.completed(), self.expires());
+        let (attempts, format) = (self.attempts(), self.format());
+        Some(Kept { outcome, omitted, completed, expires, attempts, format }.into())
     }
 }
 

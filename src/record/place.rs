@@ -1,13 +1,13 @@
 //! The place of a record in the log.
 
-/// The place of a record in the log: the block's number and the record's position in it. Never 0.
+/// The place of a record in the log: the block's number, and at which of its bytes the record begins. Never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Location(u64);
 
 impl Location {
-    const SLOT_BITS: u32 = 16;
-    pub(crate) const fn new(block: u64, slot: u16) -> Self {
-        Self(block << Self::SLOT_BITS | slot as u64)
+    const OFFSET_BITS: u32 = 16;
+    pub(crate) const fn new(block: u64, offset: u16) -> Self {
+        Self(block << Self::OFFSET_BITS | offset as u64)
     }
 
     pub(crate) const fn from_u64(bits: u64) -> Self {
@@ -19,11 +19,11 @@ impl Location {
     }
 
     pub(crate) const fn block(self) -> u64 {
-        self.0 >> Self::SLOT_BITS
+        self.0 >> Self::OFFSET_BITS
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "the lower 16 bits are wanted")]
-    pub(crate) const fn slot(self) -> u16 {
+    pub(crate) const fn offset(self) -> u16 {
         self.0 as u16
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{Completed, Condition, Live, Model, OnDisk, Record, Refusal, Reservation, Slot, What};
 use crate::error::Limit;
-use crate::outcome::{Class, Omitted, Outcome, Replay};
+use crate::outcome::{Class, Kept, Omitted, Outcome, Replay};
 use crate::token::Key;
 
 #[derive(Clone, Copy)]
@@ -74,7 +74,7 @@ impl Model {
         let completed = self.now();
         let expires = completed.saturating_add(live.retention); // 7.1
         let attempts = live.attempt;
-        let replay = Replay { outcome, omitted, completed, expires, attempts, format: 0 };
+        let replay = Replay::from(Kept { outcome, omitted, completed, expires, attempts, format: 0 });
         let record =
             Record { fingerprint: live.fingerprint, named: live.named, what: What::Finished(replay) };
         let key = reservation.key.clone();

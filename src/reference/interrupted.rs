@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::finishing::{Body, stripped};
 use super::{Completed, Model, Record, Refusal, Reservation, Slot, What};
 use crate::error::Limit;
-use crate::outcome::{Checkpoint, Class, Outcome, Replay};
+use crate::outcome::{Checkpoint, Class, Kept, Outcome, Replay};
 use crate::token::Key;
 
 impl Model {
@@ -81,7 +81,8 @@ impl Model {
         self.going()?; // 5.5
         let completed = self.now();
         let expires = completed.saturating_add(self.settings.retention); // 7.1
-        let replay = Replay { outcome, omitted, completed, expires, attempts: started.attempt, format: 0 };
+        let replay =
+            Replay::from(Kept { outcome, omitted, completed, expires, attempts: started.attempt, format: 0 });
         self.keep(key.clone(), Record { fingerprint, named, what: What::Finished(replay) }, false);
         Ok(Completed::Kept { completed, expires })
     }

@@ -403,7 +403,7 @@ impl Record {
     /// 7.1; what was started and never ended does not expire (4.6).
     fn has_expired(&self, now: Timestamp) -> bool {
         match &self.what {
-            What::Finished(replay) => now >= replay.expires,
+            What::Finished(replay) => now >= replay.expires(),
             What::Started(_) => false,
             What::Released(_, until) => now >= *until,
         }
@@ -412,7 +412,7 @@ impl Record {
     /// When it was written, and which attempt wrote it.
     fn written(&self) -> (Timestamp, u32) {
         match &self.what {
-            What::Finished(replay) => (replay.completed, replay.attempts),
+            What::Finished(replay) => (replay.completed(), replay.attempts()),
             What::Started(attempt) | What::Released(attempt, _) => (attempt.since, attempt.attempt),
         }
     }
@@ -420,7 +420,7 @@ impl Record {
     /// What it counts for beside its key (8.1).
     fn size(&self) -> u64 {
         match &self.what {
-            What::Finished(replay) => replay.outcome.size(),
+            What::Finished(replay) => replay.outcome().size(),
             What::Started(attempt) | What::Released(attempt, _) => {
                 attempt.checkpoint.as_ref().map_or(0, |own| own.bytes().len() as u64)
             }

@@ -8,16 +8,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::comparing::{Outlined, bytes_of, mismatch_with_slot};
+use super::reading::{Found, Stale, replays};
 use super::seat::{Patience, Seat};
-use super::shared::{Comparer, Shared, count};
+use super::shared::{Shared, count};
 use super::stripe::Stripe;
 use crate::digest::{Digest, Fingerprinted, Outline, Parameters};
-use crate::error::{Error, ErrorKind, Limit, Result};
+use crate::error::{ErrorKind, Limit, Result};
 use crate::inflight::{Durable, Phase, Slot};
 use crate::ledger::Room;
 use crate::options::OnInterrupted;
 use crate::outcome::{Checkpoint, Replay};
-use crate::record::{Bound, Kind, Location, Record, Weight};
+use crate::record::{Bound, Location};
 use crate::time::{Now, Timestamp};
 use crate::token::Key;
 use crate::verdict::{Comparison, State, Verdict, judge};
@@ -135,20 +136,6 @@ enum Look {
     Room(u64),
 }
 
-/// What reading came to.
-enum Found<T> {
-    Kept(Replay),
-    Nothing(T),
-}
-
-/// Places that were read and hold nothing that is kept, and what of it belongs to the key.
-#[derive(Default)]
-struct Stale {
-    places: Vec<Location>,
-    replaces: Vec<(Location, Weight)>,
-    past: Option<Box<Past>>,
-}
-
 impl Shared {
     /// Makes the digest: all that is refused without looking anything up is refused here (contract 3.1).
     pub(super) fn prepare<'a>(
@@ -183,8 +170,7 @@ impl Shared {
             Ok(Asked::Fresh(Given { past: Some(past), .. })) if past.interrupted => {
                 count(&self.counters.resumed);
             }
-            Ok(Asked::Fresh(_)) => {}
-            Ok(Asked::Replay(_)) => count(&self.counters.replays),
+            Ok(Asked::Fresh(_) | Asked::Replay(_)) => {}
             // One who waits is counted when he sits down, and not each time that he wakes up and looks.
             Ok(Asked::InFlight(..)) if sat => {}
             Ok(Asked::InFlight(..)) => count(&self.counters.in_flight),
@@ -207,8 +193,11 @@ impl Shared {
                 Look::Differs(known) => return Err(mismatch_with_slot(ask, &known)),
                 Look::Room(reserved) => self.with_engine(|engine| engine.ledger.make_room(reserved))?,
                 Look::Read(places) => match self.read(ask, places, now)? {
-                    Found::Kept(replay) => return Ok(Asked::Replay(replay)),
-                    Found::Nothing(replaces) => stale = replaces,
+                    Found::Kept(replay, _) => {
+                        count(&self.counters.replays);
+                        return Ok(Asked::Replay(replay));
+                    }
+                    Found::Nothing(found) => stale = found,
                 },
             }
         }
@@ -227,7 +216,7 @@ impl Shared {
         if self.reopening.load(Ordering::Acquire) {
             return Err(ErrorKind::Stopped { operation: "reopening" }.into());
         }
-        let Stripe { slots, fence, index, .. } = &mut *stripe;
+        let Stripe { slots, fence, index, recent, .. } = &mut *stripe;
         let places = || index.find(self.stripes.fingerprint(ask.hash));
         let unread = || !places().eq(stale.places.iter().copied());
         if let Some(slot) = slots.find(ask.hash, ask.key).filter(|slot| !patience.may_claim(slot, now)) {
@@ -242,6 +231,12 @@ impl Shared {
             };
         }
         if unread() {
+            let mut found = places();
+            if let (Some(at), None, true) = (found.next(), found.next(), self.room.is_ready())
+                && let Some(known) = recent.find(ask.hash, ask.key, at, |known| replays(known, ask, now))
+            {
+                return Ok(Look::Answered(Asked::Replay(known.clone())));
+            }
             return Ok(Look::Read(places().collect()));
         }
         let digest = match ask.digest {
@@ -364,55 +359,6 @@ impl Shared {
         let needed = self.room.reserve(room).err();
         Ok((Admission { shared: self, key, declared, room, over: None, taken: false }, needed))
     }
-
-    /// Reads what may be this key's record and judges it.
-    #[cold]
-    fn read(&self, ask: &Ask<'_>, places: Vec<Location>, now: Now) -> Result<Found<Stale>> {
-        let (newest, replaces) = self.with_engine(|engine| {
-            let judged = |at, record: Record<'_>| self.judge_record(ask, at, &record, &engine.comparer, now);
-            engine.ledger.newest(&places, ask.key.as_framed(), judged)
-        })?;
-        Ok(match newest.transpose()?.unwrap_or(Found::Nothing(None)) {
-            Found::Nothing(past) => Found::Nothing(Stale { places, replaces, past }),
-            Found::Kept(replay) => Found::Kept(replay),
-        })
-    }
-
-    fn judge_record(
-        &self,
-        ask: &Ask<'_>,
-        at: Location,
-        record: &Record<'_>,
-        comparer: &Comparer,
-        now: Now,
-    ) -> Result<Found<Option<Box<Past>>>> {
-        let expired = record.expires() <= now.time;
-        let comparison = if expired { Comparison::Equal } else { self.compare(ask, record, comparer)? };
-        let state = match record.kind() {
-            Kind::Started => {
-                let resume = ask.terms.on_interrupted == OnInterrupted::Resume;
-                State::Interrupted { attempt: record.attempts(), resume }
-            }
-            // Whatever it is asked with, the key is free; the checkpoint belongs to its parameters (contract 4.3).
-            Kind::Released if !expired => {
-                return Ok(Found::Nothing(Some(Box::new(past(record, comparison == Comparison::Equal)))));
-            }
-            Kind::Released | Kind::Finished | Kind::Forgotten | Kind::Control => State::Finished { expired },
-        };
-        match judge(state, || comparison) {
-            Verdict::Refuse(ErrorKind::Mismatch) => Err(self.mismatch_with(ask, record, comparer)),
-            Verdict::Refuse(kind) => Err(kind.into()),
-            Verdict::Replay => record.replay().map(Found::Kept).ok_or_else(|| self.undecodable(at)),
-            Verdict::Resume => Ok(Found::Nothing(Some(Box::new(past(record, true))))),
-            Verdict::Reserve | Verdict::TakeOver | Verdict::InFlight => Ok(Found::Nothing(None)),
-        }
-    }
-
-    /// It passed its checksum and still can't be decoded: never taken for a key never seen.
-    fn undecodable(&self, at: Location) -> Error {
-        let segment = self.ledger().ok().and_then(|ledger| ledger.segment_number(at)).unwrap_or(0);
-        ErrorKind::Damaged { segment }.into()
-    }
 }
 
 /// Disk room of what a request declares.
@@ -467,12 +413,4 @@ fn given(slot: &Slot, interrupted: bool) -> Given {
         Box::new(Past { attempts: attempt - 1, checkpoint, interrupted, durable: true, ..Past::default() })
     });
     Given { fence, attempt, since, digest, outline: slot.outline.clone(), room, past }
-}
-
-/// What an unfinished record leaves to the next holder.
-fn past(record: &Record<'_>, same: bool) -> Past {
-    let checkpoint = record.checkpoint().filter(|_| same);
-    let interrupted = record.kind() == Kind::Started;
-    let remembered_until = if interrupted { Timestamp::default() } else { record.expires() };
-    Past { attempts: record.attempts(), checkpoint, interrupted, remembered_until, ..Past::default() }
 }

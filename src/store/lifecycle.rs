@@ -110,7 +110,7 @@ impl Shared {
     fn open(options: Builder, ground: Ground, home: Home, nudge: Sender<()>) -> Result<Arc<Self>> {
         let wall = options.clock.wall();
         let room = Arc::<Room>::default();
-        let stripes = Arc::new(Stripes::new(options.stripes, Quota::new(&options)));
+        let stripes = Arc::new(Stripes::new(options.stripes, options.recent_bytes_max, Quota::new(&options)));
         let catalogue = Arc::clone(&stripes) as Arc<dyn Catalogue>;
         let opening = ground.open(&options, wall, Arc::clone(&room), &catalogue)?;
         let chronometer = Chronometer::starting_at(opening.start, Arc::clone(&options.clock));
@@ -203,6 +203,7 @@ impl Shared {
         for mut stripe in self.stripes.each() {
             stripe.index.clear();
             stripe.slots.leave_started();
+            stripe.recent.clear();
         }
         self.stripes.quota.let_go_of_all();
         self.stripes.interrupted.clear();

@@ -2,7 +2,7 @@
 //!
 //! | file | what stands there |
 //! | --- | --- |
-//! | `asking` | from a key and parameters to one answer |
+//! | `asking`, `reading` | from a key and parameters to one answer; what its record says |
 //! | `comparing` | with what is known of a key; mismatches that tell which parameters differ |
 //! | `reservation`, `durable` | the right to run, and its end; what a durable one writes before that |
 //! | `publish` | what becomes of it once its record is on disk |
@@ -25,6 +25,7 @@ mod lifecycle;
 mod looking;
 mod publish;
 mod quota;
+mod reading;
 mod request;
 mod reservation;
 mod seat;

@@ -33,7 +33,7 @@ pub(super) struct Told {
 /// Those who wait for the key: they have to ask again, or are told how it ended.
 enum Others {
     Nobody,
-    Ended(Arc<Gate>, Arc<Ended>),
+    Ended(Arc<Gate>, Ended),
     One(Arc<Gate>),
     All(Arc<Gate>),
 }
@@ -114,6 +114,10 @@ impl Shared {
         let (others, replaced) = match deed {
             Deed::Finish(ended) => {
                 let slot = stripe.slots.remove(hash, fence);
+                // A body that is not kept is not replayed either.
+                if let (Some(slot), None) = (&slot, ended.replay.omitted()) {
+                    stripe.recent.insert(hash, &slot.key, at, ended.clone());
+                }
                 drop(stripe);
                 count(&self.counters.completed);
                 self.stripes.quota.keep(weight);

@@ -17,7 +17,7 @@ use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Limit, Result};
 use crate::inflight::{Ended, Phase, Written};
 use crate::ledger::{Job, Meaning, Room, What};
-use crate::outcome::{Class, Omitted, Outcome, Replay};
+use crate::outcome::{Class, Kept, Omitted, Outcome, Replay};
 use crate::record::{Bound, Finished, METADATA_BYTES_MAX, Weight};
 use crate::sync::block_on;
 use crate::time::Timestamp;
@@ -200,7 +200,7 @@ impl Reservation {
         }
         let (mut held, replay) = self.pass_fence(outcome, without_body)?;
         let written = Arc::<Written>::default();
-        let completed = Completed::Kept { completed: replay.completed, expires: replay.expires };
+        let completed = Completed::Kept { completed: replay.completed(), expires: replay.expires() };
         if let Err(error) = held.enqueue_outcome(&shared, Arc::clone(&written), replay) {
             shared.step_back(held.hash, held.fence);
             return Err(Refused { error, reservation: Some(held) });
@@ -243,7 +243,7 @@ impl Reservation {
                 self.room += more;
                 let expires = completed.saturating_add(self.terms.retention);
                 let (attempts, format) = (self.attempt, self.terms.format);
-                let replay = Replay { outcome, omitted, completed, expires, attempts, format };
+                let replay = Replay::from(Kept { outcome, omitted, completed, expires, attempts, format });
                 Ok((self, replay))
             }
             Err(error) => {
@@ -255,7 +255,7 @@ impl Reservation {
 
     fn enqueue_outcome(&self, shared: &Shared, written: Arc<Written>, replay: Replay) -> Result<()> {
         shared.with_engine(|engine| {
-            let ended = Arc::new(Ended { digest: self.digest, replay });
+            let ended = Ended { digest: self.digest, replay };
             let record = self.record(engine, &ended.replay);
             let tag = self.tag(shared, written, &record, &ended);
             if !self.is_durable() {
@@ -272,12 +272,12 @@ impl Reservation {
         Finished {
             key: self.key.as_framed(),
             bound: self.bound(engine),
-            completed: replay.completed,
-            expires: replay.expires,
-            attempts: replay.attempts,
-            format: replay.format,
-            outcome: &replay.outcome,
-            omitted: replay.omitted,
+            completed: replay.completed(),
+            expires: replay.expires(),
+            attempts: replay.attempts(),
+            format: replay.format(),
+            outcome: replay.outcome(),
+            omitted: replay.omitted(),
         }
     }
 
@@ -294,10 +294,10 @@ impl Reservation {
         shared: &Shared,
         written: Arc<Written>,
         record: &Finished<'_>,
-        ended: &Arc<Ended>,
+        ended: &Ended,
     ) -> Tag {
         let weight = Weight { scope: shared.scope_hash(&self.key), bytes: record.weighs() };
-        Tag { hash: self.hash, fence: self.fence, written, weight, deed: Deed::Finish(Arc::clone(ended)) }
+        Tag { hash: self.hash, fence: self.fence, written, weight, deed: Deed::Finish(ended.clone()) }
     }
 }
 

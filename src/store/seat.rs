@@ -10,8 +10,7 @@ use std::sync::Arc;
 use super::asking::Ask;
 use super::shared::Shared;
 use crate::error::{ErrorKind, Limit, Result};
-use crate::inflight::{Gate, Phase, Slot};
-use crate::sync::EventListener;
+use crate::inflight::{Listener, Phase, Slot};
 use crate::time::Now;
 use crate::token::Key;
 
@@ -37,18 +36,20 @@ pub(super) struct Seat {
     shared: Arc<Shared>,
     key: Key,
     hash: u64,
-    pub(super) gate: Arc<Gate>,
-    pub(super) listener: EventListener,
+    pub(super) listener: Listener,
 }
 
 impl Seat {
     fn is_at(&self, slot: &Slot) -> bool {
-        slot.gate.as_ref().is_some_and(|gate| Arc::ptr_eq(gate, &self.gate))
+        slot.gate.as_ref().is_some_and(|gate| Arc::ptr_eq(gate, self.listener.gate()))
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        if self.listener.gate().is_finished() {
+            return;
+        }
         let mut stripe = self.shared.stripes.lock(self.hash);
         let Some(slot) = stripe.slots.find(self.hash, &self.key).filter(|slot| self.is_at(slot)) else {
             return;
@@ -60,7 +61,7 @@ impl Drop for Seat {
         } else if slot.phase == Phase::Vacant {
             // Perhaps it was this one who was woken, and who leaves by a panic of the caller's clock: wake another.
             drop(stripe);
-            self.gate.wake_one();
+            self.listener.gate().wake_one();
         }
     }
 }
@@ -77,7 +78,7 @@ impl Shared {
             return Ok(None);
         }
         if let Some(mut seat) = patience.seat.take_if(|seat| seat.is_at(slot)) {
-            seat.listener = seat.gate.listen();
+            seat.listener.again();
             return Ok(Some(seat));
         }
         let limit = self.options.waiters_per_key_max;
@@ -86,9 +87,8 @@ impl Shared {
             return Err(ErrorKind::Overloaded { what: Limit::WaitersPerKey, measured, limit }.into());
         }
         slot.waiters += 1;
-        let gate = Arc::clone(slot.gate());
-        let listener = gate.listen();
-        Ok(Some(Seat { shared: Arc::clone(self), key: ask.key.clone(), hash: ask.hash, gate, listener }))
+        let listener = slot.gate().listen();
+        Ok(Some(Seat { shared: Arc::clone(self), key: ask.key.clone(), hash: ask.hash, listener }))
     }
 
     /// One who was woken to take the key and could not: the wake-up goes to the next.

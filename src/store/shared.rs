@@ -136,7 +136,7 @@ pub(super) struct Tag {
 /// What a record does to its reservation.
 pub(super) enum Deed {
     /// Ends it with an outcome.
-    Finish(Arc<Ended>),
+    Finish(Ended),
     /// Starts it, or keeps a checkpoint; disk room was taken for the record itself.
     Start {
         room: u64,
@@ -290,8 +290,8 @@ impl Shared {
             self.dismiss(slot);
             return Some(gate);
         }
+        // Under the lock, so that whoever sees the key free sees the counts of that.
         let slot = stripe.slots.remove(hash, fence)?;
-        drop(stripe);
         self.dismiss(&slot);
         None
     }

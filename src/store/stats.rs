@@ -14,6 +14,8 @@ pub struct Stats {
     pub fresh: u64,
     /// Requests answered with a kept outcome.
     pub replays: u64,
+    /// Those of them that were answered from memory.
+    pub recent_replays: u64,
     /// Requests told *in flight*.
     pub in_flight: u64,
     /// Requests refused as mismatch.
@@ -51,6 +53,8 @@ pub struct Stats {
     pub kept_bytes: u64,
     /// Memory of the index, in bytes.
     pub index_bytes: u64,
+    /// Memory of recent outcomes, in bytes, within [`crate::Builder::recent_bytes_max`].
+    pub recent_bytes: u64,
     /// Segment files; none in a caller's database.
     pub segments: u64,
     /// Their bytes on disk; in a caller's database those of the store's blocks.
@@ -120,9 +124,12 @@ impl Shared {
     pub(super) fn stats(&self) -> Stats {
         let now = self.chronometer.now().time;
         let (mut fresh, mut index_bytes, mut oldest, mut held) = (0, 0, Duration::ZERO, 0);
+        let (mut recent_replays, mut recent_bytes) = (0, 0);
         for stripe in self.stripes.each() {
             fresh += stripe.fresh;
             index_bytes += stripe.index.bytes() as u64;
+            recent_replays += stripe.recent.hits();
+            recent_bytes += stripe.recent.bytes() as u64;
             let ages = stripe.slots.live().map(|slot| now.since(slot.since));
             // Operations that are resumed, or resolved, at this moment.
             held += stripe
@@ -136,7 +143,8 @@ impl Shared {
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         let mut stats = Stats {
             fresh: fresh + load(&counters.taken_over),
-            replays: load(&counters.replays),
+            replays: recent_replays + load(&counters.replays),
+            recent_replays,
             in_flight: load(&counters.in_flight),
             mismatches: load(&counters.mismatches),
             refused: load(&counters.refused),
@@ -155,6 +163,7 @@ impl Shared {
             kept_records: self.stripes.quota.kept_records(),
             kept_bytes: self.stripes.quota.kept_bytes(),
             index_bytes,
+            recent_bytes,
             ..Stats::default()
         };
         if let Ok(ledger) = self.ledger() {

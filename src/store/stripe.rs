@@ -1,4 +1,4 @@
-//! The stripes: one lock each over a share of the keys, both of what is in flight and of where records are.
+//! The stripes: one lock each over a share of the keys: of what is in flight, of where records are, of recent outcomes.
 //!
 //! Law: a stripe's lock is held for a few memory accesses, never across a disk call or caller's code. Each
 //! stands on cache lines of its own. The stripe is chosen by the top bits of a key's keyed fingerprint, the next
@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::inflight::Slots;
+use crate::inflight::{Recent, Slots};
 use crate::ledger::{Catalogue, Index, What};
 use crate::record::{Location, Weight};
 use crate::sync::{CachePadded, Mutex, MutexGuard};
@@ -22,10 +22,10 @@ use crate::token::Key;
 use super::quota::Quota;
 
 /// One lock and its share of the keys.
-#[derive(Default)]
 pub(super) struct Stripe {
     pub(super) slots: Slots,
     pub(super) index: Index,
+    pub(super) recent: Recent,
     /// The last fence given: the epoch, and a counter within it. Never used twice for a key (contract 4.4).
     pub(super) fence: u64,
     /// Reservations given, counted here since the lock is held anyway.
@@ -33,6 +33,11 @@ pub(super) struct Stripe {
 }
 
 impl Stripe {
+    fn new(recent_bytes_max: usize) -> Self {
+        let (slots, index, recent) = (Slots::default(), Index::default(), Recent::within(recent_bytes_max));
+        Self { slots, index, recent, fence: 0, fresh: 0 }
+    }
+
     pub(super) fn next_fence(&mut self) -> u64 {
         self.fence += 1;
         self.fence
@@ -97,9 +102,10 @@ impl Interrupted {
 }
 
 impl Stripes {
-    /// `count` stripes, a power of two.
-    pub(super) fn new(count: usize, quota: Quota) -> Self {
-        let all = (0..count).map(|_| CachePadded::default()).collect();
+    /// `count` stripes, a power of two, which hold so many bytes of recent outcomes in all.
+    pub(super) fn new(count: usize, recent_bytes_max: u64, quota: Quota) -> Self {
+        let share = usize::try_from(recent_bytes_max).unwrap_or(usize::MAX) / count;
+        let all = (0..count).map(|_| CachePadded::new(Mutex::new(Stripe::new(share)))).collect();
         Self { all, bits: count.trailing_zeros(), quota, interrupted: Interrupted::default() }
     }
 
@@ -256,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_start_stands_in_its_slot_while_it_runs_and_in_the_index_once_it_is_interrupted_5_4() {
-        let stripes = Stripes::new(4, Quota::new(&Builder::default()));
+        let stripes = Stripes::new(4, 0, Quota::new(&Builder::default()));
         let [old, from, to] = [3, 5, 9].map(|block| Location::new(block, 0));
         let (other, own) = (7 << 40, 8 << 40);
         stripes.insert(other, old, What::Started, Weight::default());
@@ -283,7 +289,7 @@ mod tests {
     #[test]
     fn one_stripe_and_many_find_the_same() {
         for count in [1, 2, 256, 65_536] {
-            let stripes = Stripes::new(count, Quota::new(&Builder::default()));
+            let stripes = Stripes::new(count, 0, Quota::new(&Builder::default()));
             for hash in [0, 1, u64::MAX, 0x8000_0000_0000_0000, 0x1234_5678_9abc_def0] {
                 let at = Location::new(7, 7);
                 stripes.insert(hash, at, What::Kept, Weight::default());

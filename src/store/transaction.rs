@@ -270,8 +270,8 @@ impl Transaction {
             return Err(reservation.refuse(error));
         }
         let (reservation, replay) = reservation.pass_fence(outcome, without_body)?;
-        let (completed, expires) = (replay.completed, replay.expires);
-        let ended = Arc::new(Ended { digest: reservation.digest, replay });
+        let (completed, expires) = (replay.completed(), replay.expires());
+        let ended = Ended { digest: reservation.digest, replay };
         let done = &mut *self.done.borrow_mut();
         let begin = done.bytes.len();
         let packed = shared.with_engine(|engine| {

@@ -6,21 +6,18 @@
 //! at. No time left means one look and no sleep.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::asking::{Ask, Asked, Terms, View};
 use super::comparing::Outlined;
-use super::seat::{Patience, Seat};
+use super::seat::Patience;
 use super::shared::count;
 use super::{Answer, Store};
 use crate::digest::{Fingerprinted, Parameters};
 use crate::error::Result;
 use crate::inflight::Ended;
 use crate::outcome::Replay;
-use crate::sync::{block_on, shielded_waker};
+use crate::sync::block_on;
 use crate::time::Timestamp;
 use crate::token::Key;
 
@@ -97,32 +94,26 @@ impl Store {
         loop {
             let (view, seat) = match shared.ask(ask, patience)? {
                 Asked::InFlight(view, seat) => (view, seat),
-                other => return self.answer(ask, other).once_started().await,
+                other => match self.answer(ask, other) {
+                    // Boxed, so that those who only wait are no larger for it.
+                    Answer::Fresh(held) if held.is_durable() => {
+                        return Box::pin(Answer::Fresh(held).once_started()).await;
+                    }
+                    answer => return Ok(answer),
+                },
             };
             let (Some(mut seat), Some(until)) = (seat, until) else {
                 return Ok(self.answer(ask, Asked::InFlight(view, None)));
             };
             let wake_up = view.lease_end.map_or(until, |lease_end| lease_end.min(until));
-            self.sleep(&mut seat, wake_up).await;
-            if let Some(replay) = seat.gate.ended().and_then(|ended| self.ended(ask, ended)) {
+            seat.listener.sleep(Some((&shared.timer, wake_up))).await;
+            if let Some(replay) = seat.listener.gate().ended().and_then(|ended| self.ended(ask, ended)) {
                 count(&shared.counters.replays);
                 return Ok(Answer::Replay(replay));
             }
             let wait = shared.chronometer.now().tick < until;
             patience = Patience { wait, seat: Some(seat) };
         }
-    }
-
-    /// Sleeps until the gate wakes this waiter or the deadline has come.
-    async fn sleep(&self, seat: &mut Seat, deadline: Duration) {
-        let mut timer = pin!(self.shared().timer.sleep_until(deadline));
-        std::future::poll_fn(|context| {
-            let waker = shielded_waker(context.waker());
-            let context = &mut Context::from_waker(&waker);
-            let woken = pin!(&mut seat.listener).poll(context).is_ready();
-            if woken || timer.as_mut().poll(context).is_ready() { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
     }
 
     /// What an ending that came through the gate means for this waiter; `None`: ask again.

@@ -19,6 +19,7 @@ mod s2_versions;
 mod s3_asking;
 mod s3_concurrent;
 mod s3_interrupted;
+mod s3_recent;
 mod s3_waiting;
 mod s4_finishing;
 mod s4_leases;

@@ -121,7 +121,7 @@ impl Guest {
             // Held for as long as its row is: what `get` gives does not keep the transaction alive.
             let rows = self.place.read()?;
             let row = rows.get(block)?.ok_or(Fault::Damaged)?;
-            Ok(use_it(Block::new(row.value(), block, &self.keys).record(at.slot())?))
+            Ok(use_it(Block::new(row.value(), block, &self.keys).record(at)?))
         });
         match read {
             Ok(found) => Ok(Some(found)),

@@ -191,9 +191,8 @@ struct Adoption<'a> {
 impl Adoption<'_> {
     fn adopt(&self, block: Block<'_>, table: Table<'_>) -> Result<Seen, Fault> {
         let mut seen = Seen::default();
-        for (slot, (hash, _)) in (0..).zip(table.entries()) {
-            let at = Location::new(table.head.number, slot);
-            match block.record(slot) {
+        for (hash, at) in table.entries() {
+            match block.record(at) {
                 Ok(record) => self.note(&mut seen, hash, at, record),
                 Err(Unreadable::Newer) => return Err(Fault::Newer),
                 // It stays known by its fingerprint, so that its key answers *damaged* and never runs again.
@@ -247,7 +246,7 @@ impl Adoption<'_> {
             // What reads as damaged stays, and answers so when it is asked for.
             let earlier = barrier(|| {
                 let row = self.rows.get(at.block())?.ok_or(Fault::Damaged)?;
-                let record = Block::new(row.value(), at.block(), self.keys).record(at.slot())?;
+                let record = Block::new(row.value(), at.block(), self.keys).record(at)?;
                 Ok((record.key() == key).then(|| record.weight(self.keys)))
             });
             if let Ok(Some(weight)) = earlier {

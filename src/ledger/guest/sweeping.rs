@@ -190,11 +190,11 @@ impl Sweeping<'_> {
             return false;
         }
         // What stands for a block whose fingerprints do not read is never removed.
-        own.at.slot() == BLIND || self.catalogue.holds(own.hash, own.at)
+        own.at.offset() == BLIND || self.catalogue.holds(own.hash, own.at)
     }
 }
 
-/// Stands for all slots of a block that does not read.
+/// Stands for all records of a block that does not read: none begins at its last byte.
 const BLIND: u16 = u16::MAX;
 
 fn read_block(block: Block<'_>, guest: &Guest, all: &mut Vec<Found>) -> Result<(), Fault> {
@@ -204,9 +204,8 @@ fn read_block(block: Block<'_>, guest: &Guest, all: &mut Vec<Found>) -> Result<(
         all.push(Found { hash: 0, at, what, expires, weight, bytes: None });
         return Ok(());
     };
-    for (slot, (hash, _)) in (0..).zip(table.entries()) {
-        let at = Location::new(table.head.number, slot);
-        let (kind, expires, weight, bytes) = match block.record(slot) {
+    for (hash, at) in table.entries() {
+        let (kind, expires, weight, bytes) = match block.record(at) {
             Ok(record) if matches!(record.kind(), Kind::Forgotten | Kind::Control) => continue,
             Ok(record) => {
                 let bytes = Some(record.bytes().to_vec());

@@ -1,0 +1,217 @@
+//! What was just completed or replayed, by key: retries come soon, and these read no disk.
+//!
+//! Law: a copy, which decides nothing. It stands for the record at one place, and whoever looks names the place: the
+//! only one that the index has for the key. So nothing that was forgotten, superseded or carried elsewhere is answered from
+//! here, and who asks still compares the digest and looks at the time. Bounded in bytes: when it is full the oldest goes,
+//! but one that was asked for meanwhile gets another round (*second chance*), so that a walk through old records does not
+//! drive out what is asked for again and again. A plain structure: the stripe's lock is around it.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashTable;
+
+use super::Ended;
+use crate::outcome::{Kept, Replay};
+use crate::record::Location;
+use crate::token::Key;
+
+/// What an entry takes beside its key and outcome, with what tables and allocations take for themselves.
+const ENTRY_BYTES: usize = size_of::<Entry>() + size_of::<Kept>() + 64;
+
+/// An outcome, and whose it is.
+struct Entry {
+    hash: u64,
+    at: Location,
+    /// It was asked for since it was put where it stands.
+    asked: bool,
+    bytes: usize,
+    key: Key,
+    ended: Ended,
+}
+
+/// Where the entry of this number stands.
+fn place(number: u64, first: u64) -> usize {
+    usize::try_from(number - first).expect("there are fewer entries than bytes of memory")
+}
+
+/// A stripe's share of them.
+pub(crate) struct Recent {
+    /// Numbers of entries, by hash.
+    table: HashTable<u64>,
+    /// In the order of their numbers, the next one to be taken first.
+    entries: VecDeque<Entry>,
+    /// Number of the first one.
+    first: u64,
+    bytes: usize,
+    bytes_max: usize,
+    hits: u64,
+}
+
+impl Recent {
+    /// Holds at most so many bytes.
+    pub(crate) fn within(bytes_max: usize) -> Self {
+        Self { table: HashTable::new(), entries: VecDeque::new(), first: 0, bytes: 0, bytes_max, hits: 0 }
+    }
+
+    /// Bytes of memory held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How often it answered.
+    pub(crate) fn hits(&self) -> u64 {
+        self.hits
+    }
+
+    /// The outcome of this key's record at `at`, if `counts` lets it count.
+    #[inline]
+    pub(crate) fn find(
+        &mut self,
+        hash: u64,
+        key: &Key,
+        at: Location,
+        counts: impl FnOnce(&Ended) -> bool,
+    ) -> Option<&Replay> {
+        let place = self.place(hash, key)?;
+        let entry = self.entries.get_mut(place).filter(|own| own.at == at && counts(&own.ended))?;
+        entry.asked = true;
+        self.hits += 1;
+        Some(&entry.ended.replay)
+    }
+
+    /// Remembers what the record at `at` says, in place of what was known of its key.
+    pub(crate) fn insert(&mut self, hash: u64, key: &Key, at: Location, ended: Ended) {
+        let bytes = ENTRY_BYTES + key.as_framed().len() + ended.replay.outcome().held_bytes();
+        if bytes > self.bytes_max {
+            return;
+        }
+        self.bytes += bytes;
+        if let Some(place) = self.place(hash, key) {
+            let own = &mut self.entries[place];
+            let before = std::mem::replace(&mut own.bytes, bytes);
+            (own.at, own.ended) = (at, ended);
+            self.bytes -= before;
+        } else {
+            self.push(Entry { hash, at, asked: false, bytes, key: key.clone(), ended });
+        }
+        while self.bytes > self.bytes_max {
+            self.take_one();
+        }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Self { hits: self.hits, ..Self::within(self.bytes_max) };
+    }
+
+    /// Where the key's entry stands.
+    #[inline]
+    fn place(&self, hash: u64, key: &Key) -> Option<usize> {
+        let own = |number: &u64| {
+            let entry = &self.entries[place(*number, self.first)];
+            entry.hash == hash && entry.key == *key
+        };
+        self.table.find(hash, own).map(|number| place(*number, self.first))
+    }
+
+    /// Takes the first one; one that was asked for is put behind the others instead.
+    fn take_one(&mut self) {
+        let Some(entry) = self.entries.pop_front() else { return };
+        let number = self.first;
+        self.first += 1;
+        if let Ok(found) = self.table.find_entry(entry.hash, |own| *own == number) {
+            found.remove();
+        }
+        if entry.asked {
+            self.push(Entry { asked: false, ..entry });
+        } else {
+            self.bytes -= entry.bytes;
+        }
+    }
+
+    fn push(&mut self, entry: Entry) {
+        let Self { table, entries, first, .. } = self;
+        let (hash, number) = (entry.hash, *first + entries.len() as u64);
+        entries.push_back(entry);
+        table.insert_unique(hash, number, |own| entries[place(*own, *first)].hash);
+    }
+
+    /// Recounts from scratch that the law holds.
+    #[cfg(test)]
+    fn validate(&self) {
+        assert!(self.bytes <= self.bytes_max);
+        assert_eq!(self.bytes, self.entries.iter().map(|own| own.bytes).sum::<usize>());
+        assert_eq!(self.table.len(), self.entries.len());
+        for (number, entry) in (self.first..).zip(&self.entries) {
+            assert!(self.table.find(entry.hash, |own| *own == number).is_some());
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::outcome::Outcome;
+    use crate::time::Timestamp;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn key(number: u64) -> Key {
+        Key::new("scope", format!("{number:03}")).unwrap()
+    }
+
+    pub(crate) fn ended(body: &[u8]) -> Ended {
+        let (completed, expires) = (Timestamp::default(), Timestamp::MAX);
+        let outcome = Outcome::new(body);
+        let kept = Kept { outcome, omitted: None, completed, expires, attempts: 1, format: 0 };
+        Ended { digest: Digest::from_bytes([0; Digest::BYTES]), replay: kept.into() }
+    }
+
+    fn body(recent: &mut Recent, number: u64, at: u64) -> Option<Vec<u8>> {
+        let found = recent.find(number % 7, &key(number), Location::from_u64(at), |_| true)?;
+        Some(found.outcome().body().to_vec())
+    }
+
+    #[test]
+    fn the_oldest_goes_first_and_what_is_asked_for_stays() {
+        let room = 20 * (ENTRY_BYTES + 11 + 100);
+        let mut recent = Recent::within(room);
+        for number in 0..200 {
+            recent.insert(number % 7, &key(number), Location::from_u64(number), ended(&[1; 100]));
+            assert!(body(&mut recent, 0, 0).is_some(), "{number}");
+            recent.validate();
+        }
+        let held: Vec<u64> = (0..200).filter(|own| body(&mut recent, *own, *own).is_some()).collect();
+        assert_eq!(held, [0].into_iter().chain(181..200).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_larger_than_all_of_it_is_not_held_8_2() {
+        let mut recent = Recent::within(ENTRY_BYTES + 200);
+        recent.insert(1, &key(1), Location::from_u64(1), ended(&[1; 100]));
+        recent.insert(2, &key(2), Location::from_u64(2), ended(&[1; 1000]));
+        assert_eq!((body(&mut recent, 1, 1).is_some(), body(&mut recent, 2, 2)), (true, None));
+        recent.clear();
+        assert_eq!((recent.bytes(), body(&mut recent, 1, 1)), (0, None));
+    }
+
+    proptest! {
+        #[test]
+        fn it_gives_what_was_last_put_at_this_very_place_or_nothing(
+            ops in proptest::collection::vec((0u64..30, 0u64..3, 0usize..400, any::<bool>()), 0..300)
+        ) {
+            let (mut recent, mut model) = (Recent::within(ENTRY_BYTES * 8 + 2000), BTreeMap::new());
+            for (number, at, length, insert) in ops {
+                if insert {
+                    let body = vec![u8::try_from(length % 251).unwrap(); length];
+                    recent.insert(number % 7, &key(number), Location::from_u64(at), ended(&body));
+                    model.insert(number, (at, body));
+                } else if let Some(found) = body(&mut recent, number, at) {
+                    prop_assert_eq!(Some(&(at, found)), model.get(&number));
+                }
+                recent.validate();
+            }
+        }
+    }
+}

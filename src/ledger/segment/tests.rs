@@ -1,0 +1,97 @@
+//! Goal: a record is read alone, whatever the size of its block, and nothing but the very record passes. Method: a file
+//! in memory that counts the bytes that are read, and is damaged.
+
+use super::*;
+use crate::ledger::block::{Item, encode};
+use crate::ledger::disk::{Disk, DiskFile, Memory};
+use crate::ledger::page::Identity;
+use crate::record::control;
+use std::io;
+
+/// Counts the bytes that are read.
+#[derive(Debug)]
+struct Counted(Arc<dyn DiskFile>, AtomicU64);
+
+impl DiskFile for Counted {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.1.fetch_add(out.len() as u64, Ordering::Relaxed);
+        self.0.read(offset, out)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write(offset, data)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+}
+
+impl Counted {
+    /// How many were read since it was last asked.
+    fn bytes(&self) -> u64 {
+        self.1.swap(0, Ordering::Relaxed)
+    }
+}
+
+/// A segment of one block with these records, its file, and their places.
+fn segment(records: &[Vec<u8>]) -> (Segment, Arc<Counted>, Vec<Location>) {
+    let keys = HashKeys::derive(&[1; 32]);
+    let file = Arc::new(Counted(Memory::default().create("segment").unwrap(), AtomicU64::new(0)));
+    let identity = Identity { store: [4; 16], segment: 1 };
+    let backend = Backend::create(Arc::<Counted>::clone(&file), identity, Arc::default()).unwrap();
+    let segment = Segment::create(1, 1, backend, keys).unwrap();
+    let items: Vec<_> = records.iter().map(|bytes| Item { hash: 7, bytes }).collect();
+    let (now, mut places) = (Timestamp::default(), Vec::new());
+    segment.append(&[encode(1, now, now, &items, &keys, &mut places)], true, false).unwrap();
+    file.bytes();
+    (segment, file, places)
+}
+
+#[test]
+fn a_record_of_a_large_block_is_read_without_the_block() {
+    let records: Vec<_> = (0..100).map(|number| control(&[number; 300])).collect();
+    let (segment, file, places) = segment(&records);
+    let check = || {
+        for (number, at) in (0..).zip(&places) {
+            let body = segment.read(*at, |record| record.control().to_vec()).unwrap();
+            assert_eq!((body, file.bytes()), (vec![number; 300], NEAR_BYTES as u64));
+        }
+    };
+    check();
+    segment.seal(Timestamp::default(), &[]).unwrap();
+    file.bytes();
+    check();
+}
+
+#[test]
+fn a_record_that_is_longer_than_what_is_read_at_once_is_read_whole() {
+    let record = control(&vec![7; 100_000]);
+    let (segment, file, places) = segment(std::slice::from_ref(&record));
+    assert_eq!(segment.read(places[0], |record| record.control().len()).unwrap(), 100_000);
+    assert_eq!(file.bytes(), (NEAR_BYTES + record.len()) as u64);
+}
+
+#[test]
+fn damage_of_a_record_that_is_read_alone_is_found_and_harms_no_other_5_9() {
+    let records: Vec<_> = (0..100).map(|number| control(&[number; 300])).collect();
+    let (segment, file, places) = segment(&records);
+    segment.seal(Timestamp::default(), &[]).unwrap();
+    let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+    file.read(0, &mut bytes).unwrap();
+    for at in bytes.windows(300).enumerate().filter(|(_, own)| **own == [50; 300]).map(|(at, _)| at) {
+        file.write(at as u64 + 200, &[51]).unwrap();
+    }
+    assert!(matches!(segment.read(places[50], |_| ()), Err(Fault::Damaged)));
+    for at in places.iter().filter(|at| **at != places[50]) {
+        assert!(segment.read(*at, |_| ()).is_ok());
+    }
+}
