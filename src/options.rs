@@ -177,7 +177,7 @@ impl Builder {
         segment_bytes_max: u64;
         /// How many locks share the keys: a power of two from 1 to 65,536, default 256.
         stripes: usize;
-        /// Memory for outcomes that were just completed or replayed, so that a retry that comes soon reads no disk; default
+        /// Memory for outcomes that were just replayed, so that the next retry that comes soon reads no disk; default
         /// 64 MiB, 0 for none. Each stripe has an equal share of it, 256 KiB by default, and holds no outcome larger than
         /// that.
         recent_bytes_max: u64;

@@ -3,7 +3,7 @@
 //! | file | what stands there |
 //! | --- | --- |
 //! | `slots` | the reservations of one stripe, and a table of their states |
-//! | `recent` | outcomes that were just completed or replayed |
+//! | `recent` | outcomes that were just replayed |
 //! | `gate` | where waiters sleep, and how an operation's end reaches them |
 //! | `written` | how a holder hears that its record is on disk |
 //! | `timer` | deadlines, for leases and waiting, blocking and async alike |

@@ -1,4 +1,5 @@
-//! What was just completed or replayed, by key: retries come soon, and these read no disk.
+//! What was just replayed, by key: one retry is seldom the last one, and the next one reads no disk. What was completed
+//! and never asked for again is not remembered: most is, and it would cost the writer a third of its time.
 //!
 //! Law: a copy, which decides nothing. It stands for the record at one place, and whoever looks names the place: the
 //! only one that the index has for the key. So nothing that was forgotten, superseded or carried elsewhere is answered from

@@ -114,10 +114,6 @@ impl Shared {
         let (others, replaced) = match deed {
             Deed::Finish(ended) => {
                 let slot = stripe.slots.remove(hash, fence);
-                // A body that is not kept is not replayed either.
-                if let (Some(slot), None) = (&slot, ended.replay.omitted()) {
-                    stripe.recent.insert(hash, &slot.key, at, ended.clone());
-                }
                 drop(stripe);
                 count(&self.counters.completed);
                 self.stripes.quota.keep(weight);
