@@ -89,6 +89,8 @@ impl From<Refused> for Error {
 pub(super) struct Pending {
     pub(super) written: Arc<Written>,
     pub(super) completed: Completed,
+    /// Held for nothing but its drop: memory is given back by the thread that took it, and not by the writer.
+    pub(super) _ended: Option<Ended>,
 }
 
 impl Reservation {
@@ -196,17 +198,25 @@ impl Reservation {
         }
         if outcome.class_by(shared.options.classifier.as_ref()) == Class::Retryable {
             let released = self.hand_over_release().map_err(|error| Refused { error, reservation: None })?;
-            return Ok(released.map(|written| Pending { written, completed: Completed::Released }));
+            return Ok(released.map(|written| Pending {
+                written,
+                completed: Completed::Released,
+                _ended: None,
+            }));
         }
         let (mut held, replay) = self.pass_fence(outcome, without_body)?;
         let written = Arc::<Written>::default();
         let completed = Completed::Kept { completed: replay.completed(), expires: replay.expires() };
-        if let Err(error) = held.enqueue_outcome(&shared, Arc::clone(&written), replay) {
-            shared.step_back(held.hash, held.fence);
-            return Err(Refused { error, reservation: Some(held) });
+        match held.enqueue_outcome(&shared, Arc::clone(&written), replay) {
+            Ok(ended) => {
+                held.armed = false;
+                Ok(Some(Pending { written, completed, _ended: Some(ended) }))
+            }
+            Err(error) => {
+                shared.step_back(held.hash, held.fence);
+                Err(Refused { error, reservation: Some(held) })
+            }
         }
-        held.armed = false;
-        Ok(Some(Pending { written, completed }))
     }
 
     /// A refusal that hands the reservation back, if it still stands.
@@ -253,7 +263,7 @@ impl Reservation {
         }
     }
 
-    fn enqueue_outcome(&self, shared: &Shared, written: Arc<Written>, replay: Replay) -> Result<()> {
+    fn enqueue_outcome(&self, shared: &Shared, written: Arc<Written>, replay: Replay) -> Result<Ended> {
         shared.with_engine(|engine| {
             let ended = Ended { digest: self.digest, replay };
             let record = self.record(engine, &ended.replay);
@@ -263,7 +273,8 @@ impl Reservation {
             }
             let (hash, expires, meaning) = (self.hash, record.expires, Meaning::Kept(What::Kept, tag.weight));
             let job = Job { hash, expires, meaning, durable: !self.terms.relaxed, tag };
-            engine.queue.hand_over(job, |bytes| record.encode_into(bytes)).map_err(no_writer)
+            engine.queue.hand_over(job, |bytes| record.encode_into(bytes)).map_err(no_writer)?;
+            Ok(ended)
         })
     }
 

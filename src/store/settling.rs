@@ -117,7 +117,7 @@ impl Shared {
             Class::Retryable => Completed::Released,
         };
         claim.take_room(Room::of_completion(entry.bytes.len() as u64))?;
-        claim.hand_over(&entry, weight).map(|written| Pending { written, completed })
+        claim.hand_over(&entry, weight).map(|written| Pending { written, completed, _ended: None })
     }
 
     /// The interrupted operation of this key.
