@@ -9,7 +9,7 @@ mod support;
 
 use std::hint::black_box;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use bincode::config;
@@ -135,7 +135,7 @@ fn hand_over(store: &Store, body: &[u8], count: usize) -> f64 {
         let start = Instant::now();
         let first = completing.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         time += start.elapsed();
-        if let Poll::Pending = first {
+        if first.is_pending() {
             block_on(async {
                 completing.await.expect("memory");
             });
