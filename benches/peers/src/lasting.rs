@@ -66,7 +66,9 @@ fn space(form: Form, results: &mut Results) {
     let store = settings.open(home.path().join("store")).expect("a new store");
     let mut shares = Series::default();
     for step in 0..PERIODS * STEPS {
-        eprint!("\r  space: period {} of {PERIODS}   ", step / STEPS + 1);
+        if step.is_multiple_of(STEPS) {
+            eprint!("\r  space: period {} of {PERIODS}   ", step / STEPS + 1);
+        }
         load(&store, live / u64::from(STEPS));
         clock.advance(RETENTION / STEPS);
         store.sweep().expect("the disk works");

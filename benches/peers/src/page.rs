@@ -13,15 +13,26 @@ use serde_json::Value;
 use crate::form::Form;
 use crate::goals;
 
+/// What is drawn, and what it shows.
+const PICTURES: [(&str, &str); 5] = [
+    ("throughput", "Durable tokens per second, by callers in flight"),
+    ("latency", "Microseconds until durable: 50, 99 and 99.9 %"),
+    ("growth", "Durable tokens per second, by records kept"),
+    ("bytes_written", "Bytes written per record, by callers in flight"),
+    ("memory", "Private memory per kept record"),
+];
+
 pub(crate) fn renew(package: &Path, form: Form, results: &Value) -> Result<(), Box<dyn Error>> {
     let path = package.join("../PERFORMANCE.md");
     let mut page = fs::read_to_string(&path)?;
-    for (name, table) in [
+    let tables = [
         ("run", run(results)),
         ("figures", figures(results)),
+        ("pictures", pictures(package)),
         ("losses", losses(results)),
         ("durable", durable(results)),
-    ] {
+    ];
+    for (name, table) in tables {
         page = replaced(&page, name, &table).ok_or(format!("the page has no place for {name}"))?;
     }
     if form != Form::Smoke {
@@ -80,6 +91,12 @@ fn figures(results: &Value) -> String {
         writeln!(table, "{row}").expect("a string takes everything");
     }
     table
+}
+
+/// Those that were drawn by now; growth is drawn by the full form alone.
+fn pictures(package: &Path) -> String {
+    let drawn = PICTURES.iter().filter(|(name, _)| package.join(format!("pictures/{name}.svg")).is_file());
+    drawn.map(|(name, shows)| format!("![{shows}](peers/pictures/{name}.svg)\n\n")).collect()
 }
 
 /// Whoever was faster at the same work.
