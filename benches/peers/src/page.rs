@@ -96,7 +96,9 @@ fn figures(results: &Value) -> String {
 /// Those that were drawn by now; growth is drawn by the full form alone.
 fn pictures(package: &Path) -> String {
     let drawn = PICTURES.iter().filter(|(name, _)| package.join(format!("pictures/{name}.svg")).is_file());
-    drawn.map(|(name, shows)| format!("![{shows}](peers/pictures/{name}.svg)\n\n")).collect()
+    let lines: Vec<_> =
+        drawn.map(|(name, shows)| format!("![{shows}](peers/pictures/{name}.svg)\n")).collect();
+    lines.join("\n")
 }
 
 /// Whoever was faster at the same work.

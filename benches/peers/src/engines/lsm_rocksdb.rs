@@ -1,4 +1,4 @@
-//! RocksDB: one column family, one write batch for a commit, its log synced before the batch is seen.
+//! `RocksDB`: one column family, one write batch for a commit, its log synced before the batch is seen.
 //!
 //! A cache as large as every peer's and the filter of ten bits a key that its guide asks for where keys are looked up;
 //! its own settings otherwise. Its background threads flush and compact while others have their turn; bytes that they
@@ -45,6 +45,6 @@ impl Engine for RocksDb {
         }
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        self.0.write_opt(&batch, &options).expect("the disk works");
+        self.0.write_opt(batch, &options).expect("the disk works");
     }
 }
