@@ -161,9 +161,10 @@ fn versions() -> Value {
     let mut all: Map<String, Value> = packages
         .map(|pair| (quoted(pair[0]), Value::String(quoted(pair[1]))))
         .filter(|(name, _)| SHOWN.contains(&name.as_str()))
+        .filter(|(name, _)| name != "rocksdb" || cfg!(feature = "rocksdb"))
         .collect();
     let rustc = Command::new("rustc").arg("--version").output();
-    let rustc = rustc.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned());
+    let rustc = rustc.map(|said| String::from_utf8_lossy(&said.stdout).trim().replace("rustc ", ""));
     all.insert("rustc".to_owned(), Value::String(rustc.unwrap_or_default()));
     Value::Object(all)
 }
