@@ -16,7 +16,7 @@ use crate::goals;
 /// What is drawn, and what it shows.
 const PICTURES: [(&str, &str); 5] = [
     ("throughput", "Durable tokens per second, by callers in flight"),
-    ("latency", "Microseconds until durable: 50, 99 and 99.9 %"),
+    ("latency", "Milliseconds until durable: 50, 99 and 99.9 %"),
     ("growth", "Durable tokens per second, by records kept"),
     ("bytes_written", "Bytes written per record, by callers in flight"),
     ("memory", "Private memory per kept record"),

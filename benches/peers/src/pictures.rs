@@ -22,6 +22,8 @@ use crate::weigh::Weight;
 const SIZE: (u32, u32) = (960, 520);
 const FONT: (&str, u32) = ("sans-serif", 15);
 const TITLE: (&str, u32) = ("sans-serif", 20);
+/// Above a bar, whose neighbours have one too.
+const LABEL: (&str, u32) = ("sans-serif", 12);
 /// What a viewer on a dark ground sees instead of black on white.
 const DARK: &str = "<style>@media (prefers-color-scheme: dark) { \
     [fill=\"#000000\"] { fill: #e6edf3 } [stroke=\"#000000\"] { stroke: #e6edf3 } \
@@ -69,9 +71,9 @@ pub(crate) fn draw(home: &Path, form: Form, cells: &[Cell], weights: &[Weight]) 
     let busiest: Vec<&Cell> = disk.iter().copied().filter(|own| own.in_flight == busy).collect();
     let groups: Vec<Group> = busiest
         .iter()
-        .map(|cell| (cell.name, [&cell.p50, &cell.p99, &cell.p999].map(|own| own.median() / 1e3).to_vec()))
+        .map(|cell| (cell.name, [&cell.p50, &cell.p99, &cell.p999].map(|own| own.median() / 1e6).to_vec()))
         .collect();
-    let title = format!("Microseconds until durable: 50, 99 and 99.9 %; {busy} in flight, {kept} kept");
+    let title = format!("Milliseconds until durable: 50, 99 and 99.9 %; {busy} in flight, {kept} kept");
     draw_into(&home.join("latency.svg"), |canvas| bars(canvas, &title, &groups))?;
     let groups: Vec<Group> = weights.iter().map(|own| (own.name, vec![own.bytes])).collect();
     draw_into(&home.join("memory.svg"), |canvas| {
@@ -171,7 +173,7 @@ fn bars(canvas: &Canvas<'_>, title: &str, groups: &[Group]) -> Outcome {
         .y_label_formatter(&|figure| short(*figure))
         .light_line_style(WHITE)
         .draw()?;
-    let above = FONT.into_text_style(canvas).pos(Pos::new(HPos::Left, VPos::Bottom));
+    let above = LABEL.into_text_style(canvas).pos(Pos::new(HPos::Left, VPos::Bottom));
     for (place, (name, heights)) in groups.iter().enumerate() {
         let width = 0.8 / float(heights.len() as u64);
         let colour = colour_of(name);
