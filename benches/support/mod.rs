@@ -3,8 +3,10 @@
 #![allow(dead_code, reason = "each bench takes what it needs")]
 
 pub(crate) mod callers;
+pub(crate) mod expiring;
 pub(crate) mod fill;
 pub(crate) mod report;
+pub(crate) mod waking;
 
 use std::time::Duration;
 

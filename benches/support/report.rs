@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-/// What issue 2 asks of a figure.
+/// What is asked of a figure.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {
     None,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::batched::Batched;
-use crate::contender::Contender;
+use crate::contender::{Contender, Kind};
 use crate::engines::idempotent_crate::InMemory;
 use crate::engines::keyed_redb::KeyedRedb;
 use crate::engines::lmdb::Lmdb;
@@ -16,12 +16,16 @@ use crate::ours::Ours;
 /// Tokens of one step of a fill, between two signs of progress.
 const FILL_STEP: u64 = 1_000_000;
 
+const IN_MEMORY_MAX: u64 = 1_000_000;
+
 /// How a contender is set up in a directory of its own.
 type Create = fn(&Path) -> Box<dyn Contender>;
 
 /// All but oncekey and redb, whose inner doors are asked for as well.
 const OTHERS: &[(&str, Create)] = &[
     ("fjall", |home| Box::new(Batched::new(Fjall::create(home)))),
+    #[cfg(feature = "rocksdb")]
+    ("RocksDB", |home| Box::new(Batched::new(crate::engines::lsm_rocksdb::RocksDb::create(home)))),
     ("LMDB", |home| Box::new(Batched::new(Lmdb::create(home)))),
     ("SQLite", |home| Box::new(Batched::new(Sqlite::create(home)))),
     ("file limit", |home| Box::new(PlainFile::create(home))),
@@ -50,10 +54,12 @@ impl Field {
         first.into_iter().chain(self.others.iter().map(|own| &**own)).collect()
     }
 
-    /// Each keeps the tokens numbered from 0.
+    /// Each keeps the tokens numbered from 0; what keeps only memory leaves it to the others beyond
+    /// [`IN_MEMORY_MAX`].
     pub(crate) fn fill(&self, kept: u64) {
         for contender in self.all() {
-            fill(contender, kept, FILL_STEP);
+            let is_in_memory = contender.kind() == Kind::MemoryOnly;
+            fill(contender, if is_in_memory { kept.min(IN_MEMORY_MAX) } else { kept }, FILL_STEP);
         }
     }
 }

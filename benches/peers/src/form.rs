@@ -25,7 +25,12 @@ impl Form {
 
     /// What was called.
     pub(crate) fn command(self) -> String {
-        let features = if cfg!(feature = "servers") { " --features servers" } else { "" };
+        let features = match (cfg!(feature = "rocksdb"), cfg!(feature = "servers")) {
+            (true, true) => " --features rocksdb,servers",
+            (true, false) => " --features rocksdb",
+            (false, true) => " --features servers",
+            (false, false) => "",
+        };
         format!("cargo run --release{features} -- {}", self.pick("--full", "--short", "--smoke"))
     }
 

@@ -18,7 +18,7 @@ use crate::work::{Ask, OUTCOME_BYTES, outcome_of};
 
 const TOKEN_BYTES: usize = 36;
 /// What oncekey lays down for one of these completions: head, key, outcome, fingerprints.
-const LAID_DOWN_BYTES: usize = 84 + 2 + SCOPE.len() + TOKEN_BYTES + OUTCOME_BYTES + 24;
+pub(crate) const LAID_DOWN_BYTES: usize = 84 + 2 + SCOPE.len() + TOKEN_BYTES + OUTCOME_BYTES + 24;
 
 pub(crate) struct PlainFile(Writer);
 

@@ -2,8 +2,8 @@
 //!
 //! `cargo run --release -- --short` (under ten minutes) or `--full`. Every contender is driven through one trait with
 //! the same work, in interleaved rounds of one run; what is claimed are ratios. It prints tables, writes
-//! `results.json` beside this package's manifest and draws `pictures`. What misses its goal is printed as *MISSED*. README.md says
-//! what is compared how, and what is unfair.
+//! `results.json` beside this package's manifest, draws `pictures` and renews the tables of the page *Performance*. What
+//! misses its goal is printed as *MISSED*. README.md says what is compared how, and what is unfair.
 
 mod batched;
 #[path = "../../support/callers.rs"]
@@ -11,16 +11,23 @@ mod callers;
 mod contender;
 mod durable;
 mod engines;
+#[path = "../../support/expiring.rs"]
+#[allow(clippy::duration_suboptimal_units, reason = "the crate's oldest Rust has no others")]
+mod expiring;
 mod field;
 mod figures;
 #[path = "../../support/fill.rs"]
 #[allow(dead_code, reason = "shared with the benches of the crate; each takes what it needs")]
 mod fill;
 mod form;
+mod goals;
 mod growth;
 mod handover;
+mod lasting;
 mod limits;
+mod opening;
 mod ours;
+mod page;
 mod pictures;
 mod reading;
 #[path = "../../support/report.rs"]
@@ -30,6 +37,9 @@ mod results;
 mod series;
 #[cfg(feature = "servers")]
 mod servers;
+#[path = "../../support/waking.rs"]
+#[allow(dead_code, clippy::duration_suboptimal_units, reason = "as above")]
+mod waking;
 mod weigh;
 mod work;
 
@@ -43,6 +53,7 @@ use form::Form;
 use results::Results;
 
 fn main() -> ExitCode {
+    opening::be_child();
     if let Some(bytes) = weigh::be_child(home().path()) {
         println!("{bytes}");
         return ExitCode::SUCCESS;
@@ -63,7 +74,7 @@ fn main() -> ExitCode {
 fn run(form: Form) -> Result<(), Box<dyn Error>> {
     println!("{}", form.command());
     let start = Instant::now();
-    let (mut cells, mut weights, mut results) = (Vec::new(), Vec::new(), Results::default());
+    let (mut cells, mut weights, mut results) = (Vec::new(), Vec::new(), Results::new(form));
     for &kept in form.kept() {
         let home = home();
         let field = Field::create(home.path());
@@ -77,13 +88,18 @@ fn run(form: Form) -> Result<(), Box<dyn Error>> {
     }
     weigh::index(form, home().path(), &mut results);
     growth::compare(form, home().path(), &mut results);
+    opening::compare(form, &mut results);
+    lasting::compare(form, &mut results);
+    eprintln!("  {} s in all", start.elapsed().as_secs());
     report::title("figures of the durable table", &["value"]);
     figures::durable(form, &cells, &mut results);
-    // A smoke test leaves the figures and pictures of a real run as they are.
+    // A smoke test leaves the figures, the pictures and the page of a real run as they are.
     let written = home();
-    let target = if form == Form::Smoke { written.path() } else { Path::new(env!("CARGO_MANIFEST_DIR")) };
-    results.write(target, form, &cells, &weights)?;
-    pictures::draw(target, form, &cells, &weights)
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target = if form == Form::Smoke { written.path() } else { package };
+    let results = results.write(target, &cells, &weights)?;
+    pictures::draw(target, form, &cells, &weights)?;
+    page::renew(package, form, &results)
 }
 
 /// A directory beside this program, below the target directory; gone with its guard.

@@ -1,7 +1,8 @@
 //! The tables as pictures: SVG files in `pictures`, drawn from the very medians of the run.
 //!
 //! Both axes of a line are logarithmic, since contenders lie orders of magnitude apart; bars stand on zero. Each contender keeps its colour in all
-//! of them; oncekey is drawn last, so that nothing hides it, and thicker.
+//! of them; oncekey is drawn last, so that nothing hides it, and thicker. The colours can be read on white and on black;
+//! a viewer's dark ground turns the rest.
 
 use std::error::Error;
 use std::fs;
@@ -21,16 +22,23 @@ use crate::weigh::Weight;
 const SIZE: (u32, u32) = (960, 520);
 const FONT: (&str, u32) = ("sans-serif", 15);
 const TITLE: (&str, u32) = ("sans-serif", 20);
+/// Above a bar, whose neighbours have one too.
+const LABEL: (&str, u32) = ("sans-serif", 12);
+/// What a viewer on a dark ground sees instead of black on white.
+const DARK: &str = "<style>@media (prefers-color-scheme: dark) { \
+    [fill=\"#000000\"] { fill: #e6edf3 } [stroke=\"#000000\"] { stroke: #e6edf3 } \
+    [fill=\"#FFFFFF\"] { fill: #0d1117 } [stroke=\"#FFFFFF\"] { stroke: #0d1117 } }</style>\n";
 /// Whose colour is which.
-const COLOURS: [(&str, RGBColor); 10] = [
-    ("oncekey", RGBColor(200, 30, 40)),
-    ("redb", RGBColor(40, 110, 180)),
+const COLOURS: [(&str, RGBColor); 11] = [
+    ("oncekey", RGBColor(215, 50, 60)),
+    ("redb", RGBColor(50, 125, 200)),
     ("fjall", RGBColor(50, 150, 70)),
+    ("RocksDB", RGBColor(150, 165, 20)),
     ("LMDB", RGBColor(150, 90, 170)),
     ("SQLite", RGBColor(230, 140, 20)),
-    ("PostgreSQL", RGBColor(140, 90, 50)),
+    ("PostgreSQL", RGBColor(165, 110, 65)),
     ("Redis", RGBColor(220, 110, 170)),
-    ("file limit", RGBColor(90, 90, 90)),
+    ("file limit", RGBColor(120, 120, 120)),
     ("idempotent (memory)", RGBColor(170, 170, 170)),
     ("memory limit", RGBColor(30, 160, 160)),
 ];
@@ -49,22 +57,28 @@ pub(crate) fn draw(home: &Path, form: Form, cells: &[Cell], weights: &[Weight]) 
     let in_flight = |cell: &Cell| float(cell.in_flight as u64);
     let rates = by(&figures, in_flight, |cell| cell.rate.median());
     let title = format!("Durable tokens per second, {kept} records kept");
-    lines(&home.join("throughput.svg"), &title, ["callers in flight", "tokens per second"], &rates)?;
+    draw_into(&home.join("throughput.svg"), |canvas| {
+        lines(canvas, &title, ["callers in flight", "tokens per second"], &rates)
+    })?;
     let disk: Vec<&Cell> = figures.iter().copied().filter(|own| own.kind != Kind::MemoryOnly).collect();
     let ours: Vec<&Cell> = disk.iter().copied().filter(|own| !own.written.0.is_empty()).collect();
     let written = by(&ours, in_flight, |cell| cell.written.median());
     let title = format!("Bytes written per completed record, {kept} records kept");
-    lines(&home.join("bytes_written.svg"), &title, ["callers in flight", "bytes handed to write"], &written)?;
+    draw_into(&home.join("bytes_written.svg"), |canvas| {
+        lines(canvas, &title, ["callers in flight", "bytes handed to write"], &written)
+    })?;
     let Some(&busy) = form.in_flight().iter().find(|count| **count > 64) else { return Ok(()) };
     let busiest: Vec<&Cell> = disk.iter().copied().filter(|own| own.in_flight == busy).collect();
     let groups: Vec<Group> = busiest
         .iter()
-        .map(|cell| (cell.name, [&cell.p50, &cell.p99, &cell.p999].map(|own| own.median() / 1e3).to_vec()))
+        .map(|cell| (cell.name, [&cell.p50, &cell.p99, &cell.p999].map(|own| own.median() / 1e6).to_vec()))
         .collect();
-    let title = format!("Microseconds until durable: 50, 99 and 99.9 %; {busy} in flight, {kept} kept");
-    bars(&home.join("latency.svg"), &title, &groups)?;
+    let title = format!("Milliseconds until durable: 50, 99 and 99.9 %; {busy} in flight, {kept} kept");
+    draw_into(&home.join("latency.svg"), |canvas| bars(canvas, &title, &groups))?;
     let groups: Vec<Group> = weights.iter().map(|own| (own.name, vec![own.bytes])).collect();
-    bars(&home.join("memory.svg"), "Private memory per kept record, bytes", &groups)?;
+    draw_into(&home.join("memory.svg"), |canvas| {
+        bars(canvas, "Private memory per kept record, bytes", &groups)
+    })?;
     if form.kept().len() > 1 {
         let levels: Vec<&Cell> =
             cells.iter().filter(|own| own.in_flight == busy && own.kind != Kind::MemoryOnly).collect();
@@ -72,7 +86,7 @@ pub(crate) fn draw(home: &Path, form: Form, cells: &[Cell], weights: &[Weight]) 
         let growth = by(&levels, |cell| float(cell.kept.max(1000)), |cell| cell.rate.median());
         let title = format!("Durable tokens per second by records kept, {busy} in flight");
         let axes = ["records kept beforehand (the leftmost: none)", "tokens per second"];
-        lines(&home.join("growth.svg"), &title, axes, &growth)?;
+        draw_into(&home.join("growth.svg"), |canvas| lines(canvas, &title, axes, &growth))?;
     }
     Ok(())
 }
@@ -96,12 +110,23 @@ fn around(figures: impl Iterator<Item = f64> + Clone) -> Range<f64> {
     least.min(greatest) / 1.5..greatest * 1.5
 }
 
-fn lines(path: &Path, title: &str, axes: [&str; 2], curves: &[Curve]) -> Outcome {
-    let canvas: Canvas<'_> = SVGBackend::new(path, SIZE).into_drawing_area();
+/// Draws into a file that can be read on a light and on a dark ground.
+fn draw_into(path: &Path, draw: impl FnOnce(&Canvas<'_>) -> Outcome) -> Outcome {
+    let mut picture = String::new();
+    {
+        let canvas = SVGBackend::with_string(&mut picture, SIZE).into_drawing_area();
+        draw(&canvas)?;
+        canvas.present()?;
+    }
+    let (head, rest) = picture.split_once(">\n").ok_or("the picture has a head")?;
+    Ok(fs::write(path, format!("{head}>\n{DARK}{rest}"))?)
+}
+
+fn lines(canvas: &Canvas<'_>, title: &str, axes: [&str; 2], curves: &[Curve]) -> Outcome {
     canvas.fill(&WHITE)?;
     let points = || curves.iter().flat_map(|(_, points)| points);
     let (across, up) = (around(points().map(|point| point.0)), around(points().map(|point| point.1)));
-    let mut chart = ChartBuilder::on(&canvas)
+    let mut chart = ChartBuilder::on(canvas)
         .caption(title, TITLE)
         .margin(12)
         .margin_right(210)
@@ -122,19 +147,18 @@ fn lines(path: &Path, title: &str, axes: [&str; 2], curves: &[Curve]) -> Outcome
         let style = colour_of(name).stroke_width(if place == 0 { 4 } else { 2 });
         chart.draw_series(LineSeries::new(points.iter().copied(), style))?;
         chart.draw_series(points.iter().map(|point| Circle::new(*point, 3, style.filled())))?;
-        legend(&canvas, place, name)?;
+        legend(canvas, place, name)?;
     }
-    Ok(canvas.present()?)
+    Ok(())
 }
 
 /// One contender's bars: whose, and how high.
 type Group = (&'static str, Vec<f64>);
 
-fn bars(path: &Path, title: &str, groups: &[Group]) -> Outcome {
-    let canvas: Canvas<'_> = SVGBackend::new(path, SIZE).into_drawing_area();
+fn bars(canvas: &Canvas<'_>, title: &str, groups: &[Group]) -> Outcome {
     canvas.fill(&WHITE)?;
     let highest = groups.iter().flat_map(|(_, heights)| heights).copied().fold(1.0, f64::max);
-    let mut chart = ChartBuilder::on(&canvas)
+    let mut chart = ChartBuilder::on(canvas)
         .caption(title, TITLE)
         .margin(12)
         .margin_right(210)
@@ -149,7 +173,7 @@ fn bars(path: &Path, title: &str, groups: &[Group]) -> Outcome {
         .y_label_formatter(&|figure| short(*figure))
         .light_line_style(WHITE)
         .draw()?;
-    let above = FONT.into_text_style(&canvas).pos(Pos::new(HPos::Left, VPos::Bottom));
+    let above = LABEL.into_text_style(canvas).pos(Pos::new(HPos::Left, VPos::Bottom));
     for (place, (name, heights)) in groups.iter().enumerate() {
         let width = 0.8 / float(heights.len() as u64);
         let colour = colour_of(name);
@@ -159,9 +183,9 @@ fn bars(path: &Path, title: &str, groups: &[Group]) -> Outcome {
             chart.draw_series([Rectangle::new(bar, colour.filled())])?;
             chart.draw_series([Text::new(short(*height), (left, *height), above.clone())])?;
         }
-        legend(&canvas, place, name)?;
+        legend(canvas, place, name)?;
     }
-    Ok(canvas.present()?)
+    Ok(())
 }
 
 /// At the right, one line for each.

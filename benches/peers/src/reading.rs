@@ -17,7 +17,7 @@ use crate::engines::keyed_redb::Held;
 use crate::field::Field;
 use crate::fill::{SCOPE, parameters, token};
 use crate::form::Form;
-use crate::report::{Goal, float, line, title};
+use crate::report::{float, line, title};
 use crate::results::Results;
 use crate::series::Series;
 use crate::work::{fresh_tokens, plan};
@@ -65,12 +65,7 @@ fn absent(form: Form, field: &Field, kept: u64, results: &mut Results) {
         return;
     };
     let note = format!("{kept} kept; the best peer is {}", best.name());
-    let (ratio, unit) = (ours.over(theirs), "times its time");
-    if kept == MANY {
-        results.figure("absent_lookup_vs_peer", &ratio, Goal::AtMost(0.2), unit, &note);
-    } else {
-        results.beside(&format!("absent_lookup_vs_peer at {kept}"), &ratio, unit, &note);
-    }
+    results.figure_if(kept == MANY, "absent_lookup_vs_peer", &ours.over(theirs), &note);
 }
 
 fn replay(form: Form, field: &Field, kept: u64, results: &mut Results) {
@@ -102,13 +97,8 @@ fn replay(form: Form, field: &Field, kept: u64, results: &mut Results) {
         // How often as many: redb's time over ours.
         let (ratio, note) = (theirs.over(&ours), format!("{kept} kept"));
         let id = format!("replay_{name}_vs_redb");
-        match (name, kept) {
-            ("recent", _) if kept == form.kept_of_figures() => {
-                results.figure(&id, &ratio, Goal::AtLeast(3.0), "times its rate", &note);
-            }
-            ("uniform", MANY) => results.figure(&id, &ratio, Goal::AtLeast(0.8), "times its rate", &note),
-            _ => results.beside(&format!("{id} at {kept}"), &ratio, "times its rate", &note),
-        }
+        let level = if name == "recent" { form.kept_of_figures() } else { MANY };
+        results.figure_if(kept == level, &id, &ratio, &note);
     }
 }
 
@@ -153,10 +143,10 @@ fn fresh(form: Form, store: &Store, kept: u64, results: &mut Results) {
     }
     let note = format!("{kept} kept");
     let ratio = ours[0].over(&theirs[0]);
-    results.figure("fresh_vs_dashmap", &ratio, Goal::AtMost(1.5), "times its time", &note);
+    results.figure("fresh_vs_dashmap", &ratio, &note);
     let gains = [&ours, &theirs].map(|own| own[0].over(&own[1]));
     let ratio = gains[0].over(&gains[1]);
-    results.figure("fresh_two_threads", &ratio, Goal::AtLeast(1.0), "times its gain", &note);
+    results.figure("fresh_two_threads", &ratio, &note);
 }
 
 /// One fresh token, its parameters digested beforehand.

@@ -1,7 +1,8 @@
 //! Where do the figures go? Onto the screen as they come, MISSED where missed, and into `results.json`.
 //!
 //! A figure stands under `figures` only if it was measured as its goal means it; what was measured otherwise (with
-//! fewer records kept, say) stands under `beside`. Nothing is filled in.
+//! fewer records kept, say) stands under `beside`. One that this form does not measure is carried over from the results
+//! that stood there, marked so and with the command that measured it, or stands under `absent`. Nothing is filled in.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,33 +14,36 @@ use serde_json::{Map, Value, json};
 
 use crate::durable::Cell;
 use crate::form::Form;
+use crate::goals;
 use crate::report::Goal;
 use crate::series::Series;
 use crate::weigh::Weight;
 
-#[derive(Default)]
+/// Why a figure is not there, where neither this run nor an earlier one has measured it.
+const ABSENT: &str = "measured by the full form alone";
+
 pub(crate) struct Results {
+    form: Form,
     figures: Map<String, Value>,
     beside: Map<String, Value>,
 }
 
 impl Results {
-    /// A figure of the list, with its goal.
-    pub(crate) fn figure(&mut self, id: &str, series: &Series, goal: Goal, unit: &str, note: &str) {
-        let bound = match goal {
-            Goal::None => Value::Null,
-            Goal::AtLeast(bound) => json!(format!(">= {bound}")),
-            Goal::AtMost(bound) => json!(format!("<= {bound}")),
-        };
-        let value = series.median();
+    pub(crate) fn new(form: Form) -> Self {
+        Self { form, figures: Map::new(), beside: Map::new() }
+    }
+
+    /// A figure of the list, measured as its goal means it.
+    pub(crate) fn figure(&mut self, id: &str, series: &Series, note: &str) {
+        let (goals::Wanted { goal, unit, .. }, value) = (goals::of(id), series.median());
         crate::report::line(
             id,
             &[format!("{value:.2}")],
             &format!("{unit}; {}; {note}", goal.verdict(value)),
         );
         let figure = json!({
-            "value": value, "goal": bound, "unit": unit, "spread": series.spread(), "rounds": series.0.len(),
-            "note": note,
+            "value": value, "goal": bound(*goal), "unit": unit, "spread": series.spread(), "rounds": series.0.len(),
+            "note": note, "command": self.form.command(),
         });
         self.figures.insert(id.to_owned(), figure);
     }
@@ -48,29 +52,62 @@ impl Results {
     pub(crate) fn beside(&mut self, id: &str, series: &Series, unit: &str, note: &str) {
         let value = series.median();
         crate::report::line(id, &[format!("{value:.2}")], &format!("{unit}; no figure of the list: {note}"));
-        let figure = json!({ "value": value, "unit": unit, "spread": series.spread(), "note": note });
+        let figure = json!({
+            "value": value, "unit": unit, "spread": series.spread(), "rounds": series.0.len(), "note": note,
+        });
         self.beside.insert(id.to_owned(), figure);
     }
 
-    pub(crate) fn write(
-        &self,
-        home: &Path,
-        form: Form,
-        cells: &[Cell],
-        weights: &[Weight],
-    ) -> io::Result<()> {
+    /// As a figure where it `counts` as one, else beside them.
+    pub(crate) fn figure_if(&mut self, counts: bool, id: &str, series: &Series, note: &str) {
+        if counts {
+            self.figure(id, series, note);
+        } else {
+            self.beside(&format!("{id}: {note}"), series, goals::of(id).unit, note);
+        }
+    }
+
+    /// Writes them all; a figure that this run does not have is carried over from the file that stands there.
+    pub(crate) fn write(mut self, home: &Path, cells: &[Cell], weights: &[Weight]) -> io::Result<Value> {
+        let path = home.join("results.json");
+        let earlier =
+            fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
+        let mut absent = Map::new();
+        for own in &goals::ALL {
+            if self.figures.contains_key(own.id) {
+                continue;
+            }
+            match earlier.as_ref().map(|all| &all["figures"][own.id]).filter(|own| own.is_object()) {
+                Some(known) => {
+                    let mut known = known.clone();
+                    known["carried"] = json!(true);
+                    self.figures.insert(own.id.to_owned(), known);
+                }
+                None => drop(absent.insert(own.id.to_owned(), json!(ABSENT))),
+            }
+        }
         let all = json!({
-            "command": form.command(),
+            "command": self.form.command(),
             "machine": machine(),
             "versions": versions(),
             "figures": self.figures,
+            "absent": absent,
             "beside": self.beside,
             "private_bytes_per_record":
                 weights.iter().map(|own| (own.name, own.bytes)).collect::<BTreeMap<_, _>>(),
             "durable": cells.iter().map(shown).collect::<Vec<_>>(),
         });
         let text = serde_json::to_string_pretty(&all).expect("plain values");
-        fs::write(home.join("results.json"), text + "\n")
+        fs::write(path, text + "\n")?;
+        Ok(all)
+    }
+}
+
+fn bound(goal: Goal) -> Value {
+    match goal {
+        Goal::None => Value::Null,
+        Goal::AtLeast(bound) => json!(format!(">= {bound}")),
+        Goal::AtMost(bound) => json!(format!("<= {bound}")),
     }
 }
 
@@ -106,8 +143,17 @@ fn machine() -> Value {
 
 /// Of what is compared, as the lock file has it, and of the compiler.
 fn versions() -> Value {
-    const SHOWN: [&str; 7] =
-        ["oncekey", "redb", "dashmap", "fjall", "rusqlite", "libsqlite3-sys", "lmdb-rkv"];
+    const SHOWN: [&str; 9] = [
+        "oncekey",
+        "redb",
+        "dashmap",
+        "fjall",
+        "rusqlite",
+        "libsqlite3-sys",
+        "lmdb-rkv",
+        "rocksdb",
+        "idempotent",
+    ];
     let lock = include_str!("../Cargo.lock");
     let quoted = |line: &str| line.split('"').nth(1).unwrap_or_default().to_owned();
     let lines: Vec<&str> = lock.lines().collect();
@@ -115,9 +161,10 @@ fn versions() -> Value {
     let mut all: Map<String, Value> = packages
         .map(|pair| (quoted(pair[0]), Value::String(quoted(pair[1]))))
         .filter(|(name, _)| SHOWN.contains(&name.as_str()))
+        .filter(|(name, _)| name != "rocksdb" || cfg!(feature = "rocksdb"))
         .collect();
     let rustc = Command::new("rustc").arg("--version").output();
-    let rustc = rustc.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned());
+    let rustc = rustc.map(|said| String::from_utf8_lossy(&said.stdout).trim().replace("rustc ", ""));
     all.insert("rustc".to_owned(), Value::String(rustc.unwrap_or_default()));
     Value::Object(all)
 }

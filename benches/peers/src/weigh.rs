@@ -11,7 +11,7 @@ use crate::contender::{Contender, Kind};
 use crate::field::{create_one, fill};
 use crate::form::Form;
 use crate::ours::Ours;
-use crate::report::{Goal, float, line, title};
+use crate::report::{float, line, title};
 use crate::results::Results;
 use crate::series::Series;
 
@@ -90,9 +90,5 @@ pub(crate) fn index(form: Form, home: &Path, results: &mut Results) {
     }
     let value = Series(vec![at_stops.iter().copied().fold(0.0, f64::max)]);
     let note = format!("worst of {stops:?} million; worst on the way {worst:.1} at {worst_at}");
-    if stops.len() == 3 {
-        results.figure("index_bytes_per_record", &value, Goal::AtMost(20.0), "bytes", &note);
-    } else {
-        results.beside("index_bytes_per_record at 1000000", &value, "bytes", &note);
-    }
+    results.figure_if(stops.len() == 3, "index_bytes_per_record", &value, &note);
 }

@@ -4,6 +4,8 @@ pub(crate) mod idempotent_crate;
 pub(crate) mod keyed_redb;
 pub(crate) mod lmdb;
 pub(crate) mod lsm_fjall;
+#[cfg(feature = "rocksdb")]
+pub(crate) mod lsm_rocksdb;
 pub(crate) mod sqlite;
 
 /// Cache of each engine that keeps one of its own.
