@@ -117,8 +117,12 @@ fn instructions_per_operation(name: &str) -> f64 {
     ((whole - half) / float(OPERATIONS_MAX as u64 / 2)).round()
 }
 
-/// Of the whole program.
+/// Of the whole program, the least of three: threads that wait for each other a little longer count a little more.
 fn instructions(name: &str, times: usize) -> f64 {
+    (0..3).map(|_| instructions_once(name, times)).fold(f64::INFINITY, f64::min)
+}
+
+fn instructions_once(name: &str, times: usize) -> f64 {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]);
     valgrind.arg(std::env::current_exe().expect("this is a program")).args([CHILD, name, &times.to_string()]);
