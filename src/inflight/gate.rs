@@ -161,7 +161,7 @@ impl Listener {
     /// Listens again, at the end of the line, if it was woken; one who was called meanwhile stays called.
     pub(crate) fn again(&mut self) {
         let mut own = self.gate.sleepers.lock();
-        if self.gate.ended().is_none() && own.get(self.place, self.number).is_none() {
+        if !self.gate.is_finished() && own.get(self.place, self.number).is_none() {
             (self.place, self.number) = own.insert();
         }
     }
@@ -172,7 +172,7 @@ impl Listener {
     }
 
     fn poll(&self, context: &mut Context<'_>, until: Option<(&Timer, Duration)>) -> Poll<()> {
-        if self.gate.ended().is_some() || until.is_some_and(|(timer, deadline)| timer.has_come(deadline)) {
+        if self.gate.is_finished() || until.is_some_and(|(timer, deadline)| timer.has_come(deadline)) {
             return Poll::Ready(());
         }
         let waker = Some(context.waker().clone());
@@ -199,7 +199,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if self.gate.ended().is_some() {
+        if self.gate.is_finished() {
             return;
         }
         let mut own = self.gate.sleepers.lock();

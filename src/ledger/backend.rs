@@ -375,7 +375,7 @@ fn overlay(step: &Step, offset: u64, out: &mut [u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::disk::{Disk, Memory};
+    use super::super::disk::{Counted, Disk, Memory};
     use super::*;
 
     const IDENTITY: Identity = Identity { store: [4; 16], segment: 2 };
@@ -401,42 +401,12 @@ mod tests {
         assert!(backend.read(9_999_999, &mut out).is_err());
     }
 
-    /// Counts how often it was asked to be read from the disk itself.
-    #[derive(Debug)]
-    struct Cached(Arc<dyn DiskFile>, AtomicU64);
-
-    impl DiskFile for Cached {
-        fn len(&self) -> io::Result<u64> {
-            self.0.len()
-        }
-
-        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-            self.0.read(offset, out)
-        }
-
-        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-            self.0.write(offset, data)
-        }
-
-        fn set_len(&self, len: u64) -> io::Result<()> {
-            self.0.set_len(len)
-        }
-
-        fn sync(&self) -> io::Result<()> {
-            self.0.sync()
-        }
-
-        fn read_anew(&self) {
-            self.1.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
     #[test]
     fn a_file_that_was_not_closed_is_read_from_the_disk_and_not_from_a_cache_5_5() {
         let (file, backend) = fresh();
-        let file = Arc::new(Cached(file, AtomicU64::new(0)));
-        let asked = || file.1.load(Ordering::Relaxed);
-        let judge = || Backend::judge(Arc::<Cached>::clone(&file), IDENTITY, Arc::default()).unwrap();
+        let file = Arc::new(Counted::from(file));
+        let asked = || file.read_anew.load(Ordering::Relaxed);
+        let judge = || Backend::judge(Arc::<Counted>::clone(&file), IDENTITY, Arc::default()).unwrap();
         backend.set_len(50).unwrap();
         judge();
         assert_eq!(asked(), 1);

@@ -1,8 +1,9 @@
 //! A block: the records of one commit (or a part of them) packed into one value.
 //!
-//! Law: a record's place says where in the block it begins, so whoever has it needs no table. The fingerprints of a block's records stand in it twice, in front and at the end, each copy with a
-//! checksum of its own, so that a damaged record still says which key it belonged to and is never taken for a
-//! key never seen (contract 5.9). If neither copy reads, the block is *blind* and the ledger says so.
+//! Law: a record's place says where in the block it begins, so whoever has it needs no table. The fingerprints of a
+//! block's records stand in it twice, in front and at the end, each copy with a checksum of its own, so that a damaged
+//! record still says which key it belonged to and is never taken for a key never seen (contract 5.9). If neither copy
+//! reads, the block is *blind* and the ledger says so.
 //!
 //! ```text
 //! front:   magic u32 | length u32 | number u64 | time u64 | expires u64 | count u32 | 0 u32 | checksum u64 | table

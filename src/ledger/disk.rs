@@ -271,9 +271,62 @@ fn span(offset: u64, len: usize) -> io::Result<(usize, usize)> {
 }
 
 #[cfg(test)]
+pub(super) use tests::Counted;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::{MetadataExt, symlink};
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// Counts what is read.
+    #[derive(Debug)]
+    pub(in crate::ledger) struct Counted {
+        file: Arc<dyn DiskFile>,
+        bytes: AtomicU64,
+        /// How often it was asked to be read from the disk itself.
+        pub(in crate::ledger) read_anew: AtomicU64,
+    }
+
+    impl From<Arc<dyn DiskFile>> for Counted {
+        fn from(file: Arc<dyn DiskFile>) -> Self {
+            Self { file, bytes: AtomicU64::new(0), read_anew: AtomicU64::new(0) }
+        }
+    }
+
+    impl Counted {
+        /// How many bytes were read since this was last asked.
+        pub(in crate::ledger) fn bytes(&self) -> u64 {
+            self.bytes.swap(0, Ordering::Relaxed)
+        }
+    }
+
+    impl DiskFile for Counted {
+        fn len(&self) -> io::Result<u64> {
+            self.file.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.bytes.fetch_add(out.len() as u64, Ordering::Relaxed);
+            self.file.read(offset, out)
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.file.write(offset, data)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.file.set_len(len)
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            self.file.sync()
+        }
+
+        fn read_anew(&self) {
+            self.read_anew.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     #[test]
     fn files_are_made_0600_in_a_directory_of_0700_10_1() {

@@ -4,16 +4,18 @@
 //! chunks with a checksum each and by rising fingerprint, so that opening reads hints and not records, and fills
 //! the index from end to end. What a segment says of *forgotten* records of older segments stands among them.
 
+use super::room::{COMMON_VALUE_BYTES, page_of};
 use crate::record::{Forgotten, HashKeys, Location, Weight, u32_at, u64_at};
 use crate::time::Timestamp;
 
 const BYTES: usize = 1 + 8 + 8 + 8 + 8 + 4;
-/// Hints in one chunk: as many as fit a page of 64 KiB.
-pub(crate) const CHUNK: usize = ((64 << 10) - 256) / BYTES - 1;
+const CHECKSUM_BYTES: usize = 8;
+/// Hints in one chunk: as many as fit a common page.
+pub(crate) const CHUNK: usize = (COMMON_VALUE_BYTES - CHECKSUM_BYTES) / BYTES;
 
 /// Disk room that the hints of so many records take in a segment, in bytes.
 pub(crate) fn room(records: usize) -> u64 {
-    let chunk = super::room::page_of(CHUNK * BYTES);
+    let chunk = page_of(CHECKSUM_BYTES + CHUNK * BYTES);
     (records as u64).div_ceil(CHUNK as u64) * chunk
 }
 
@@ -77,7 +79,7 @@ impl Hint {
 
 /// A chunk's bytes: checksum, then hints.
 pub(crate) fn encode(place: u64, hints: &[Hint], keys: &HashKeys) -> Vec<u8> {
-    let mut bytes = vec![0; 8];
+    let mut bytes = vec![0; CHECKSUM_BYTES];
     for hint in hints {
         bytes.push(hint.what.code());
         for word in [hint.hash, hint.at.as_u64(), hint.expires.as_millis(), hint.weight.scope] {
@@ -85,14 +87,14 @@ pub(crate) fn encode(place: u64, hints: &[Hint], keys: &HashKeys) -> Vec<u8> {
         }
         bytes.extend_from_slice(&hint.weight.bytes.to_le_bytes());
     }
-    let checksum = keys.checksum(place, &[&bytes[8..]]);
-    bytes[..8].copy_from_slice(&checksum.to_le_bytes());
+    let checksum = keys.checksum(place, &[&bytes[CHECKSUM_BYTES..]]);
+    bytes[..CHECKSUM_BYTES].copy_from_slice(&checksum.to_le_bytes());
     bytes
 }
 
 /// The hints of a chunk; `None` where it does not pass its checksum.
 pub(crate) fn decode(place: u64, bytes: &[u8], keys: &HashKeys) -> Option<Vec<Hint>> {
-    let (checksum, body) = bytes.split_at_checked(8)?;
+    let (checksum, body) = bytes.split_at_checked(CHECKSUM_BYTES)?;
     let sound = body.len() % BYTES == 0 && u64_at(checksum, 0) == keys.checksum(place, &[body]);
     let hint = |own: &[u8]| {
         Some(Hint {

@@ -16,14 +16,13 @@ use super::block::{self, Item};
 use super::fault::io_error;
 use super::files::{give_name, remove_if_there, segment_name, segment_name_new};
 use super::hint::{Hint, What};
+use super::room::{COMMON_VALUE_BYTES, MARGIN_BYTES, page_of};
 use super::segment::Segment;
 use crate::codec::{self, Decode, Encode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{self, Forgotten, HashKeys, Location, Record, Weight};
 use crate::time::Timestamp;
 
-/// A block is filled up to this size: it and redb's own bytes then fit one page of 64 KiB.
-const BLOCK_BYTES: usize = (64 << 10) - 256;
 const BLOCK_RECORDS: usize = 4096;
 /// An old view is dropped after this many commits.
 const VIEW_COMMITS: u64 = 16;
@@ -128,7 +127,7 @@ impl Ledger {
         log.time = now;
         log.active.stretch(expires);
         log.hints.extend(entries.iter().zip(&places).filter_map(|(entry, at)| hint(entry, *at)));
-        let pages = blocks.iter().map(|block| super::room::page_of(block.len())).sum::<u64>();
+        let pages = blocks.iter().map(|block| page_of(block.len())).sum::<u64>();
         log.unsynced = if durable { 0 } else { log.unsynced + pages.max(1) };
         log.commits += 1;
         if log.commits.is_multiple_of(VIEW_COMMITS) {
@@ -193,7 +192,7 @@ impl Ledger {
         let listed = self.segments.read().iter().map(|own| (own.number, own.first, own.last())).collect();
         let spare = self.take_spare(number);
         let made = self.maker.create(&*self.disk, number, first, now, listed, carried, spare)?;
-        let wanted = self.room.reserved() + super::room::MARGIN_BYTES + sealing_bytes(carried.len());
+        let wanted = self.room.reserved() + MARGIN_BYTES + sealing_bytes(carried.len());
         let extended = made.0.backend().extend_room(wanted, self.room.largest());
         extended.map_err(io_error("making room in a new segment")).map(|()| made)
     }
@@ -295,7 +294,7 @@ impl Ledger {
 
 /// Room that sealing a segment of so many hints takes.
 fn sealing_bytes(hints: usize) -> u64 {
-    super::hint::room(hints) + super::room::MARGIN_BYTES
+    super::hint::room(hints) + MARGIN_BYTES
 }
 
 /// The blocks that entries make from block `first` on, the entries' places, and when the last of them expires.
@@ -329,7 +328,7 @@ fn fitting(entries: &[Entry<'_>]) -> usize {
     let per_record = block::overhead(1) - block::overhead(0);
     let fit = entries.iter().take(BLOCK_RECORDS).take_while(|entry| {
         bytes += entry.bytes.len() + per_record;
-        bytes <= BLOCK_BYTES
+        bytes <= COMMON_VALUE_BYTES
     });
     fit.count().max(1).min(entries.len())
 }

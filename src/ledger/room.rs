@@ -12,9 +12,16 @@ pub(crate) const MARGIN_BYTES: u64 = 256 << 10;
 /// The page of a block that records share, in bytes.
 const COMMON_BYTES: u64 = 64 << 10;
 
+/// What redb adds to a value in its page, at most.
+const REDB_BYTES: u64 = 256;
+
+/// Most bytes of a value that fits into a common page.
+#[expect(clippy::cast_possible_truncation, reason = "under 64 KiB")]
+pub(super) const COMMON_VALUE_BYTES: usize = (COMMON_BYTES - REDB_BYTES) as usize;
+
 /// The page in which redb puts a value of so many bytes, alone.
 pub(super) fn page_of(bytes: usize) -> u64 {
-    (bytes as u64 + 256).next_power_of_two().max(4096)
+    (bytes as u64 + REDB_BYTES).next_power_of_two().max(4096)
 }
 
 /// Room that is set aside for as long as this is held.

@@ -42,7 +42,7 @@ impl Spots {
             return;
         }
         let Some((number, at, length)) = block::glimpse(page) else { return };
-        if at + length as usize > page.len() {
+        if length as usize > page.len() - at {
             return;
         }
         let Some(offset) = offset.checked_add(at as u64) else { return };

@@ -3,49 +3,14 @@
 
 use super::*;
 use crate::ledger::block::{Item, encode};
-use crate::ledger::disk::{Disk, DiskFile, Memory};
+use crate::ledger::disk::{Counted, Disk, DiskFile, Memory};
 use crate::ledger::page::Identity;
 use crate::record::control;
-use std::io;
-
-/// Counts the bytes that are read.
-#[derive(Debug)]
-struct Counted(Arc<dyn DiskFile>, AtomicU64);
-
-impl DiskFile for Counted {
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.1.fetch_add(out.len() as u64, Ordering::Relaxed);
-        self.0.read(offset, out)
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write(offset, data)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync()
-    }
-}
-
-impl Counted {
-    /// How many were read since it was last asked.
-    fn bytes(&self) -> u64 {
-        self.1.swap(0, Ordering::Relaxed)
-    }
-}
 
 /// A segment of one block with these records, its file, and their places.
 fn segment(records: &[Vec<u8>]) -> (Segment, Arc<Counted>, Vec<Location>) {
     let keys = HashKeys::derive(&[1; 32]);
-    let file = Arc::new(Counted(Memory::default().create("segment").unwrap(), AtomicU64::new(0)));
+    let file = Arc::new(Counted::from(Memory::default().create("segment").unwrap()));
     let identity = Identity { store: [4; 16], segment: 1 };
     let backend = Backend::create(Arc::<Counted>::clone(&file), identity, Arc::default()).unwrap();
     let segment = Segment::create(1, 1, backend, keys).unwrap();
