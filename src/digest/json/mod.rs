@@ -100,7 +100,9 @@ impl Reader<'_> {
         self.skip_space();
         self.value(depth)?;
         let name = &self.out[start + 1..name_end - 1];
-        let excluded = depth == 1 && !self.rules.is_empty() && self.rules.excludes(&text::decoded(name));
+        let excluded = depth == 1
+            && !self.rules.is_empty()
+            && text::decoded(name).is_some_and(|name| self.rules.excludes(&name));
         Ok(Member::new(position, start, name_end, self.out.len(), excluded))
     }
 

@@ -88,11 +88,11 @@ pub(super) fn escape(character: char, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'\\', short]);
 }
 
-/// What stands in a canonical string, without its quotation marks.
-pub(super) fn decoded(canonical: &[u8]) -> Cow<'_, str> {
+/// What stands in a canonical string, without its quotation marks; `None` for bytes that are none.
+pub(super) fn decoded(canonical: &[u8]) -> Option<Cow<'_, str>> {
     match std::str::from_utf8(canonical) {
-        Ok(plain) if !plain.contains('\\') => Cow::Borrowed(plain),
-        _ => Cow::Owned(characters(canonical).collect()),
+        Ok(plain) if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
+        _ => characters(canonical).collect::<Option<String>>().map(Cow::Owned),
     }
 }
 
@@ -104,25 +104,22 @@ pub(super) fn compare(one: &[u8], other: &[u8]) -> Ordering {
     if plain(one) && plain(other) {
         return one.cmp(other);
     }
-    let rank = |character| match u32::from(character) {
-        code @ 0xe000..=0xffff => code + 0x11_0000,
+    let rank = |character: Option<char>| match character.map(u32::from) {
+        Some(code @ 0xe000..=0xffff) => Some(code + 0x11_0000),
         code => code,
     };
     characters(one).map(rank).cmp(characters(other).map(rank))
 }
 
-/// The characters that a canonical string stands for.
-fn characters(canonical: &[u8]) -> impl Iterator<Item = char> {
-    let mut rest =
-        std::str::from_utf8(canonical).expect("the text read was UTF-8, and is cut at ASCII bytes");
+/// The characters that a canonical string stands for; the last one is `None` where the bytes are none.
+fn characters(canonical: &[u8]) -> impl Iterator<Item = Option<char>> {
+    let mut rest = Some(std::str::from_utf8(canonical).ok());
     std::iter::from_fn(move || {
-        let first = rest.chars().next()?;
-        let (character, length) = match first {
-            '\\' => unescape(rest.as_bytes()).expect("`escape` writes what `unescape` reads"),
-            _ => (first, first.len_utf8()),
-        };
-        rest = &rest[length..];
-        Some(character)
+        let Some(text) = rest.take()? else { return Some(None) };
+        let first = text.chars().next()?;
+        let own = if first == '\\' { unescape(text.as_bytes()) } else { Some((first, first.len_utf8())) };
+        rest = own.map(|(_, length)| text.get(length..));
+        Some(own.map(|(character, _)| character))
     })
 }
 
@@ -156,7 +153,7 @@ mod tests {
         {
             let mut out = Vec::new();
             escape(character, &mut out);
-            assert_eq!(decoded(&out), character.to_string());
+            assert_eq!(decoded(&out).unwrap(), character.to_string());
             let mut escaped = String::new();
             for unit in character.encode_utf16(&mut [0; 2]) {
                 write!(escaped, "\\u{unit:04X}").unwrap();

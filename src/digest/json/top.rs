@@ -18,7 +18,7 @@ pub(in super::super) fn top_members(canonical: &[u8]) -> Option<Vec<(Cow<'_, str
         let name = &rest[..string_end(rest)?];
         let behind = rest[name.len()..].strip_prefix(b":")?;
         let value = &behind[..value_end(behind)?];
-        members.push((text::decoded(name.get(1..name.len() - 1)?), value));
+        members.push((text::decoded(name.get(1..name.len() - 1)?)?, value));
         match &behind[value.len()..] {
             [b',', more @ ..] => rest = more,
             [b'}'] => return Some(members),
@@ -92,6 +92,8 @@ mod tests {
             "{\"a\":]}",
             "{\"",
             "{\"\\",
+            "{\"\\a\":1}",
+            "{\"\\u12\":1}",
         ] {
             assert_eq!(top_members(text.as_bytes()), None, "{text}");
         }
