@@ -15,6 +15,8 @@ pub const TOKEN_BYTES_DEFAULT: usize = 64;
 pub const TOKEN_BYTES_MAX: usize = 255;
 /// Most bytes of a scope (contract 1.2).
 pub const SCOPE_BYTES_MAX: usize = 255;
+/// Most bytes of a framed key.
+const FRAMED_BYTES_MAX: usize = 2 + SCOPE_BYTES_MAX + TOKEN_BYTES_MAX;
 /// Most bytes of the label of a derived token.
 pub const LABEL_BYTES_MAX: usize = 255;
 
@@ -50,12 +52,14 @@ impl Key {
     pub(crate) fn within(scope: &[u8], token: &[u8], scope_max: usize, token_max: usize) -> Result<Self> {
         check_scope(scope, scope_max.min(SCOPE_BYTES_MAX))?;
         check_token(token, token_max.min(TOKEN_BYTES_MAX))?;
-        let mut framed = Vec::with_capacity(2 + scope.len() + token.len());
+        let mut framed = [0; FRAMED_BYTES_MAX];
+        let mut end = 0;
         for part in [scope, token] {
-            framed.push(u8::try_from(part.len()).expect("both were checked to have at most 255 bytes"));
-            framed.extend_from_slice(part);
+            framed[end] = u8::try_from(part.len()).expect("both were checked to have at most 255 bytes");
+            framed[end + 1..][..part.len()].copy_from_slice(part);
+            end += 1 + part.len();
         }
-        Ok(Self { framed: framed.into() })
+        Ok(Self { framed: framed[..end].into() })
     }
 
     /// Whose token it is.

@@ -18,6 +18,9 @@ const VALUE: &[u8] = b"oncekey digest v1 value\0";
 const PAIR: &[u8] = b"oncekey digest v1 pair\0";
 const MEMBER: &[u8] = b"oncekey digest v1 member\0";
 
+/// Pairs at most that are sorted on the stack.
+const FEW: usize = 16;
+
 /// One (name, value) that counts.
 type Counted<'a> = (&'a str, &'a [u8]);
 
@@ -25,8 +28,8 @@ type Counted<'a> = (&'a str, &'a [u8]);
 /// which are only known once they are read; all other limits were checked.
 pub(super) fn hash(source: &Source<'_>, rules: &DigestRules, count_max: u64) -> Result<blake3::Hash> {
     Ok(match source {
-        Source::Pairs(given) => pairs(&counted(given, rules)),
-        Source::Query(text) => pairs(&counted(&query::parse(text)?, rules)),
+        Source::Pairs(given) => with_counted(given, rules, pairs),
+        Source::Query(text) => with_counted(&query::parse(text)?, rules, pairs),
         Source::Bytes(bytes) => text(BYTES, bytes),
         Source::Json(given) => text(JSON, &json::canonical(given, rules, count_max)?),
         Source::Value(given) => text(VALUE, &json::canonical(given, rules, count_max)?),
@@ -40,8 +43,9 @@ pub(super) fn outlined(
     count_max: u64,
 ) -> Result<(blake3::Hash, Option<Outline<blake3::Hash>>)> {
     let of_pairs = |given: &[Pair<'_>]| {
-        let counted = counted(given, rules);
-        (pairs(&counted), Some(Outline::of(&counted, |same| parameter(PAIR, same))))
+        with_counted(given, rules, |counted| {
+            (pairs(counted), Some(Outline::of(counted, |same| parameter(PAIR, same))))
+        })
     };
     Ok(match source {
         Source::Pairs(given) => of_pairs(given),
@@ -62,18 +66,21 @@ fn members(canonical: &[u8]) -> Option<Outline<blake3::Hash>> {
     Some(Outline::of(&members, |same| parameter(MEMBER, same)))
 }
 
-/// What counts, by name.
-fn counted<'a>(given: &'a [Pair<'_>], rules: &DigestRules) -> Vec<Counted<'a>> {
-    let mut counted = Vec::with_capacity(given.len());
-    counted.extend(
-        given
-            .iter()
-            .filter(|(name, _)| !rules.excludes(name))
-            .map(|(name, value)| (name.as_ref(), value.as_ref())),
-    );
+/// Calls with what counts, by name. A few are sorted where they need no memory of the heap.
+fn with_counted<T>(given: &[Pair<'_>], rules: &DigestRules, call: impl FnOnce(&[Counted<'_>]) -> T) -> T {
+    let counts = |(name, _): &&Pair<'_>| !rules.excludes(name);
+    let counted = given.iter().filter(counts).map(|(name, value)| (name.as_ref(), value.as_ref()));
+    let (mut few, mut many) = ([("", &[][..]); FEW], Vec::new());
+    let sorted = if given.len() <= FEW {
+        let count = few.iter_mut().zip(counted).map(|(place, own)| *place = own).count();
+        &mut few[..count]
+    } else {
+        many.extend(counted);
+        &mut many[..]
+    };
     // Stable: pairs of one name keep their order (contract 2.1).
-    counted.sort_by_key(|&(name, _)| name);
-    counted
+    sorted.sort_by_key(|&(name, _)| name);
+    call(sorted)
 }
 
 fn pairs(counted: &[Counted<'_>]) -> blake3::Hash {

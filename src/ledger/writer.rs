@@ -20,13 +20,13 @@ const COMMIT_BYTES: usize = 8 << 20;
 
 /// What becomes of a job.
 pub(crate) trait Settle<T> {
-    /// What its callers are told with.
+    /// What the callers of one are told with.
     type Answer;
     /// The store's time.
     fn now(&self) -> Timestamp;
-    /// Publishes a job, under the log; without a place, its commit failed.
-    fn publish(&self, tag: T, at: Option<Location>) -> Self::Answer;
-    /// Tells those who wait for it.
+    /// Publishes a group in its order, under the log; of a job without a place the commit failed.
+    fn publish(&self, group: impl Iterator<Item = (T, Option<Location>)>, answers: &mut Vec<Self::Answer>);
+    /// Tells those who wait for one.
     fn answer(&self, answer: Self::Answer);
     /// The segment comes to its end soon: somebody else should make the next one's space.
     fn want_spare(&self);
@@ -58,7 +58,7 @@ pub(crate) fn run<T>(ledger: &House, jobs: &Jobs<T>, lag: Duration, store: &impl
         }
         drop(entries);
         let places = places.into_iter().chain(std::iter::repeat(None));
-        answers.extend(group.drain().zip(places).map(|(tag, at)| store.publish(tag, at)));
+        store.publish(group.drain().zip(places), &mut answers);
         alarm = if log.is_unsynced() { alarm.or_else(|| Some(after(lag))) } else { None };
         drop(log);
         answers.drain(..).for_each(|answer| store.answer(answer));

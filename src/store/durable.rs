@@ -206,7 +206,7 @@ impl Reservation {
         deed: Deed,
     ) -> Tag {
         let weight = Weight { scope: shared.scope_hash(&self.key), bytes: record.weighs() };
-        Tag { hash: self.hash, fence: self.fence, written: Arc::clone(written), weight, deed }
+        Tag { hash: self.hash, fence: self.fence, written: Some(Arc::clone(written)), weight, deed }
     }
 
     /// A release that would be remembered longer than the outcome of this attempt is forgotten first: or else it would
@@ -220,7 +220,7 @@ impl Reservation {
         drop(stripe);
         for (target, weight) in replaces.unwrap_or_default() {
             let entry = Entry::forgotten(Forgotten { time: self.since, target, hash: self.hash, weight });
-            let (hash, fence, written) = (self.hash, self.fence, Arc::default());
+            let (hash, fence, written) = (self.hash, self.fence, None);
             let tag = Tag { hash, fence, written, weight, deed: Deed::Forget { target } };
             engine.send(&entry, true, tag).map_err(no_writer)?;
         }

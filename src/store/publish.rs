@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, Weak};
 
+use super::quota::Tally;
 use super::shared::{Deed, Shared, Tag, count};
 use super::stripe::Stripe;
 use crate::error::{Error, ErrorKind, Result};
@@ -25,13 +26,15 @@ pub(super) struct Publisher {
 /// Whom to tell.
 pub(super) struct Told {
     /// The one who handed the record over.
-    written: Arc<Written>,
+    written: Option<Arc<Written>>,
     result: Result<()>,
     others: Others,
 }
 
 /// Those who wait for the key: they have to ask again, or are told how it ended.
+#[derive(Default)]
 enum Others {
+    #[default]
     Nobody,
     Ended(Arc<Gate>, Ended),
     One(Arc<Gate>),
@@ -47,7 +50,9 @@ impl Told {
             Others::One(gate) => gate.wake_one(),
             Others::All(gate) => gate.wake_all(),
         }
-        self.written.tell(self.result);
+        if let Some(written) = self.written {
+            written.tell(self.result);
+        }
     }
 }
 
@@ -67,7 +72,7 @@ impl Others {
 }
 
 impl Settle<Tag> for Publisher {
-    type Answer = Option<Told>;
+    type Answer = Told;
 
     fn now(&self) -> Timestamp {
         // A clock that panics harms nobody's completion (contract 5.11).
@@ -77,18 +82,18 @@ impl Settle<Tag> for Publisher {
         *last
     }
 
-    fn publish(&self, tag: Tag, at: Option<Location>) -> Self::Answer {
-        let shared = self.shared.upgrade()?;
-        Some(match at {
-            Some(at) => shared.publish(tag, at),
+    fn publish(&self, group: impl Iterator<Item = (Tag, Option<Location>)>, answers: &mut Vec<Told>) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let mut tally = Tally::default();
+        answers.extend(group.map(|(tag, at)| match at {
+            Some(at) => shared.publish(tag, at, &mut tally),
             None => shared.publish_failed(tag),
-        })
+        }));
+        shared.settle(&tally);
     }
 
-    fn answer(&self, answer: Self::Answer) {
-        if let Some(told) = answer {
-            told.tell();
-        }
+    fn answer(&self, told: Told) {
+        told.tell();
     }
 
     fn want_spare(&self) {
@@ -101,7 +106,8 @@ impl Settle<Tag> for Publisher {
 type Published = (Others, Replaced);
 
 impl Shared {
-    pub(super) fn publish(&self, tag: Tag, at: Location) -> Told {
+    /// Whoever publishes a group settles its tally before he tells anybody.
+    pub(super) fn publish(&self, tag: Tag, at: Location, tally: &mut Tally) -> Told {
         let Tag { hash, fence, written, weight, deed } = tag;
         if let Deed::Forget { target } = deed {
             self.stripes.remove(hash, target, weight);
@@ -112,14 +118,16 @@ impl Shared {
             stripe.index.insert(self.stripes.fingerprint(hash), at);
         }
         let (others, replaced) = match deed {
-            Deed::Finish(ended) => {
+            Deed::Finish(replay) => {
                 let slot = stripe.slots.remove(hash, fence);
                 drop(stripe);
-                count(&self.counters.completed);
-                self.stripes.quota.keep(weight);
-                let gate = slot.as_ref().and_then(|slot| slot.gate.clone());
-                let others = gate.map_or(Others::Nobody, |gate| Others::Ended(gate, ended));
-                (others, self.leave(slot))
+                tally.completed += 1;
+                self.stripes.quota.stay(weight, tally);
+                slot.inspect(|slot| self.leave(slot, tally)).map_or_else(Published::default, |mut slot| {
+                    let ended = Ended { digest: slot.digest, replay };
+                    let others = slot.gate.take().map_or(Others::Nobody, |gate| Others::Ended(gate, ended));
+                    (others, slot.take_replaced())
+                })
             }
             Deed::Start { room } => {
                 count(&self.counters.started);
@@ -143,7 +151,7 @@ impl Shared {
                 drop(stripe);
                 count(&self.counters.resolved);
                 let others = Others::all(slot.as_ref().and_then(|slot| slot.gate.clone()));
-                let replaced = self.leave(slot);
+                let replaced = self.left(slot);
                 self.stripes.quota.keep(weight);
                 (others, replaced)
             }
@@ -197,7 +205,7 @@ impl Shared {
     }
 
     /// What a slot that is gone had set aside goes back; gives what it replaces.
-    fn leave(&self, slot: Option<Slot>) -> Replaced {
+    fn left(&self, slot: Option<Slot>) -> Replaced {
         slot.inspect(|slot| self.dismiss(slot)).map(|mut slot| slot.take_replaced()).unwrap_or_default()
     }
 
@@ -220,7 +228,7 @@ impl Shared {
                 let slot = stripe.slots.remove(hash, fence);
                 drop(stripe);
                 let waiters = slot.as_ref().and_then(|slot| slot.gate.clone());
-                drop(self.leave(slot));
+                drop(self.left(slot));
                 (stopped(), waiters)
             }
             Deed::Checkpoint { room } => {

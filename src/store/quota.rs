@@ -35,6 +35,26 @@ struct Limits {
     scope_bytes: Option<u64>,
 }
 
+/// What a group of ends changes in the counts, and in what was set aside: summed up, since whoever asks at that moment
+/// counts in the same memory, and each change of it is waited for by both.
+#[derive(Default)]
+pub(super) struct Tally {
+    records: u64,
+    bytes: u64,
+    left: u64,
+    declared: u64,
+    /// Disk room to give back.
+    pub(super) room: u64,
+    pub(super) completed: u64,
+}
+
+impl Tally {
+    /// Whether live reservations have ended.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.left > 0
+    }
+}
+
 /// What one scope uses.
 #[derive(Clone, Copy, Default)]
 struct Use {
@@ -155,8 +175,15 @@ impl Quota {
 
     /// One live reservation less.
     pub(super) fn dismiss(&self, scope: impl FnOnce() -> u64, declared: u64) {
-        self.live.fetch_sub(1, Ordering::AcqRel);
-        self.declared.fetch_sub(declared, Ordering::AcqRel);
+        let mut tally = Tally::default();
+        self.leave(scope, declared, &mut tally);
+        self.settle(&tally);
+    }
+
+    /// The same, for all but its scope's count once it is settled.
+    pub(super) fn leave(&self, scope: impl FnOnce() -> u64, declared: u64, tally: &mut Tally) {
+        tally.left += 1;
+        tally.declared += declared;
         if let Some(scopes) = &self.scopes {
             change(&mut scopes.lock(), scope(), |own| {
                 own.live = own.live.saturating_sub(1);
@@ -167,13 +194,32 @@ impl Quota {
 
     /// One kept record more.
     pub(super) fn keep(&self, weight: Weight) {
-        self.records.fetch_add(1, Ordering::AcqRel);
-        self.bytes.fetch_add(u64::from(weight.bytes), Ordering::AcqRel);
+        let mut tally = Tally::default();
+        self.stay(weight, &mut tally);
+        self.settle(&tally);
+    }
+
+    /// The same, for all but its scope's count once it is settled.
+    pub(super) fn stay(&self, weight: Weight, tally: &mut Tally) {
+        tally.records += 1;
+        tally.bytes += u64::from(weight.bytes);
         if let Some(scopes) = &self.scopes {
             change(&mut scopes.lock(), weight.scope, |own| {
                 own.records += 1;
                 own.bytes += u64::from(weight.bytes);
             });
+        }
+    }
+
+    /// Counts what was summed up: what stays before what has left, so that there is never room for more than there is.
+    pub(super) fn settle(&self, tally: &Tally) {
+        if tally.records > 0 {
+            self.records.fetch_add(tally.records, Ordering::AcqRel);
+            self.bytes.fetch_add(tally.bytes, Ordering::AcqRel);
+        }
+        if tally.left > 0 {
+            self.live.fetch_sub(tally.left, Ordering::AcqRel);
+            self.declared.fetch_sub(tally.declared, Ordering::AcqRel);
         }
     }
 

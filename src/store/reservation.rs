@@ -15,7 +15,7 @@ use super::comparing::{Outlined, bytes_of};
 use super::shared::{Deed, Engine, Shared, Tag, no_writer};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Limit, Result};
-use crate::inflight::{Ended, Phase, Written};
+use crate::inflight::{Phase, Slot, Written};
 use crate::ledger::{Job, Meaning, Room, What};
 use crate::outcome::{Class, Kept, Omitted, Outcome, Replay};
 use crate::record::{Bound, Finished, METADATA_BYTES_MAX, Weight};
@@ -90,7 +90,7 @@ pub(super) struct Pending {
     pub(super) written: Arc<Written>,
     pub(super) completed: Completed,
     /// Held for nothing but its drop: memory is given back by the thread that took it, and not by the writer.
-    pub(super) _ended: Option<Ended>,
+    pub(super) _replay: Option<Replay>,
 }
 
 impl Reservation {
@@ -192,37 +192,36 @@ impl Reservation {
 
     /// `None`: it was released at once, since the outcome is retryable.
     fn hand_over(mut self, outcome: Outcome, without_body: bool) -> Result<Option<Pending>, Refused> {
-        let shared = Arc::clone(self.store.shared());
-        if let Err(error) = shared.check_thread() {
-            return Err(self.refuse(error));
-        }
+        self.end(outcome, without_body).map_err(|error| self.refuse(error))
+    }
+
+    fn end(&mut self, outcome: Outcome, without_body: bool) -> Result<Option<Pending>> {
+        let shared = self.store.shared();
+        shared.check_process()?;
         if outcome.class_by(shared.options.classifier.as_ref()) == Class::Retryable {
-            let released = self.hand_over_release().map_err(|error| Refused { error, reservation: None })?;
-            return Ok(released.map(|written| Pending {
-                written,
-                completed: Completed::Released,
-                _ended: None,
-            }));
+            let completed = Completed::Released;
+            let released = self.hand_over_release()?;
+            return Ok(released.map(|written| Pending { written, completed, _replay: None }));
         }
-        let (mut held, replay) = self.pass_fence(outcome, without_body)?;
+        let replay = self.pass_fence(outcome, without_body, false)?;
         let written = Arc::<Written>::default();
         let completed = Completed::Kept { completed: replay.completed(), expires: replay.expires() };
-        match held.enqueue_outcome(&shared, Arc::clone(&written), replay) {
-            Ok(ended) => {
-                held.armed = false;
-                Ok(Some(Pending { written, completed, _ended: Some(ended) }))
-            }
-            Err(error) => {
-                shared.step_back(held.hash, held.fence);
-                Err(Refused { error, reservation: Some(held) })
-            }
-        }
+        self.enqueue_outcome(Arc::clone(&written), &replay)
+            .inspect_err(|_| self.store.shared().step_back(self.hash, self.fence))?;
+        self.armed = false;
+        Ok(Some(Pending { written, completed, _replay: Some(replay) }))
     }
 
     /// A refusal that hands the reservation back, if it still stands.
+    #[cold]
     pub(super) fn refuse(mut self, error: Error) -> Refused {
-        let shared = Arc::clone(self.store.shared());
-        match shared.count_lost(shared.check_held(self.hash, self.fence, self.attempt)) {
+        if !self.armed {
+            return Refused { error, reservation: None };
+        }
+        let shared = self.store.shared();
+        let held = || shared.check_held(self.hash, self.fence, self.attempt);
+        let told = if error.is_reservation_lost() { Err(error.clone()) } else { held() };
+        match shared.count_lost(told) {
             Ok(()) => Refused { error, reservation: Some(self) },
             Err(lost) => {
                 self.armed = false;
@@ -231,50 +230,43 @@ impl Reservation {
         }
     }
 
-    /// Passes its fence with an outcome that is to be kept (contract 4.1): what is left to do is to write it.
+    /// Passes its fence with an outcome that is to be kept (contract 4.1): what is left to do is to write it. Where
+    /// `nothing_on_its_way`, a checkpoint that is still being written is *in flight*: who holds up the writer can't have it
+    /// written first.
     pub(super) fn pass_fence(
-        mut self,
+        &mut self,
         outcome: Outcome,
         without_body: bool,
-    ) -> Result<(Self, Replay), Refused> {
-        let shared = Arc::clone(self.store.shared());
+        nothing_on_its_way: bool,
+    ) -> Result<Replay> {
+        let shared = self.store.shared();
         let omitted = without_body.then(|| Omitted {
             bytes: outcome.body().len() as u64,
             digest: *blake3::hash(outcome.body()).as_bytes(),
         });
         let kept = outcome.size() - if without_body { outcome.body().len() as u64 } else { 0 };
         let more = Room::of_completion(kept + bytes_of(&self.outline)).saturating_sub(self.room);
-        if let Err(error) = shared.check_outcome(&outcome, kept).and_then(|()| shared.take_room(more)) {
-            return Err(self.refuse(error));
-        }
+        shared.check_outcome(&outcome, kept)?;
+        shared.take_room(more)?;
         let completed = shared.chronometer.now().time;
-        match shared.count_lost(shared.pass_fence(self.hash, self.fence, self.attempt, more)) {
-            Ok(()) => {
-                self.room += more;
-                let expires = completed.saturating_add(self.terms.retention);
-                let (attempts, format) = (self.attempt, self.terms.format);
-                let replay = Replay::from(Kept { outcome, omitted, completed, expires, attempts, format });
-                Ok((self, replay))
-            }
-            Err(error) => {
-                self.armed = false;
-                Err(Refused { error, reservation: None })
-            }
-        }
+        shared.pass_fence((self.hash, self.fence), self.attempt, nothing_on_its_way, more)?;
+        self.room += more;
+        let expires = completed.saturating_add(self.terms.retention);
+        let (attempts, format) = (self.attempt, self.terms.format);
+        Ok(Replay::from(Kept { outcome, omitted, completed, expires, attempts, format }))
     }
 
-    fn enqueue_outcome(&self, shared: &Shared, written: Arc<Written>, replay: Replay) -> Result<Ended> {
+    fn enqueue_outcome(&self, written: Arc<Written>, replay: &Replay) -> Result<()> {
+        let shared = self.store.shared();
         shared.with_engine(|engine| {
-            let ended = Ended { digest: self.digest, replay };
-            let record = self.record(engine, &ended.replay);
-            let tag = self.tag(shared, written, &record, &ended);
+            let record = self.record(engine, replay);
+            let tag = self.tag(shared, Some(written), &record, replay);
             if !self.is_durable() {
                 self.forget_outlived(shared, engine, record.expires)?;
             }
             let (hash, expires, meaning) = (self.hash, record.expires, Meaning::Kept(What::Kept, tag.weight));
             let job = Job { hash, expires, meaning, durable: !self.terms.relaxed, tag };
-            engine.queue.hand_over(job, |bytes| record.encode_into(bytes)).map_err(no_writer)?;
-            Ok(ended)
+            engine.queue.hand_over(job, |bytes| record.encode_into(bytes)).map_err(no_writer)
         })
     }
 
@@ -303,12 +295,12 @@ impl Reservation {
     pub(super) fn tag(
         &self,
         shared: &Shared,
-        written: Arc<Written>,
+        written: Option<Arc<Written>>,
         record: &Finished<'_>,
-        ended: &Ended,
+        replay: &Replay,
     ) -> Tag {
         let weight = Weight { scope: shared.scope_hash(&self.key), bytes: record.weighs() };
-        Tag { hash: self.hash, fence: self.fence, written, weight, deed: Deed::Finish(ended.clone()) }
+        Tag { hash: self.hash, fence: self.fence, written, weight, deed: Deed::Finish(replay.clone()) }
     }
 }
 
@@ -343,7 +335,6 @@ impl Pending {
 impl Shared {
     /// Whether an outcome can be kept and the store takes completions.
     pub(super) fn check_outcome(&self, outcome: &Outcome, measured: u64) -> Result<()> {
-        self.check_forked()?;
         let limit = self.options.outcome_bytes_max;
         // Each pair costs two lengths of 8 bytes beside its own bytes.
         let metadata = outcome.size() - outcome.body().len() as u64 + 16 * outcome.metadata().len() as u64;
@@ -371,13 +362,23 @@ impl Shared {
     }
 
     /// From here on the lease no longer runs and nobody takes over (contract 4.1). The slot answers for `more` room.
-    fn pass_fence(&self, hash: u64, fence: u64, attempt: u32, more: u64) -> Result<()> {
+    fn pass_fence(
+        &self,
+        (hash, fence): (u64, u64),
+        attempt: u32,
+        nothing_on_its_way: bool,
+        more: u64,
+    ) -> Result<()> {
         let mut stripe = self.stripes.lock(hash);
         let running = stripe.slots.held(hash, fence).filter(|slot| slot.is_held());
-        let Some(slot) = running else {
-            self.room.give_back(more);
-            return Err(ErrorKind::ReservationLost { attempt }.into());
+        let is_busy =
+            |slot: &&mut Slot| nothing_on_its_way && slot.durable.as_ref().is_some_and(|own| own.writes > 0);
+        let free = match running {
+            None => Err(ErrorKind::ReservationLost { attempt }),
+            Some(slot) if is_busy(&slot) => Err(ErrorKind::InFlight { attempt, lease_left: None }),
+            Some(slot) => Ok(slot),
         };
+        let slot = free.inspect_err(|_| self.room.give_back(more))?;
         slot.phase = Phase::Completing;
         slot.room += more;
         Ok(())

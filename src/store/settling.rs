@@ -117,7 +117,7 @@ impl Shared {
             Class::Retryable => Completed::Released,
         };
         claim.take_room(Room::of_completion(entry.bytes.len() as u64))?;
-        claim.hand_over(&entry, weight).map(|written| Pending { written, completed, _ended: None })
+        claim.hand_over(&entry, weight).map(|written| Pending { written, completed, _replay: None })
     }
 
     /// The interrupted operation of this key.
@@ -248,7 +248,7 @@ impl Claim<'_> {
     fn hand_over(self, entry: &Entry<'_>, weight: Weight) -> Result<Arc<Written>> {
         let written = Arc::<Written>::default();
         let (hash, fence) = (self.hash, self.fence);
-        let tag = Tag { hash, fence, written: Arc::clone(&written), weight, deed: Deed::Settle };
+        let tag = Tag { hash, fence, written: Some(Arc::clone(&written)), weight, deed: Deed::Settle };
         self.shared.with_engine(|engine| {
             engine.ledger.check_running()?;
             engine.send(entry, true, tag).map_err(no_writer)

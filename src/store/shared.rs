@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::comparing::Outlined;
+use super::quota::Tally;
 use super::stats::Home;
 use super::stripe::{Stripe, Stripes};
 use crate::digest::{DIGEST_VERSION, Digest, DigestRules, ParameterLimits, Secret};
 use crate::error::{Error, ErrorKind, Result};
-use crate::inflight::{Ended, Gate, Phase, Slot, Timer, Written};
+use crate::inflight::{Gate, Phase, Slot, Timer, Written};
 use crate::ledger::{Entry, Ground, House, Job, Queue, Room};
 use crate::options::Builder;
+use crate::outcome::Replay;
 use crate::record::{Bound, HashKeys, Location, Record, Weight, outline_bytes};
 use crate::sync::{Event, JoinHandle, Mutex, MutexGuard, RwLock, Sender, is_current};
 use crate::time::Chronometer;
@@ -127,8 +129,8 @@ impl Comparer {
 pub(super) struct Tag {
     pub(super) hash: u64,
     pub(super) fence: u64,
-    /// Where the one who handed it over waits for it.
-    pub(super) written: Arc<Written>,
+    /// Where the one who handed it over waits for it; nobody does in a lent transaction.
+    pub(super) written: Option<Arc<Written>>,
     pub(super) weight: Weight,
     pub(super) deed: Deed,
 }
@@ -136,7 +138,7 @@ pub(super) struct Tag {
 /// What a record does to its reservation.
 pub(super) enum Deed {
     /// Ends it with an outcome.
-    Finish(Ended),
+    Finish(Replay),
     /// Starts it, or keeps a checkpoint; disk room was taken for the record itself.
     Start {
         room: u64,
@@ -251,12 +253,30 @@ impl Shared {
 
     /// Gives back what was set aside for a reservation.
     pub(super) fn dismiss(&self, slot: &Slot) {
+        let mut tally = Tally::default();
+        self.leave(slot, &mut tally);
+        self.settle(&tally);
+    }
+
+    /// The same, once it is settled.
+    pub(super) fn leave(&self, slot: &Slot, tally: &mut Tally) {
         if slot.durable.as_ref().is_some_and(|own| own.counted) {
             self.stripes.quota.end_start(|| self.scope_hash(&slot.key));
         }
-        self.stripes.quota.dismiss(|| self.scope_hash(&slot.key), slot.declared);
-        self.room.give_back(slot.room);
-        if self.closing.load(Ordering::Acquire) {
+        self.stripes.quota.leave(|| self.scope_hash(&slot.key), slot.declared, tally);
+        tally.room += slot.room;
+    }
+
+    /// Counts what was summed up.
+    pub(super) fn settle(&self, tally: &Tally) {
+        self.stripes.quota.settle(tally);
+        if tally.completed > 0 {
+            self.counters.completed.fetch_add(tally.completed, Ordering::Relaxed);
+        }
+        if tally.room > 0 {
+            self.room.give_back(tally.room);
+        }
+        if tally.is_leaving() && self.closing.load(Ordering::Acquire) {
             self.left.notify(usize::MAX);
         }
     }

@@ -21,10 +21,10 @@ use std::sync::Arc;
 
 use super::Store;
 use super::publish::Told;
+use super::quota::Tally;
 use super::reservation::{Completed, Refused, Reservation};
 use super::shared::{Shared, Tag};
 use crate::error::{ErrorKind, Result};
-use crate::inflight::Ended;
 use crate::ledger::{
     Column, Entry, Fate, House, Lent, Meaning, MultimapTable, MultimapTableDefinition, MultimapTableHandle,
     Table, TableDefinition, TableError, TableHandle, Value, What,
@@ -136,8 +136,9 @@ impl Store {
             let why = "only one in your own database lends its transaction; open it by `open_in`";
             return Err(ErrorKind::WrongHome(why).into());
         };
-        let lent = Some(guest.lend()?);
-        Ok(Transaction { lent, done: RefCell::default(), store: self.clone() })
+        let mut lent = guest.lend()?;
+        let done = Done { bytes: lent.take_buffer(), ..Done::default() };
+        Ok(Transaction { lent: Some(lent), done: RefCell::new(done), store: self.clone() })
     }
 }
 
@@ -215,17 +216,22 @@ impl Transaction {
     /// # Errors
     /// *Unknown outcome*: the commit failed. Whether it is on disk is known when the database and the store were opened
     /// anew; until then the keys answer *unknown outcome* and nobody runs them (contract 6.2). *Io*: it failed before
-    /// the commit, nothing was kept, and the reservations are released.
+    /// the commit, nothing was kept, and the reservations are released; likewise *forked*, in a child of this process.
     pub fn commit(mut self) -> Result<()> {
+        // In a forked child neither: its parent writes the same file.
+        self.store.shared().check_forked()?;
         let Some(lent) = self.lent.take() else { return Ok(()) };
         let Done { mut kept, bytes, released } = std::mem::take(&mut *self.done.borrow_mut());
         let shared = Arc::clone(self.store.shared());
         let now = kept.iter().map(|own| own.completed).max().unwrap_or_default();
-        let (fate, turn) = lent.commit(now, &entries(&kept, &bytes));
+        let (fate, mut turn) = lent.commit(now, &entries(&kept, &bytes));
+        turn.keep_buffer(bytes);
+        let mut tally = Tally::default();
         let (told, ended): (Vec<_>, _) = match fate {
             Fate::Committed(places) => {
                 let each = kept.iter_mut().zip(places);
-                (each.filter_map(|(own, at)| Some(shared.publish(own.end()?, at))).collect(), Ok(()))
+                let told = each.filter_map(|(own, at)| Some(shared.publish(own.end()?, at, &mut tally)));
+                (told.collect(), Ok(()))
             }
             Fate::Unknown => {
                 let each = kept.iter_mut().filter_map(|own| Some(shared.publish_failed(own.end()?)));
@@ -237,6 +243,7 @@ impl Transaction {
                 return Err(error);
             }
         };
+        shared.settle(&tally);
         drop(turn);
         // Now that others write again: wakers, and releases, are for after the lock.
         told.into_iter().for_each(Told::tell);
@@ -266,18 +273,18 @@ impl Transaction {
             self.done.borrow_mut().released.push(reservation);
             return Ok(Completed::Released);
         }
-        if let Err(error) = shared.check_written(&reservation) {
-            return Err(reservation.refuse(error));
-        }
-        let (reservation, replay) = reservation.pass_fence(outcome, without_body)?;
+        let mut reservation = reservation;
+        let replay = match reservation.pass_fence(outcome, without_body, true) {
+            Ok(replay) => replay,
+            Err(error) => return Err(reservation.refuse(error)),
+        };
         let (completed, expires) = (replay.completed(), replay.expires());
-        let ended = Ended { digest: reservation.digest, replay };
         let done = &mut *self.done.borrow_mut();
         let begin = done.bytes.len();
         let packed = shared.with_engine(|engine| {
-            let record = reservation.record(engine, &ended.replay);
+            let record = reservation.record(engine, &replay);
             record.encode_into(&mut done.bytes);
-            Ok(reservation.tag(shared, Arc::default(), &record, &ended))
+            Ok(reservation.tag(shared, None, &record, &replay))
         });
         match packed {
             Ok(tag) => {
@@ -346,20 +353,5 @@ fn give_back(shared: &Shared, kept: Vec<Kept>) {
         let (hash, fence) = own.reservation.fence();
         shared.step_back(hash, fence);
         drop(own);
-    }
-}
-
-impl Shared {
-    /// Whether nothing of this reservation is on its way to the disk: the writer, which waits for the transaction, would
-    /// write it behind the outcome.
-    fn check_written(&self, reservation: &Reservation) -> Result<()> {
-        let (hash, fence) = reservation.fence();
-        let mut stripe = self.stripes.lock(hash);
-        let writes =
-            stripe.slots.held(hash, fence).and_then(|slot| slot.durable.as_ref()).map_or(0, |own| own.writes);
-        if writes == 0 {
-            return Ok(());
-        }
-        Err(ErrorKind::InFlight { attempt: reservation.attempt(), lease_left: None }.into())
     }
 }

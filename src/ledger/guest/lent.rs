@@ -21,7 +21,7 @@ use redb::{
 
 use super::super::fault::{Fault, barrier};
 use super::super::log::Entry;
-use super::{Column, Guest, Packed, TABLE_NUMBER, Tail, Value};
+use super::{BUFFER_BYTES, Column, Guest, Packed, TABLE_NUMBER, Tail, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::Location;
 use crate::sync::{ArcMutexGuard, Held, Mutex, is_panicking};
@@ -65,7 +65,21 @@ impl Guest {
     }
 }
 
+impl Turn {
+    /// Keeps the memory of this transaction's records for the next one.
+    pub(crate) fn keep_buffer(&mut self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        buffer.shrink_to(BUFFER_BYTES);
+        self.tail.buffer = buffer;
+    }
+}
+
 impl Lent {
+    /// Memory to lay its records in.
+    pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.turn.tail.buffer)
+    }
+
     #[track_caller]
     pub(crate) fn open_table<'a, K: Column + 'static, V: Value + 'static>(
         &'a self,

@@ -54,6 +54,8 @@ pub(crate) use sweeping::{Sweeping, Tidied};
 pub(super) const TABLE_NUMBER: u64 = 1;
 /// More room than anybody asks for: room in the caller's file is the caller's (contract 6.5).
 const ROOM: u64 = u64::MAX / 2;
+/// Memory for records is kept for the next lent transaction, up to this.
+const BUFFER_BYTES: usize = 1 << 20;
 /// A started record, which may lose its meaning at any time, is looked at this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
@@ -81,6 +83,8 @@ pub(crate) struct Tail {
     /// The latest time that was written.
     time: Timestamp,
     unsynced: bool,
+    /// Memory for the records of the next lent transaction.
+    buffer: Vec<u8>,
 }
 
 impl Tail {

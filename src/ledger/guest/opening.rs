@@ -76,7 +76,7 @@ pub(in super::super) fn open(
         two_phase: options.two_phase,
         low: AtomicU64::new(low),
         bytes: AtomicU64::new(spans.bytes()),
-        tail: Arc::new(Mutex::new(Tail { spans, time: last_time, unsynced: false })),
+        tail: Arc::new(Mutex::new(Tail { spans, time: last_time, unsynced: false, buffer: Vec::new() })),
         identity: Mutex::new(identity),
         room,
         stopped: OnceLock::new(),
