@@ -167,11 +167,7 @@ impl Listener {
     }
 
     /// Sleeps until it is woken, or the deadline has come.
-    pub(crate) async fn sleep(&mut self, until: Option<(&Timer, Duration)>) {
-        std::future::poll_fn(|context| self.poll(context, until)).await;
-    }
-
-    fn poll(&self, context: &mut Context<'_>, until: Option<(&Timer, Duration)>) -> Poll<()> {
+    pub(crate) fn poll(&self, context: &mut Context<'_>, until: Option<(&Timer, Duration)>) -> Poll<()> {
         if self.gate.is_finished() || until.is_some_and(|(timer, deadline)| timer.has_come(deadline)) {
             return Poll::Ready(());
         }

@@ -151,12 +151,17 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(crate) fn find(&mut self, hash: u64, key: &Key) -> Option<&mut Slot> {
-        self.table.find_mut(hash, |slot| slot.hash == hash && slot.key == *key)
+        self.find_by(hash, |slot| slot.hash == hash && slot.key == *key)
     }
 
     /// The slot of this fence, if it still is the key's.
     pub(crate) fn held(&mut self, hash: u64, fence: u64) -> Option<&mut Slot> {
-        self.table.find_mut(hash, |slot| slot.fence == fence)
+        self.find_by(hash, |slot| slot.fence == fence)
+    }
+
+    /// Among those that may be of this hash, the one that is meant.
+    pub(crate) fn find_by(&mut self, hash: u64, is_meant: impl FnMut(&Slot) -> bool) -> Option<&mut Slot> {
+        self.table.find_mut(hash, is_meant)
     }
 
     pub(crate) fn insert(&mut self, slot: Slot) {

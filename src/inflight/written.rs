@@ -36,7 +36,8 @@ impl Written {
         poll_fn(|context| self.poll(context)).await
     }
 
-    fn poll(&self, context: &Context<'_>) -> Poll<Result<()>> {
+    /// [`Written::wait`], one step of it.
+    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<Result<()>> {
         let waker = context.waker().clone();
         let mut state = self.state.lock();
         let before = match &mut *state {

@@ -20,16 +20,6 @@ use crate::record::{Bound, Forgotten, Started, Weight};
 use crate::sync::{block_on, is_panicking, shielded};
 use crate::time::Timestamp;
 
-impl Answer {
-    /// This answer, once a durable reservation's start is on disk (contract 5.4).
-    pub(super) async fn once_started(self) -> Result<Self> {
-        match self {
-            Self::Fresh(held) if held.is_durable() => held.started().await.map(Self::Fresh),
-            other => Ok(other),
-        }
-    }
-}
-
 impl Reservation {
     /// Whether its start is on disk, so that a crash in the middle of the operation is known as such (contract 5.4).
     #[must_use]
@@ -88,11 +78,11 @@ impl Reservation {
         self.hand_over_counted(note)?.wait().await
     }
 
-    /// Waits until its start is on disk. Where it can't be written the reservation was never given.
-    async fn started(mut self) -> Result<Self> {
+    /// The answer that gives it, once its start is on disk (contract 5.4). Where that can't be written it was never given.
+    pub(super) async fn once_started(mut self) -> Result<Answer> {
         let written = self.hand_over_start()?;
         match written.wait().await {
-            Ok(()) => Ok(self),
+            Ok(()) => Ok(Answer::Fresh(self)),
             Err(error) => {
                 self.armed = false;
                 Err(error)

@@ -5,6 +5,7 @@
 //! | `asking`, `reading` | from a key and parameters to one answer; what its record says |
 //! | `comparing` | with what is known of a key; mismatches that tell which parameters differ |
 //! | `reservation`, `durable` | the right to run, and its end; what a durable one writes before that |
+//! | `completing` | a completion on its way to the disk |
 //! | `publish` | what becomes of it once its record is on disk |
 //! | `looking`, `unfinished` | without claiming: one key; all that run or were interrupted |
 //! | `settling` | ending a key from outside: forgetting, resolving |
@@ -19,6 +20,7 @@
 mod archive;
 mod asking;
 mod comparing;
+mod completing;
 mod durable;
 mod execute;
 mod lifecycle;
@@ -51,10 +53,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use archive::Archive;
+pub use completing::{Completed, Refused};
 pub use execute::{Executed, Never, OperationError};
 pub use looking::Known;
 pub use request::Request;
-pub use reservation::{Completed, Refused, Reservation};
+pub use reservation::Reservation;
 pub use stats::{Guarantees, Home, Stats};
 #[cfg(feature = "redb-transactions")]
 pub use transaction::Transaction;
@@ -238,7 +241,7 @@ impl Store {
     /// *full*, *unknown outcome*, *damaged*, *stopped*, *closed*.
     #[expect(clippy::needless_pass_by_value, reason = "as `Reservation::complete` takes it")]
     pub fn resolve(&self, key: &Key, outcome: Outcome) -> Result<Completed> {
-        Ok(block_on(self.shared().hand_over_resolution(key, &outcome)?.wait())?)
+        block_on(self.shared().hand_over_resolution(key, &outcome)?.wait())
     }
 
     /// [`Store::resolve`], for async callers. Once it was polled, dropping the future changes nothing.
@@ -246,7 +249,7 @@ impl Store {
     /// # Errors
     /// As [`Store::resolve`].
     pub async fn resolve_async(&self, key: &Key, outcome: Outcome) -> Result<Completed> {
-        Ok(self.shared().hand_over_resolution(key, &outcome)?.wait().await?)
+        self.shared().hand_over_resolution(key, &outcome)?.wait().await
     }
 
     /// All interrupted operations (contract 3.4), in the order in which they were written; memory for a few hundred

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::asking::Terms;
 use super::execute::{Executed, OperationError};
 use super::seat::Patience;
+use super::waiting::Answering;
 use super::{Answer, Reservation, Store};
 use crate::digest::Parameters;
 use crate::error::Result;
@@ -28,7 +29,7 @@ pub struct Request<'a> {
     pub(super) key: &'a Key,
     pub(super) parameters: &'a Parameters<'a>,
     pub(super) terms: Terms,
-    wait: Option<Duration>,
+    pub(super) wait: Option<Duration>,
 }
 
 impl<'a> Request<'a> {
@@ -127,7 +128,7 @@ impl<'a> Request<'a> {
                 let ask = self.store.shared().prepare(self.key, self.parameters, self.terms)?;
                 let asked = self.store.shared().ask(&ask, Patience::default())?;
                 match self.store.answer(&ask, asked) {
-                    Answer::Fresh(held) if held.is_durable() => block_on(Answer::Fresh(held).once_started()),
+                    Answer::Fresh(held) if held.is_durable() => block_on(held.once_started()),
                     answer => Ok(answer),
                 }
             }
@@ -138,9 +139,8 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// As `Store::begin`.
-    pub async fn begin_async(self) -> Result<Answer> {
-        let ask = self.store.shared().prepare(self.key, self.parameters, self.terms)?;
-        self.store.answer_within(&ask, self.wait.unwrap_or_default()).await
+    pub fn begin_async(self) -> impl Future<Output = Result<Answer>> + Send + use<'a> {
+        Answering::Given(self)
     }
 
     /// Runs `operation` once and keeps what it returns; see `Store::execute`.

@@ -7,11 +7,13 @@
 #![expect(clippy::result_large_err, reason = "a refusal hands the reservation back by value, and is rare")]
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
 use super::Store;
 use super::asking::{Given, Past, Terms};
 use super::comparing::{Outlined, bytes_of};
+use super::completing::{Completed, Completing, Pending, Refused};
 use super::shared::{Deed, Engine, Shared, Tag, no_writer};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Limit, Result};
@@ -47,52 +49,6 @@ pub struct Reservation {
     pub(super) armed: bool,
 }
 
-/// What a completion came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Completed {
-    /// The outcome is kept, and replayed until it expires.
-    Kept {
-        /// When it was completed.
-        completed: Timestamp,
-        /// From when on the key counts as never seen.
-        expires: Timestamp,
-    },
-    /// The outcome was retryable (contract 4.2): not kept, and the key is free for the retry.
-    Released,
-}
-
-/// A completion that was refused. Where the reservation still stands, it is handed back (contract 4.5).
-#[derive(Debug)]
-pub struct Refused {
-    /// Why.
-    pub error: Error,
-    /// The reservation, still held; `None` where it was lost or its outcome is unknown.
-    pub reservation: Option<Reservation>,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl std::error::Error for Refused {}
-
-impl From<Refused> for Error {
-    fn from(refused: Refused) -> Self {
-        refused.error
-    }
-}
-
-/// An end on its way to the disk, and what it comes to.
-pub(super) struct Pending {
-    pub(super) written: Arc<Written>,
-    pub(super) completed: Completed,
-    /// Held for nothing but its drop: memory is given back by the thread that took it, and not by the writer.
-    pub(super) _replay: Option<Replay>,
-}
-
 impl Reservation {
     pub(super) fn new(store: Store, key: Key, hash: u64, given: Given, terms: Terms) -> Self {
         let Given { fence, attempt, since, digest, outline, room, past } = given;
@@ -126,18 +82,18 @@ impl Reservation {
     /// changed (4.4). *Unknown outcome*: the commit failed (5.1). *Store stopped* and *closed*, and *lent* on a thread that
     /// holds the lent transaction (6.4): the reservation comes back.
     pub fn complete(self, outcome: Outcome) -> Result<Completed, Refused> {
-        self.hand_over(outcome, false)?.map_or(Ok(Completed::Released), |pending| block_on(pending.wait()))
+        block_on(Completing::begin(self, outcome, false))
     }
 
     /// [`Reservation::complete`], for async callers. Once it was polled, dropping the future changes nothing.
     ///
     /// # Errors
     /// As [`Reservation::complete`].
-    pub async fn complete_async(self, outcome: Outcome) -> Result<Completed, Refused> {
-        match self.hand_over(outcome, false)? {
-            Some(pending) => pending.wait().await,
-            None => Ok(Completed::Released),
-        }
+    pub fn complete_async(
+        self,
+        outcome: Outcome,
+    ) -> impl Future<Output = Result<Completed, Refused>> + Send + use<> {
+        Completing::begin(self, outcome, false)
     }
 
     /// Keeps status, metadata, length and digest of an outcome whose body is too large to keep: a replay says so
@@ -146,18 +102,18 @@ impl Reservation {
     /// # Errors
     /// As [`Reservation::complete`]; too large if metadata alone exceed the limit.
     pub fn complete_without_body(self, outcome: Outcome) -> Result<Completed, Refused> {
-        self.hand_over(outcome, true)?.map_or(Ok(Completed::Released), |pending| block_on(pending.wait()))
+        block_on(Completing::begin(self, outcome, true))
     }
 
     /// [`Reservation::complete_without_body`], for async callers.
     ///
     /// # Errors
     /// As [`Reservation::complete_without_body`].
-    pub async fn complete_without_body_async(self, outcome: Outcome) -> Result<Completed, Refused> {
-        match self.hand_over(outcome, true)? {
-            Some(pending) => pending.wait().await,
-            None => Ok(Completed::Released),
-        }
+    pub fn complete_without_body_async(
+        self,
+        outcome: Outcome,
+    ) -> impl Future<Output = Result<Completed, Refused>> + Send + use<> {
+        Completing::begin(self, outcome, true)
     }
 
     /// Lets the lease begin anew (contract 4.4).
@@ -191,7 +147,11 @@ impl Reservation {
     }
 
     /// `None`: it was released at once, since the outcome is retryable.
-    fn hand_over(mut self, outcome: Outcome, without_body: bool) -> Result<Option<Pending>, Refused> {
+    pub(super) fn hand_over(
+        mut self,
+        outcome: Outcome,
+        without_body: bool,
+    ) -> Result<Option<Pending>, Refused> {
         self.end(outcome, without_body).map_err(|error| self.refuse(error))
     }
 
@@ -199,9 +159,8 @@ impl Reservation {
         let shared = self.store.shared();
         shared.check_process()?;
         if outcome.class_by(shared.options.classifier.as_ref()) == Class::Retryable {
-            let completed = Completed::Released;
             let released = self.hand_over_release()?;
-            return Ok(released.map(|written| Pending { written, completed, _replay: None }));
+            return Ok(released.map(|written| Pending::new(written, Completed::Released, None)));
         }
         let replay = self.pass_fence(outcome, without_body, false)?;
         let written = Arc::<Written>::default();
@@ -209,7 +168,7 @@ impl Reservation {
         self.enqueue_outcome(Arc::clone(&written), &replay)
             .inspect_err(|_| self.store.shared().step_back(self.hash, self.fence))?;
         self.armed = false;
-        Ok(Some(Pending { written, completed, _replay: Some(replay) }))
+        Ok(Some(Pending::new(written, completed, Some(replay))))
     }
 
     /// A refusal that hands the reservation back, if it still stands.
@@ -320,15 +279,6 @@ impl fmt::Debug for Reservation {
             .field("attempt", &self.attempt)
             .field("since", &self.since)
             .finish_non_exhaustive()
-    }
-}
-
-impl Pending {
-    pub(super) async fn wait(self) -> Result<Completed, Refused> {
-        match self.written.wait().await {
-            Ok(()) => Ok(self.completed),
-            Err(error) => Err(Refused { error, reservation: None }),
-        }
     }
 }
 

@@ -12,7 +12,6 @@ use super::shared::Shared;
 use crate::error::{ErrorKind, Limit, Result};
 use crate::inflight::{Listener, Phase, Slot};
 use crate::time::Now;
-use crate::token::Key;
 
 /// What an asker is ready to do where the answer is *in flight*.
 #[derive(Default)]
@@ -34,7 +33,6 @@ impl Patience {
 /// A place among those who wait for a key. Leaving it changes nothing (contract 3.7).
 pub(super) struct Seat {
     shared: Arc<Shared>,
-    key: Key,
     hash: u64,
     pub(super) listener: Listener,
 }
@@ -51,9 +49,7 @@ impl Drop for Seat {
             return;
         }
         let mut stripe = self.shared.stripes.lock(self.hash);
-        let Some(slot) = stripe.slots.find(self.hash, &self.key).filter(|slot| self.is_at(slot)) else {
-            return;
-        };
+        let Some(slot) = stripe.slots.find_by(self.hash, |slot| self.is_at(slot)) else { return };
         slot.waiters -= 1;
         if slot.phase == Phase::Vacant && slot.waiters == 0 {
             let fence = slot.fence;
@@ -88,7 +84,7 @@ impl Shared {
         }
         slot.waiters += 1;
         let listener = slot.gate().listen();
-        Ok(Some(Seat { shared: Arc::clone(self), key: ask.key.clone(), hash: ask.hash, listener }))
+        Ok(Some(Seat { shared: Arc::clone(self), hash: ask.hash, listener }))
     }
 
     /// One who was woken to take the key and could not: the wake-up goes to the next.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::reservation::{Completed, Pending};
+use super::completing::{Completed, Pending};
 use super::shared::{Deed, Shared, Tag, no_writer};
 use crate::digest::Digest;
 use crate::error::{ErrorKind, Result};
@@ -117,7 +117,7 @@ impl Shared {
             Class::Retryable => Completed::Released,
         };
         claim.take_room(Room::of_completion(entry.bytes.len() as u64))?;
-        claim.hand_over(&entry, weight).map(|written| Pending { written, completed, _replay: None })
+        claim.hand_over(&entry, weight).map(|written| Pending::new(written, completed, None))
     }
 
     /// The interrupted operation of this key.

@@ -20,9 +20,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Store;
+use super::completing::{Completed, Refused};
 use super::publish::Told;
 use super::quota::Tally;
-use super::reservation::{Completed, Refused, Reservation};
+use super::reservation::Reservation;
 use super::shared::{Shared, Tag};
 use crate::error::{ErrorKind, Result};
 use crate::ledger::{

@@ -6,11 +6,16 @@
 //! at. No time left means one look and no sleep.
 
 use std::fmt;
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::asking::{Ask, Asked, Terms, View};
 use super::comparing::Outlined;
-use super::seat::Patience;
+use super::request::Request;
+use super::seat::{Patience, Seat};
 use super::shared::count;
 use super::{Answer, Store};
 use crate::digest::{Fingerprinted, Parameters};
@@ -69,7 +74,125 @@ impl InFlight {
         let (key, parameters) = (self.key, self.parameters);
         let (hash, digest, outline, terms) = (self.hash, self.digest, self.outline, self.terms);
         let ask = Ask { key: &key, hash, parameters: &parameters, digest, outline, terms };
-        self.store.answer_within(&ask, limit).await
+        Answering::within(&self.store, ask, limit).await
+    }
+}
+
+/// A request until it is answered. A future of our own, since thousands may wait: it is little larger than what they
+/// asked.
+///
+/// | state | next |
+/// | --- | --- |
+/// | given | its digest made → asking |
+/// | asking | *in flight*, with a place → asleep; durable → starting; all else → ended |
+/// | asleep | the outcome → ended; any other wake-up → asking |
+/// | starting | its start is on disk, or failed → ended |
+/// | ended | |
+pub(super) enum Answering<'a> {
+    Given(Request<'a>),
+    Asking(Asking<'a>, Patience),
+    Asleep(Asking<'a>, Seat, Duration),
+    Starting(Pin<Box<dyn Future<Output = Result<Answer>> + Send>>),
+    Ended,
+}
+
+/// Who asks what, and until when he waits.
+pub(super) struct Asking<'a> {
+    store: &'a Store,
+    ask: Ask<'a>,
+    until: Option<Duration>,
+}
+
+impl<'a> Answering<'a> {
+    /// Asks, and waits for at most `limit` while the answer is *in flight*.
+    fn within(store: &'a Store, ask: Ask<'a>, limit: Duration) -> Self {
+        let now = || store.shared().chronometer.now().tick;
+        let until = if limit.is_zero() { None } else { Some(now().saturating_add(limit)) };
+        Self::Asking(Asking { store, ask, until }, Patience { wait: until.is_some(), seat: None })
+    }
+
+    /// What needs no waiting.
+    fn step(self) -> Result<ControlFlow<Answer, Self>> {
+        match self {
+            Self::Given(request) => Self::given(&request).map(ControlFlow::Continue),
+            Self::Asking(asking, patience) => asking.ask(patience),
+            Self::Asleep(asking, seat, _) => Ok(ControlFlow::Continue(asking.again(seat))),
+            other => Ok(ControlFlow::Continue(other)),
+        }
+    }
+
+    fn given(request: &Request<'a>) -> Result<Self> {
+        let Request { store, key, parameters, terms, wait } = *request;
+        let ask = store.shared().prepare(key, parameters, terms)?;
+        Ok(Self::within(store, ask, wait.unwrap_or_default()))
+    }
+}
+
+impl Future for Answering<'_> {
+    type Output = Result<Answer>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            // What goes on waiting is not moved, nor is what was woken by an outcome.
+            match &mut *self {
+                Self::Asleep(asking, seat, wake_up) => {
+                    let deadline = (&asking.store.shared().timer, *wake_up);
+                    ready!(seat.listener.poll(context, Some(deadline)));
+                    if let Some(replay) = asking.outcome(seat) {
+                        *self = Self::Ended;
+                        return Poll::Ready(Ok(Answer::Replay(replay)));
+                    }
+                }
+                Self::Starting(start) => {
+                    let started = ready!(start.as_mut().poll(context));
+                    *self = Self::Ended;
+                    return Poll::Ready(started);
+                }
+                // It is not to be polled again; if it is, it never ends.
+                Self::Ended => return Poll::Pending,
+                Self::Given(_) | Self::Asking(..) => {}
+            }
+            match std::mem::replace(&mut *self, Self::Ended).step()? {
+                ControlFlow::Continue(next) => *self = next,
+                ControlFlow::Break(answer) => return Poll::Ready(Ok(answer)),
+            }
+        }
+    }
+}
+
+impl<'a> Asking<'a> {
+    fn ask(self, patience: Patience) -> Result<ControlFlow<Answer, Answering<'a>>> {
+        let (view, seat) = match self.store.shared().ask(&self.ask, patience)? {
+            Asked::InFlight(view, seat) => (view, seat),
+            other => {
+                return Ok(match self.store.answer(&self.ask, other) {
+                    Answer::Fresh(held) if held.is_durable() => {
+                        ControlFlow::Continue(Answering::Starting(Box::pin(held.once_started())))
+                    }
+                    answer => ControlFlow::Break(answer),
+                });
+            }
+        };
+        let (Some(seat), Some(until)) = (seat, self.until) else {
+            let answer = self.store.answer(&self.ask, Asked::InFlight(view, None));
+            return Ok(ControlFlow::Break(answer));
+        };
+        let wake_up = view.lease_end.map_or(until, |lease_end| lease_end.min(until));
+        Ok(ControlFlow::Continue(Answering::Asleep(self, seat, wake_up)))
+    }
+
+    /// The outcome that woke him, where that is his answer.
+    fn outcome(&self, seat: &Seat) -> Option<Replay> {
+        let replay = seat.listener.gate().ended().and_then(|ended| self.store.ended(&self.ask, ended))?;
+        count(&self.store.shared().counters.replays);
+        Some(replay)
+    }
+
+    /// He was woken by anything else.
+    fn again(self, seat: Seat) -> Answering<'a> {
+        let now = self.store.shared().chronometer.now().tick;
+        let wait = self.until.is_some_and(|until| now < until);
+        Answering::Asking(self, Patience { wait, seat: Some(seat) })
     }
 }
 
@@ -85,37 +208,6 @@ impl fmt::Debug for InFlight {
 }
 
 impl Store {
-    /// Asks, and waits for at most `limit` while the answer is *in flight*.
-    pub(super) async fn answer_within(&self, ask: &Ask<'_>, limit: Duration) -> Result<Answer> {
-        let shared = self.shared();
-        let until =
-            if limit.is_zero() { None } else { Some(shared.chronometer.now().tick.saturating_add(limit)) };
-        let mut patience = Patience { wait: until.is_some(), seat: None };
-        loop {
-            let (view, seat) = match shared.ask(ask, patience)? {
-                Asked::InFlight(view, seat) => (view, seat),
-                other => match self.answer(ask, other) {
-                    // Boxed, so that those who only wait are no larger for it.
-                    Answer::Fresh(held) if held.is_durable() => {
-                        return Box::pin(Answer::Fresh(held).once_started()).await;
-                    }
-                    answer => return Ok(answer),
-                },
-            };
-            let (Some(mut seat), Some(until)) = (seat, until) else {
-                return Ok(self.answer(ask, Asked::InFlight(view, None)));
-            };
-            let wake_up = view.lease_end.map_or(until, |lease_end| lease_end.min(until));
-            seat.listener.sleep(Some((&shared.timer, wake_up))).await;
-            if let Some(replay) = seat.listener.gate().ended().and_then(|ended| self.ended(ask, ended)) {
-                count(&shared.counters.replays);
-                return Ok(Answer::Replay(replay));
-            }
-            let wait = shared.chronometer.now().tick < until;
-            patience = Patience { wait, seat: Some(seat) };
-        }
-    }
-
     /// What an ending that came through the gate means for this waiter; `None`: ask again.
     fn ended(&self, ask: &Ask<'_>, ended: &Ended) -> Option<Replay> {
         let kept = ended.replay.expires() > self.shared().chronometer.now().time;
