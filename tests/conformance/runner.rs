@@ -49,90 +49,22 @@ impl Run<'_> {
 
     fn act(&mut self, step: &Step) -> Result<Value, String> {
         let name = self.name_for(step);
-        Ok(match step.action {
-            Do::Begin => self.subject.begin(step, &name),
-            Do::Wait => {
-                let seen = self.subject.wait(step, &name);
-                if seen == subject::waiting() {
-                    self.waiting.insert(name);
-                }
-                seen
-            }
-            Do::GiveUp => {
-                let waiter = given(step.waiter.as_ref(), "waiter")?;
-                self.waiting.remove(waiter);
-                self.subject.give_up(waiter)
-            }
-            Do::Complete => self.subject.complete(&self.holder(step)?, outcome(step)?),
-            Do::CompleteWithoutBody => {
-                self.subject.complete_without_body(&self.holder(step)?, outcome(step)?)
-            }
-            Do::FailCommit => {
-                let on_disk = given(step.on_disk.as_ref(), "on_disk")?;
-                self.subject.fail_commit(&self.holder(step)?, outcome(step)?, *on_disk)
-            }
-            Do::Renew => self.subject.renew(&self.holder(step)?),
-            Do::Release => self.subject.release(&self.holder(step)?),
-            Do::Drop => {
-                self.subject.drop_reservation(&self.holder(step)?);
-                subject::done()
-            }
-            Do::Panic => {
-                self.subject.panic(&self.holder(step)?);
-                subject::done()
-            }
-            Do::Checkpoint => {
-                let note = given(step.note.as_ref(), "note")?.to_vec();
-                self.subject.checkpoint(&self.holder(step)?, &note)
-            }
-            Do::Resolve => {
-                let outcome = outcome(step)?;
-                on_key(step, |scope, token| self.subject.resolve(scope, token, outcome))?
-            }
-            Do::Get => on_key(step, |scope, token| self.subject.get(scope, token))?,
-            Do::Forget => on_key(step, |scope, token| self.subject.forget(scope, token))?,
-            Do::Derive => {
-                let label = given(step.label.as_ref(), "label")?.to_vec();
-                on_key(step, |scope, token| self.subject.derive(scope, token, &label))?
-            }
-            Do::Sweep => self.subject.sweep(),
-            Do::Flush => self.subject.flush(),
-            Do::Usage => self.subject.usage(),
-            Do::Advance => {
-                self.subject.advance(Duration::from_millis(*given(step.ms.as_ref(), "ms")?));
-                subject::done()
-            }
-            Do::SetWall => {
-                self.set_wall(*given(step.wall.as_ref(), "wall")?);
-                subject::done()
-            }
-            Do::Close => self.subject.close(),
-            Do::Crash => {
-                self.waiting.clear();
-                self.subject.crash(step.survivors);
-                subject::done()
-            }
-            Do::Reopen => {
-                if let Some(wall) = step.wall {
-                    self.set_wall(wall);
-                }
-                self.subject.reopen(step.settings.as_ref())
-            }
-        })
-    }
-
-    fn set_wall(&mut self, wall: u64) {
-        self.subject.set_wall(Timestamp::from_millis(wall));
+        match step.action {
+            Do::GiveUp => drop(self.waiting.remove(given(step.waiter.as_ref(), "waiter")?)),
+            Do::Crash => self.waiting.clear(),
+            _ => {}
+        }
+        let holder = step.reservation.as_ref().map(|name| self.holders.get(name).unwrap_or(name).as_str());
+        let seen = act(self.subject, step, &name, holder)?;
+        if step.action == Do::Wait && seen == subject::waiting() {
+            self.waiting.insert(name);
+        }
+        Ok(seen)
     }
 
     fn name_for(&mut self, step: &Step) -> String {
         self.unnamed += 1;
         step.name.clone().unwrap_or_else(|| format!("unnamed {}", self.unnamed))
-    }
-
-    fn holder(&self, step: &Step) -> Result<String, String> {
-        let name = given(step.reservation.as_ref(), "reservation")?;
-        Ok(self.holders.get(name).unwrap_or(name).clone())
     }
 
     fn check_woken(&mut self, step: &Step) -> Result<(), String> {
@@ -174,6 +106,70 @@ impl Run<'_> {
     }
 }
 
+/// Has a subject do what a step says; `name` is for what it gives, `holder` the name of the reservation that it is about.
+pub(crate) fn act(
+    subject: &mut dyn Subject,
+    step: &Step,
+    name: &str,
+    holder: Option<&str>,
+) -> Result<Value, String> {
+    let holder = || holder.ok_or_else(|| "the step needs the member \"reservation\"".to_owned());
+    Ok(match step.action {
+        Do::Begin => subject.begin(step, name),
+        Do::Wait => subject.wait(step, name),
+        Do::GiveUp => subject.give_up(given(step.waiter.as_ref(), "waiter")?),
+        Do::Complete => subject.complete(holder()?, outcome(step)?),
+        Do::CompleteWithoutBody => subject.complete_without_body(holder()?, outcome(step)?),
+        Do::FailCommit => {
+            let on_disk = given(step.on_disk.as_ref(), "on_disk")?;
+            subject.fail_commit(holder()?, outcome(step)?, *on_disk)
+        }
+        Do::Renew => subject.renew(holder()?),
+        Do::Release => subject.release(holder()?),
+        Do::Drop => {
+            subject.drop_reservation(holder()?);
+            subject::done()
+        }
+        Do::Panic => {
+            subject.panic(holder()?);
+            subject::done()
+        }
+        Do::Checkpoint => subject.checkpoint(holder()?, &given(step.note.as_ref(), "note")?.to_vec()),
+        Do::Resolve => {
+            let outcome = outcome(step)?;
+            on_key(step, |scope, token| subject.resolve(scope, token, outcome))?
+        }
+        Do::Get => on_key(step, |scope, token| subject.get(scope, token))?,
+        Do::Forget => on_key(step, |scope, token| subject.forget(scope, token))?,
+        Do::Derive => {
+            let label = given(step.label.as_ref(), "label")?.to_vec();
+            on_key(step, |scope, token| subject.derive(scope, token, &label))?
+        }
+        Do::Sweep => subject.sweep(),
+        Do::Flush => subject.flush(),
+        Do::Usage => subject.usage(),
+        Do::Advance => {
+            subject.advance(Duration::from_millis(*given(step.ms.as_ref(), "ms")?));
+            subject::done()
+        }
+        Do::SetWall => {
+            subject.set_wall(Timestamp::from_millis(*given(step.wall.as_ref(), "wall")?));
+            subject::done()
+        }
+        Do::Close => subject.close(),
+        Do::Crash => {
+            subject.crash(step.survivors);
+            subject::done()
+        }
+        Do::Reopen => {
+            if let Some(wall) = step.wall {
+                subject.set_wall(Timestamp::from_millis(wall));
+            }
+            subject.reopen(step.settings.as_ref())
+        }
+    })
+}
+
 fn given<'a, T>(member: Option<&'a T>, name: &str) -> Result<&'a T, String> {
     member.ok_or_else(|| format!("the step needs the member {name:?}"))
 }
@@ -210,7 +206,8 @@ pub(crate) fn is_bytes(value: &Value) -> bool {
     value.as_object().is_some_and(|members| members.len() == 1 && bytes(members))
 }
 
-fn is_part_of(expected: &Value, seen: &Value) -> bool {
+/// Whether each member that is expected is there and equal; others may be anything.
+pub(crate) fn is_part_of(expected: &Value, seen: &Value) -> bool {
     match (expected, seen) {
         (Value::Object(expected), Value::Object(seen)) => {
             expected.iter().all(|(name, value)| seen.get(name).is_some_and(|seen| is_part_of(value, seen)))

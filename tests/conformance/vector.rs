@@ -1,10 +1,11 @@
-//! The vectors as they stand in the files (README.md, schema 1), read strictly: an unknown member is an error.
+//! The vectors as they stand in the files (README.md, schema 1), read strictly: an unknown member is an error. Steps are
+//! written again as they were read, but for what they expect, so that a store can be asked over a line.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use oncekey::{DigestRules, OnInterrupted, Outcome, Parameters, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The schema that this runner reads.
@@ -31,7 +32,7 @@ pub(crate) struct Scenario {
 }
 
 /// What differs from a store's defaults.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     pub(crate) token_bytes_max: Option<usize>,
@@ -60,7 +61,7 @@ pub(crate) struct Settings {
 }
 
 /// What is answered for an interrupted key (3.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Policy {
     Resume,
@@ -77,7 +78,7 @@ impl Policy {
 }
 
 /// Which names are excluded from digests (2.2).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Rules {
     #[default]
@@ -100,7 +101,7 @@ impl Rules {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Do {
     Begin,
@@ -129,7 +130,7 @@ pub(crate) enum Do {
 }
 
 /// One step: what is done, with what, and what is to be seen.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Step {
     #[serde(rename = "do")]
@@ -156,14 +157,15 @@ pub(crate) struct Step {
     pub(crate) wall: Option<u64>,
     pub(crate) survivors: Option<usize>,
     pub(crate) settings: Option<Settings>,
+    #[serde(skip_serializing)]
     pub(crate) expect: Option<Value>,
-    #[serde(default)]
+    #[serde(default, skip_serializing)]
     pub(crate) expect_any: Vec<Value>,
-    #[serde(default)]
+    #[serde(default, skip_serializing)]
     pub(crate) woken: Vec<WokenRule>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum OnDisk {
     Kept,
@@ -186,14 +188,14 @@ pub(crate) struct WokenRule {
 }
 
 /// Bytes: text as itself, others in hexadecimal, long ones by repetition.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Bytes {
     Text(String),
     Other(OtherBytes),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum OtherBytes {
     Hex(String),
@@ -220,7 +222,7 @@ fn unhex(digits: &str) -> Vec<u8> {
 }
 
 /// The parameters of a request, in one of their forms.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Given {
     Pairs { pairs: Vec<(String, Bytes)> },
@@ -295,7 +297,7 @@ impl Given {
 }
 
 /// What an operation returned.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GivenOutcome {
     status: Option<u16>,
@@ -306,7 +308,7 @@ pub(crate) struct GivenOutcome {
     class: Option<GivenClass>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum GivenClass {
     Final,
