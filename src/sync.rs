@@ -1,7 +1,7 @@
 //! The only door to threads, locks and wake-ups.
 //!
 //! Law: no other module names `std::thread`, `parking_lot`, `crossbeam` or `event_listener`, so that a schedule
-//! explorer can stand in for all of them here. Lock order of the whole crate, outermost first: the log, a
+//! explorer can stand in for all of them here, and does: `tests/schedules` is this crate with another `sync`. Lock order of the whole crate, outermost first: the log, a
 //! stripe, then anything smaller (a scope count, the timer, a view); no lock is ever held across caller's code,
 //! and no stripe across a disk call.
 
@@ -18,6 +18,12 @@ pub(crate) use crossbeam_utils::CachePadded;
 pub(crate) use event_listener::Event;
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 pub(crate) use std::thread::JoinHandle;
+
+/// Locks that are taken inside redb's calls, within locks of redb's own that no explorer knows: under an explorer too
+/// these are what they are here, and a call of redb is one step.
+pub(crate) mod beneath {
+    pub(crate) use parking_lot::{Mutex, RwLock};
+}
 
 /// A lock's guard that keeps the lock itself alive. It stays on its thread, as every guard does.
 #[cfg(feature = "redb-transactions")]

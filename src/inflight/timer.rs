@@ -1,8 +1,8 @@
 //! Deadlines, on the store's clock: for leases and waiting, blocking and async alike, without a runtime.
 //!
 //! Law: one thread, started by the first deadline, asleep until the next one. The clock is the caller's code and
-//! is asked outside the lock; a jump of it is counted under the lock, so that none falls between asking the
-//! clock and falling asleep. A task runs outside the lock, and its panic harms nobody else (contract 5.11).
+//! is asked outside the lock; a jump of it is counted under the lock, as the end is said, so that neither falls between
+//! asking the clock and falling asleep. A task runs outside the lock, and its panic harms nobody else (contract 5.11).
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -118,7 +118,7 @@ impl Shared {
             drop(state);
             let now = shielded(|| self.clock.monotonic());
             state = self.state.lock();
-            if state.jumps != jumps {
+            if state.jumps != jumps || state.ended {
                 continue;
             }
             let now = now.unwrap_or(Duration::ZERO);
@@ -235,6 +235,33 @@ mod tests {
             (left > 0).then_some(Duration::from_millis(2))
         });
         assert_eq!([told.recv(), told.recv(), told.recv()], [Ok(2), Ok(1), Ok(0)]);
+    }
+
+    #[test]
+    fn the_thread_ends_with_the_last_handle_though_that_goes_while_the_clock_is_asked() {
+        /// Drops what it holds when it is asked.
+        #[derive(Clone, Default)]
+        struct Drops(Arc<Mutex<Option<Timer>>>);
+        impl Clock for Drops {
+            fn wall(&self) -> crate::time::Timestamp {
+                crate::time::Timestamp::default()
+            }
+            fn monotonic(&self) -> Duration {
+                drop(self.0.lock().take());
+                Duration::ZERO
+            }
+        }
+        let clock = Drops::default();
+        let timer = Timer::new(Arc::new(clock.clone()));
+        let shared = Arc::downgrade(&timer.shared);
+        *clock.0.lock() = Some(timer.clone());
+        timer.run_at(Duration::MAX, || None);
+        drop(timer);
+        let begun = std::time::Instant::now();
+        while shared.strong_count() > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it sleeps on");
+            std::thread::yield_now();
+        }
     }
 
     #[test]

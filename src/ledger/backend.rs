@@ -25,7 +25,7 @@ use super::extent::Extent;
 use super::page::{self, Identity, Page};
 use super::spots::Spots;
 use crate::error::{ErrorKind, Result};
-use crate::sync::Mutex;
+use crate::sync::beneath::Mutex;
 
 /// Zeros are written ahead in steps of this size.
 const STEP_BYTES: u64 = 1 << 20;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use crate::sync::{Mutex, RwLock};
+use crate::sync::beneath::{Mutex, RwLock};
 
 /// A set of named files.
 pub(crate) trait Disk: Debug + Send + Sync {
@@ -296,7 +296,7 @@ mod tests {
 
     impl Counted {
         /// How many bytes were read since this was last asked.
-        pub(in crate::ledger) fn bytes(&self) -> u64 {
+        pub(in super::super) fn bytes(&self) -> u64 {
             self.bytes.swap(0, Ordering::Relaxed)
         }
     }

@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind as IoKind};
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile, Memory};
-use crate::sync::Mutex;
+use crate::sync::beneath::Mutex;
 
 const SECTOR: usize = 512;
 

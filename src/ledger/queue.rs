@@ -111,6 +111,19 @@ impl<T> Default for Group<T> {
 }
 
 #[cfg(test)]
+impl<T> Jobs<T> {
+    /// Waits for the bell; `false` at the end.
+    pub(crate) fn rung(&self) -> bool {
+        self.bell.recv().is_ok()
+    }
+
+    /// The tags of all that waits.
+    pub(crate) fn tags(&self) -> Vec<T> {
+        self.take(Group::default()).drain().collect()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

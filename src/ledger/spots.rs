@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::block;
-use crate::sync::RwLock;
+use crate::sync::beneath::RwLock;
 
 /// Blocks in smaller pages are not noted.
 const PAGE_BYTES_MIN: usize = 8 << 10;

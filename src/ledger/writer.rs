@@ -77,7 +77,7 @@ fn rung<T>(ledger: &House, jobs: &Jobs<T>, alarm: &mut Option<Alarm>) -> bool {
                 // A failed sync has stopped the ledger, which everybody is told at their next call.
                 drop(ledger.log().sync());
                 *alarm = None;
-            }
+            },
             recv(jobs.bell) -> bell => return bell.is_ok(),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! | file | what stands there |
 //! | --- | --- |
+//! | `audit` | everything counted again |
 //! | `workload` | steps, run against a store, with what they must have come to |
 //! | `cuts` | a power cut at every change of the disk, and a second one inside the recovery |
 //! | `drops` | a drop waits for nothing |
@@ -9,6 +10,7 @@
 //! | `room` | what was promised on a full disk, beside all else that the store writes |
 //! | `spare` | the next segment's space, made before it is needed |
 
+mod audit;
 mod cuts;
 mod drops;
 mod faults;

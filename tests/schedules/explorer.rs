@@ -1,0 +1,104 @@
+//! Runs programs under every scheduler, on all cores, and says how many orders that were.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, ReplayScheduler, Scheduler};
+use shuttle::{Config, MaxSteps, Runner};
+
+/// A few threads and what they do.
+#[derive(Clone, Copy)]
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(),
+}
+
+/// Orders of each program with a store in the short form; of those without one, so many times as many.
+const SCHEDULES: usize = 1_500;
+const SMALL: usize = 40;
+
+/// Steps of one run: far more than any takes, so that one which goes round in circles fails.
+const STEPS: usize = 20_000;
+
+/// The seed of the short form, so that a failure comes again.
+const SEED: u64 = 0x6f6e_6365;
+
+/// How programs are explored.
+#[derive(Clone, Copy)]
+struct Plan {
+    count: usize,
+    seed: u64,
+}
+
+/// Runs the programs whose names hold one of the words given: the small ones in every order, as far as the count
+/// goes, and all of them at random and by priorities.
+///
+/// # Panics
+/// If one of them fails, after all have run.
+pub(crate) fn explore(small: &[Program], large: &[Program]) {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let setting = |name: &str| std::env::var(name).ok();
+    let count = setting("ONCEKEY_SCHEDULES").and_then(|own| own.parse().ok()).unwrap_or(SCHEDULES);
+    let seed = setting("ONCEKEY_SEED").and_then(|own| own.parse().ok()).unwrap_or(SEED);
+    let replay = setting("ONCEKEY_REPLAY");
+    let chosen =
+        |own: &&(Program, bool)| words.is_empty() || words.iter().any(|word| own.0.name.contains(word));
+    let all: Vec<_> =
+        small.iter().map(|own| (*own, true)).chain(large.iter().map(|own| (*own, false))).collect();
+    let all: Vec<_> = all.iter().filter(chosen).collect();
+    let (next, orders, failed, begun) =
+        (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0), Instant::now());
+    let work = || {
+        while let Some((program, small)) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (name, started) = (program.name, Instant::now());
+            let plan = Plan { count: if *small { SMALL * count } else { count }, seed };
+            let run = || match &replay {
+                Some(schedule) => run(program, ReplayScheduler::new_from_encoded(schedule)),
+                None => plan.run(program, *small),
+            };
+            match catch_unwind(AssertUnwindSafe(run)) {
+                Ok(own) => {
+                    orders.fetch_add(own, Ordering::Relaxed);
+                    println!("{name} ... ok, {own} schedules in {:.1} s", started.elapsed().as_secs_f64());
+                }
+                Err(_) => {
+                    failed.fetch_add(1, Ordering::Relaxed);
+                    println!("{name} ... FAILED after {:.2} s", started.elapsed().as_secs_f64());
+                }
+            }
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(work))));
+    println!("{} schedules in {:.1} s", orders.load(Ordering::Relaxed), begun.elapsed().as_secs_f64());
+    let failed = failed.load(Ordering::Relaxed);
+    if failed > 0 {
+        println!("{failed} programs failed; ONCEKEY_REPLAY=schedule and its name run one of them again");
+        std::process::exit(101);
+    }
+}
+
+impl Plan {
+    fn run(self, program: &Program, small: bool) -> usize {
+        let Self { count, seed } = self;
+        let mut done = if small { run(program, DfsScheduler::new(Some(count / 2), false)) } else { 0 };
+        if small && done < count / 2 {
+            println!("{}: these are all orders there are", program.name);
+            return done;
+        }
+        done += run(program, RandomScheduler::new_from_seed(seed, (count - done) / 2));
+        for (depth, seed) in (3..=5).zip(seed..) {
+            done += run(program, PctScheduler::new_from_seed(seed, depth, (count - done) / (6 - depth)));
+        }
+        done
+    }
+}
+
+fn run(program: &Program, scheduler: impl Scheduler + 'static) -> usize {
+    let mut config = Config::new();
+    config.stack_size = 512 << 10;
+    config.max_steps = MaxSteps::FailAfter(STEPS);
+    config.silence_warnings = true;
+    Runner::new(scheduler, config).run(program.run)
+}

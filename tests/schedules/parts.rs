@@ -1,0 +1,116 @@
+//! The smallest parts alone, in every order there is: a gate, a record on its way, the writer's queue, the timer.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use shuttle::thread;
+
+use super::explorer::Program;
+use super::world::{SECOND, ended};
+use crate::error::ErrorKind;
+use crate::inflight::{Gate, Timer, Written};
+use crate::ledger::{Job, Meaning, queue};
+use crate::sync::{Mutex, block_on};
+use crate::time::{ManualClock, Timestamp};
+
+pub(crate) const PROGRAMS: &[Program] = &[
+    Program { name: "every_order_of_an_end_and_one_who_sleeps_3_7", run: gate_end },
+    Program { name: "every_order_of_a_wake_up_of_all_and_one_who_sleeps_3_7", run: gate_all },
+    Program { name: "every_order_of_a_call_and_one_of_two_who_leaves_3_7", run: gate_call },
+    Program { name: "every_order_of_a_deadline_and_the_clock_3_7", run: gate_deadline },
+    Program { name: "every_order_of_telling_that_it_is_written_and_waiting_4_1", run: written },
+    Program { name: "every_order_of_handing_over_and_taking_4_1", run: queued },
+    Program { name: "every_order_of_the_timer_s_end_and_its_clock_5_11", run: timer_end },
+];
+
+fn gate_end() {
+    let gate = Arc::<Gate>::default();
+    let mut listener = gate.listen();
+    let sleeper = thread::spawn(move || {
+        block_on(listener.sleep(None));
+        assert!(listener.gate().is_finished());
+    });
+    gate.end(ended(b"end"));
+    sleeper.join().unwrap();
+}
+
+fn gate_all() {
+    let gate = Arc::<Gate>::default();
+    let mut listener = gate.listen();
+    let sleeper = thread::spawn(move || block_on(listener.sleep(None)));
+    gate.wake_all();
+    sleeper.join().unwrap();
+}
+
+fn gate_call() {
+    let gate = Arc::<Gate>::default();
+    let (leaver, mut stayer) = (gate.listen(), gate.listen());
+    let leaver = thread::spawn(move || drop(leaver));
+    let stayer = thread::spawn(move || block_on(stayer.sleep(None)));
+    gate.wake_one();
+    leaver.join().unwrap();
+    stayer.join().unwrap();
+}
+
+fn gate_deadline() {
+    let (gate, clock) = (Arc::<Gate>::default(), ManualClock::default());
+    let timer = Timer::new(Arc::new(clock.clone()));
+    let mut listener = gate.listen();
+    let sleeper = thread::spawn(move || {
+        block_on(listener.sleep(Some((&timer, SECOND))));
+        assert!(timer.has_come(SECOND));
+    });
+    clock.advance(SECOND);
+    sleeper.join().unwrap();
+}
+
+fn written() {
+    let written = Arc::<Written>::default();
+    let told = Arc::clone(&written);
+    let waiter = thread::spawn(move || {
+        // Once dropped, and then waited for.
+        let mut first = Box::pin(told.wait());
+        let _ = first.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        drop(first);
+        assert!(block_on(pin!(told.wait())).is_err_and(|error| error.is_unknown_outcome()));
+    });
+    written.tell(Err(ErrorKind::UnknownOutcome.into()));
+    waiter.join().unwrap();
+}
+
+fn queued() {
+    let (queue, jobs) = queue();
+    let taken = Arc::<Mutex<Vec<u8>>>::default();
+    let writer = {
+        let taken = Arc::clone(&taken);
+        thread::spawn(move || {
+            while jobs.rung() {
+                taken.lock().extend(jobs.tags());
+            }
+        })
+    };
+    let queue = Arc::new(queue);
+    let callers = [1, 2].map(|tag| {
+        let queue = Arc::clone(&queue);
+        thread::spawn(move || {
+            let (expires, meaning) = (Timestamp::default(), Meaning::Note);
+            let job = Job { hash: 0, expires, meaning, durable: true, tag };
+            assert!(queue.hand_over(job, |bytes| bytes.push(tag)).is_ok());
+        })
+    });
+    drop(queue);
+    callers.into_iter().for_each(|own| own.join().unwrap());
+    writer.join().unwrap();
+    taken.lock().sort_unstable();
+    assert_eq!(*taken.lock(), [1, 2], "each was taken, once");
+}
+
+fn timer_end() {
+    let timer = Timer::new(Arc::new(ManualClock::default()));
+    timer.run_at(Duration::MAX, || None);
+    // Its thread is to end: one that sleeps on is a deadlock.
+    drop(timer);
+}
