@@ -7,14 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind as IoKind;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::{Answer, Known, Store};
-use super::workload::{KEYS, START, Step, body, builder, key, parameters, script};
-use super::{check_serving, open, setting};
+use super::home::{Home, Opened};
+use super::script::{KEYS, START, Step, body, key, parameters, script};
+use super::{check_serving, setting};
 use crate::error::{Error, ErrorKind};
-use crate::ledger::{Cut, Failure, Faulty, Memory, Platter};
+use crate::ledger::{Cut, Failure, Faulty};
 use crate::outcome::Outcome;
 use crate::time::{Clock, ManualClock, Timestamp};
 
@@ -36,7 +36,7 @@ enum Status {
 struct Trial {
     context: String,
     failure: Failure,
-    store: Option<Store>,
+    opened: Option<Opened>,
     clock: ManualClock,
     disk: Faulty,
     known: BTreeMap<u8, Status>,
@@ -47,11 +47,11 @@ struct Trial {
 
 impl Trial {
     fn new(failure: Failure, seed: u64) -> Self {
-        let (clock, disk) = (ManualClock::at(START), Faulty::over(Memory::default()));
+        let (clock, disk) = (ManualClock::at(START), Faulty::new());
         disk.fail(Some(failure));
         let context = format!("seed {seed}, {failure:?}");
         let known = BTreeMap::new();
-        let mut trial = Self { context, failure, store: None, clock, disk, known, runs: 0, cut_off: false };
+        let mut trial = Self { context, failure, opened: None, clock, disk, known, runs: 0, cut_off: false };
         trial.open();
         trial
     }
@@ -62,19 +62,19 @@ impl Trial {
 
     /// Opens; a failure that lasts is healed first.
     fn open(&mut self) {
-        let opened = open(&self.disk, &self.clock).or_else(|error| {
+        let opened = Home::Files.open(&self.disk, &self.clock).or_else(|error| {
             assert!(self.failed(), "{}: {error}", self.context);
             if matches!(self.failure, Failure::From(..) | Failure::Full(_)) {
                 self.disk.fail(None);
             }
-            open(&self.disk, &self.clock)
+            Home::Files.open(&self.disk, &self.clock)
         });
-        self.store = Some(opened.unwrap_or_else(|error| panic!("{}: {error}", self.context)));
+        self.opened = Some(opened.unwrap_or_else(|error| panic!("{}: {error}", self.context)));
         self.resolve();
     }
 
     fn store(&self) -> &Store {
-        self.store.as_ref().unwrap()
+        &self.opened.as_ref().unwrap().store
     }
 
     fn kept(&self, number: u8) -> Option<&Vec<u8>> {
@@ -106,7 +106,12 @@ impl Trial {
                 }
             }
             Step::Start { key, .. } => self.start(key, &context),
-            Step::Release(_) | Step::Note { .. } | Step::Let(_) | Step::Panic(_) | Step::Resolve(_) => {}
+            Step::Release(_)
+            | Step::Note { .. }
+            | Step::Let(_)
+            | Step::Panic(_)
+            | Step::Resolve(_)
+            | Step::Lend { .. } => {}
             Step::Forget(number) => match self.store().forget(&key(number)) {
                 Ok(done) => {
                     let sure = matches!(self.known.get(&number), None | Some(Status::Kept(..)));
@@ -144,7 +149,7 @@ impl Trial {
                 }
             },
             Step::Restart => {
-                let closed = self.store.take().unwrap().close(Duration::ZERO);
+                let closed = self.opened.take().unwrap().store.close(Duration::ZERO);
                 assert!(closed.is_ok() || self.failed(), "{context}");
                 self.cut_off = false;
                 self.open();
@@ -325,17 +330,12 @@ impl Trial {
         self.cut_off = false;
         self.resolve();
         self.check(&format!("{}, opened in place", self.context));
-        let log = self.disk.log();
-        drop(self.store.take());
-        let mut platter = Platter::of(&Memory::default());
-        for change in &log {
-            platter.apply(change);
-        }
-        self.disk = Faulty::over(platter.cut(Cut::Lost));
-        let store = builder(&self.clock).open_on(Arc::new(self.disk.clone()));
-        self.store = Some(store.unwrap_or_else(|error| panic!("{}, cut: {error}", self.context)));
+        drop(self.opened.take());
+        self.disk = Faulty::over(self.disk.platter().cut(Cut::Lost));
+        let opened = Home::Files.open(&self.disk, &self.clock);
+        self.opened = Some(opened.unwrap_or_else(|error| panic!("{}, cut: {error}", self.context)));
         self.check(&format!("{}, cut", self.context));
-        check_serving(self.store(), &self.clock, &self.context);
+        check_serving(self.opened.as_ref().unwrap(), &self.clock, &self.context);
     }
 }
 
