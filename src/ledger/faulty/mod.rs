@@ -52,7 +52,9 @@ pub(crate) enum Data {
 
 impl Data {
     fn of(data: &[u8]) -> Self {
-        if data.iter().all(|byte| *byte == 0) { Self::Zeros(data.len()) } else { Self::Bytes(data.into()) }
+        let zeros = [0; 4096];
+        let is_zero = data.chunks(zeros.len()).all(|part| *part == zeros[..part.len()]);
+        if is_zero { Self::Zeros(data.len()) } else { Self::Bytes(data.into()) }
     }
 
     fn len(&self) -> usize {
@@ -91,9 +93,9 @@ pub(crate) enum Failure {
     SyncLost(u64, IoKind),
     /// A lie: the n-th write goes to another place of its file.
     Misdirected(u64),
-    /// A lie: the n-th reading gives a sector as it was before it was last written.
+    /// A lie: the n-th reading of bytes gives a sector as it was before it was last written.
     Stale(u64),
-    /// A lie: the n-th reading gives one bit flipped.
+    /// A lie: the n-th reading of bytes gives one bit flipped.
     Flipped(u64),
     /// A lie: the n-th sync and all later ones do nothing.
     Lying(u64),
@@ -114,6 +116,8 @@ struct Script {
     files: usize,
     asked: u64,
     read: u64,
+    /// Readings of bytes alone, and writings.
+    looked: u64,
     written: u64,
     synced: u64,
     failed: u64,
@@ -326,7 +330,8 @@ impl DiskFile for FaultyFile {
         let mut script = self.disk.script.lock();
         script.check_read()?;
         self.file.read(offset, out)?;
-        let read = script.read;
+        script.looked += 1;
+        let read = script.looked;
         if script.lies(|own| own == Failure::Stale(read)) {
             self.read_older(&script, offset, out);
         }
@@ -402,7 +407,7 @@ impl FaultyFile {
     /// Reads one sector of this range as it was before it was last written.
     fn read_older(&self, script: &Script, offset: u64, out: &mut [u8]) {
         let sectors = (out.len() as u64).div_ceil(SECTOR).max(1);
-        let from = Chance(script.read).below(sectors) * SECTOR;
+        let from = Chance(script.looked).below(sectors) * SECTOR;
         let to = (from + SECTOR).min(out.len() as u64);
         let (begin, end) = (offset + from, offset + to);
         let hits = |change: &Change| match change {

@@ -65,9 +65,14 @@ impl Trial<'_> {
     }
 }
 
-/// Runs one workload and cuts it after every change, in so many random manners or in all.
-fn cut_everywhere(campaign: &mut Campaign, home: Home, manners: Option<usize>) -> (u64, u64) {
-    let seed = campaign.seed;
+/// Runs one workload and cuts it after every change, in so many random manners or in all. What was carried forward, and
+/// how many bytes were given back.
+pub(super) fn each_cut(
+    home: Home,
+    seed: u64,
+    manners: Option<usize>,
+    mut check: impl FnMut(Paged, &Allowed, Chance, &dyn Fn() -> String),
+) -> (u64, u64) {
     let mut world = World::new(home);
     for step in script_in(home, seed, STEPS) {
         world.run(step);
@@ -77,7 +82,7 @@ fn cut_everywhere(campaign: &mut Campaign, home: Home, manners: Option<usize>) -
     let log = world.disk.log();
     for (change, done) in log.iter().zip(1..) {
         platter.apply(change);
-        let allowed = &Allowed::after(&world, done);
+        let allowed = Allowed::after(&world, done);
         let mut cuts = Cut::all(platter.pending(), FEW, &mut chance);
         while manners.is_some_and(|manners| cuts.len() > manners) {
             cuts.swap_remove(usize::try_from(chance.below(cuts.len() as u64)).unwrap());
@@ -88,9 +93,7 @@ fn cut_everywhere(campaign: &mut Campaign, home: Home, manners: Option<usize>) -
                 let of = log.len();
                 format!("{home:?}, seed {seed}, after {done} of {of} changes, the last one {last}, {cut:?}")
             };
-            campaign.faults += 1;
-            let chance = Chance(chance.next());
-            Trial { home, allowed, campaign, chance }.check(platter.cut(cut), 1, &context);
+            check(platter.cut(cut), &allowed, Chance(chance.next()), &context);
         }
     }
     (world.carried, world.removed)
@@ -102,7 +105,11 @@ fn campaign(name: &'static str, home: Home, short: u64, manners: usize) {
     let mut sums = (0, 0);
     for seed in seeds {
         campaign.seed = seed;
-        let (carried, removed) = cut_everywhere(&mut campaign, home, (!long).then_some(manners));
+        let check = |image, allowed: &Allowed, chance, context: &dyn Fn() -> String| {
+            campaign.faults += 1;
+            Trial { home, allowed, campaign: &mut campaign, chance }.check(image, 1, context);
+        };
+        let (carried, removed) = each_cut(home, seed, (!long).then_some(manners), check);
         sums = (sums.0 + carried, sums.1 + removed);
         campaign.tell(format_args!("{carried} records carried forward, {removed} bytes given back"));
     }

@@ -1,6 +1,6 @@
 //! Goal: contract 5.1, 5.5 to 5.7, 5.10 on a disk that fails. Method: a workload runs on a disk whose n-th change (or
-//! reading) fails, once, in doubt, for ever, or that stays full from there on, for n = 1 until nothing fails any
-//! more. After every step the store's answers are held against what was acknowledged; then the disk is healed, the
+//! reading, or sync) fails: once, in doubt, half done, for ever, so that the cache keeps what the disk has not, or because
+//! the disk is full from there on; for n = 1 until nothing fails any more. After every step the store's answers are held against what was acknowledged; then the disk is healed, the
 //! store is opened in place, dropped and opened again, and cut.
 //!
 //! `ONCEKEY_FAULTS=n` runs n workloads with every n-th change failing in every manner.
@@ -10,9 +10,10 @@ use std::io::ErrorKind as IoKind;
 use std::time::Duration;
 
 use super::super::{Answer, Known, Store};
+use super::campaign::{Campaign, seeds};
+use super::check_serving;
 use super::home::{Home, Opened};
 use super::script::{KEYS, START, Step, body, key, parameters, script};
-use super::{check_serving, setting};
 use crate::error::{Error, ErrorKind};
 use crate::ledger::{Cut, Failure, Faulty};
 use crate::outcome::Outcome;
@@ -354,44 +355,55 @@ fn run(seed: u64, failure: Failure) -> bool {
     failed
 }
 
-/// Every n-th change, from the first one on, with a stride, until nothing fails any more.
-fn fail_everywhere(manner: impl Fn(u64) -> Failure, name: &str) {
-    let long = setting("ONCEKEY_FAULTS", 0);
-    let (first, count, stride) =
-        if long == 0 { (setting("ONCEKEY_SEED", 1), 2, 13) } else { (setting("ONCEKEY_SEED", 1), long, 1) };
-    let mut trials = 0;
-    for seed in first..first + count {
+/// Every n-th call, from the first one on, with a stride, until nothing fails any more.
+fn fail_everywhere(name: &'static str, stride: u64, manner: impl Fn(u64) -> Failure) {
+    let (seeds, long) = seeds("ONCEKEY_FAULTS", 2);
+    let mut campaign = Campaign::new(name, "ONCEKEY_FAULTS");
+    let stride = if long { 1 } else { stride };
+    for seed in seeds {
+        campaign.seed = seed;
         let mut at = 1 + seed % stride;
         while run(seed, manner(at)) {
-            trials += 1;
+            campaign.cases += 1;
+            campaign.faults += 1;
             at += stride;
         }
+        campaign.tell(format_args!("{at} calls"));
     }
-    println!("{name}: {trials} faults");
-    assert!(trials > 0);
+    assert!(campaign.faults > 0);
 }
 
 #[test]
 fn the_nth_change_fails_once_5_5() {
-    fail_everywhere(|at| Failure::Once(at, IoKind::Other), "once");
+    fail_everywhere("fault-once", 13, |at| Failure::Once(at, IoKind::Other));
 }
 
 #[test]
 fn the_nth_change_happens_and_is_reported_as_failed_5_5() {
-    fail_everywhere(|at| Failure::InDoubt(at, IoKind::Other), "in doubt");
+    fail_everywhere("fault-in-doubt", 13, |at| Failure::InDoubt(at, IoKind::Other));
 }
 
 #[test]
 fn the_nth_change_and_all_later_ones_fail_5_5() {
-    fail_everywhere(|at| Failure::From(at, IoKind::Other), "for ever");
+    fail_everywhere("fault-for-ever", 13, |at| Failure::From(at, IoKind::Other));
 }
 
 #[test]
 fn the_disk_is_full_from_the_nth_change_on_and_what_was_admitted_completes_5_10() {
-    fail_everywhere(Failure::Full, "full");
+    fail_everywhere("fault-full", 13, Failure::Full);
 }
 
 #[test]
 fn the_nth_reading_fails_5_5() {
-    fail_everywhere(|at| Failure::Read(at, IoKind::Other), "reading");
+    fail_everywhere("fault-reading", 13, |at| Failure::Read(at, IoKind::Other));
+}
+
+#[test]
+fn the_nth_change_is_cut_short_5_5() {
+    fail_everywhere("fault-short", 13, |at| Failure::Short(at, IoKind::Other));
+}
+
+#[test]
+fn the_nth_sync_fails_and_its_pages_stay_in_the_cache_alone_5_5() {
+    fail_everywhere("fault-sync-lost", 4, |at| Failure::SyncLost(at, IoKind::Other));
 }

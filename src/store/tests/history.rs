@@ -96,7 +96,7 @@ struct Found {
 
 /// What may be found after a cut.
 pub(super) struct Allowed {
-    pub(super) states: Vec<State>,
+    states: Vec<State>,
     pub(super) time: Timestamp,
 }
 
@@ -119,6 +119,18 @@ impl Allowed {
         }
         let time = world.times.iter().take_while(|(from, _)| *from <= changes).last().unwrap().1;
         Self { states, time }
+    }
+
+    /// Whatever is answered was there: for a store that may refuse to answer.
+    pub(super) fn check_answers(&self, opened: &Opened, context: &dyn Fn() -> String) {
+        for number in 0..KEYS {
+            let Ok(Known::Finished(replay)) = opened.store.get(&key(number)) else { continue };
+            let was_there = |state: &State| match state.kept.get(&number) {
+                Some(Kept::Finished(body, _)) => replay.outcome().body() == &**body,
+                _ => false,
+            };
+            assert!(self.states.iter().any(was_there), "{}: key {number}: {replay:?}", context());
+        }
     }
 
     pub(super) fn check(&self, opened: &Opened, context: &dyn Fn() -> String) {

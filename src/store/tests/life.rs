@@ -32,12 +32,12 @@ pub(super) enum Life {
 
 impl Life {
     pub(super) fn by(chance: &mut Chance) -> Self {
-        match chance.below(8) {
-            0 => Self::Close,
-            1 => Self::Sweep,
-            2 => Self::Reopen,
-            3 => Self::Complete(100),
-            4 => Self::Complete(400_000),
+        match chance.below(32) {
+            0..4 => Self::Close,
+            4..8 => Self::Sweep,
+            8..12 => Self::Reopen,
+            12..15 => Self::Complete(100),
+            15 => Self::Complete(400_000),
             _ => Self::Short,
         }
     }

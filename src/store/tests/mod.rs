@@ -6,13 +6,16 @@
 //! | `home` | files of its own, or a table in a caller's database |
 //! | `history` | what was begun and acknowledged, and so what may be found |
 //! | `cuts`, `life` | a power cut at every change of the disk, and again in what the store does then |
+//! | `compound` | a failure in the middle of a recovery |
 //! | `campaign` | what a campaign tells |
 //! | `drops` | a drop waits for nothing |
 //! | `faults` | the n-th change or reading fails, for every n |
+//! | `lies` | the n-th call is answered with a lie |
 //! | `room` | what was promised on a full disk, beside all else that the store writes |
 //! | `spare` | the next segment's space, made before it is needed |
 
 mod campaign;
+mod compound;
 mod cuts;
 mod drops;
 mod faults;
@@ -20,6 +23,7 @@ mod history;
 mod home;
 #[cfg(feature = "redb-transactions")]
 mod lending;
+mod lies;
 mod life;
 mod room;
 mod script;
@@ -28,7 +32,6 @@ mod workload;
 
 use std::time::Duration;
 
-use campaign::setting;
 use home::Opened;
 use script::{KEYS, key, parameters};
 
