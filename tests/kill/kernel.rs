@@ -230,8 +230,8 @@ fn check_order(calls: &[Call], store: &Path) -> (u64, u64) {
             acknowledgements += 1;
         }
         // Whoever renames syncs the directory next, and nothing else before.
-        let renamed = unnamed.iter().find(|(own, rename)| own == thread && rename != line);
-        assert!(renamed.is_none(), "no directory sync after {renamed:?}, but {line}");
+        let left = unnamed.iter().find(|(own, rename)| own == thread && rename != line);
+        assert!(left.is_none(), "no directory sync after {left:?}, but {line}");
     }
     (renames, acknowledgements)
 }

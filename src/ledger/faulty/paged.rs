@@ -207,7 +207,7 @@ mod tests {
         let (mut pages, mut plain, mut chance) = (Pages::default(), Vec::new(), Chance(7));
         for round in 0..2000_u64 {
             let before = (pages.clone(), plain.clone());
-            let (at, count) = (chance.below(20_000) as usize, chance.below(9_000) as usize);
+            let [at, count] = [20_000, 9_000].map(|most| usize::try_from(chance.below(most)).unwrap());
             match chance.below(4) {
                 0 => {
                     pages.resize(at);

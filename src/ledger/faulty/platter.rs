@@ -157,7 +157,6 @@ impl Cut {
     fn fate<'a>(self, at: usize, pending: &Pending, chance: &'a mut Chance) -> Fate<'a> {
         let keep = match self {
             Self::Lost => false,
-            Self::Kept => true,
             Self::Names => matches!(pending, Pending::Name(..)),
             Self::Bytes => !matches!(pending, Pending::Name(..)),
             Self::Without(one) => at != one,
@@ -165,7 +164,7 @@ impl Cut {
             Self::Prefix(end, seed) if at == end && seed != 0 => return Fate::Torn(chance),
             Self::Prefix(end, _) => at < end,
             Self::Torn(one, _) if at == one => return Fate::Torn(chance),
-            Self::Torn(..) => true,
+            Self::Kept | Self::Torn(..) => true,
             Self::Subset(bits) => bits >> at & 1 == 1,
             Self::Some(_, often) => {
                 let keep = chance.below(256) < u64::from(often);

@@ -13,7 +13,6 @@ use super::check_serving;
 use super::history::Allowed;
 use super::home::Home;
 use super::life::{Life, live};
-use super::script::script_in;
 use super::workload::World;
 use crate::ledger::{Chance, Cut, Faulty, Paged, Platter};
 use crate::time::ManualClock;
@@ -49,7 +48,8 @@ impl Trial<'_> {
             return;
         }
         let life = Life::by(&mut self.chance);
-        let lived = live(life, opened, &disk, self.home);
+        let lived = live(life, &opened, &disk, self.home);
+        drop(opened);
         let log = disk.log();
         let changes = self.chance.below(log.len() as u64 + 1);
         let mut platter = Platter::of(disk.base());
@@ -74,7 +74,7 @@ pub(super) fn each_cut(
     mut check: impl FnMut(Paged, &Allowed, Chance, &dyn Fn() -> String),
 ) -> (u64, u64) {
     let mut world = World::new(home);
-    for step in script_in(home, seed, STEPS) {
+    for step in home.script(seed, STEPS) {
         world.run(step);
     }
     world.close();
@@ -124,5 +124,5 @@ fn a_power_cut_at_every_change_leaves_a_prefix_with_all_that_was_acknowledged_5_
 #[test]
 #[cfg(feature = "redb-transactions")]
 fn a_power_cut_leaves_effect_and_record_together_or_neither_6_1_6_2_6_3() {
-    campaign("power-cut-callers", Home::Table, 5, 4);
+    campaign("power-cut-callers", Home::Table, 5, 8);
 }

@@ -107,12 +107,9 @@ impl Trial {
                 }
             }
             Step::Start { key, .. } => self.start(key, &context),
-            Step::Release(_)
-            | Step::Note { .. }
-            | Step::Let(_)
-            | Step::Panic(_)
-            | Step::Resolve(_)
-            | Step::Lend { .. } => {}
+            Step::Release(_) | Step::Note { .. } | Step::Let(_) | Step::Panic(_) | Step::Resolve(_) => {}
+            #[cfg(feature = "redb-transactions")]
+            Step::Lend { .. } => {}
             Step::Forget(number) => match self.store().forget(&key(number)) {
                 Ok(done) => {
                     let sure = matches!(self.known.get(&number), None | Some(Status::Kept(..)));

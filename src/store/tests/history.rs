@@ -12,6 +12,7 @@ use super::super::Known;
 use super::home::Opened;
 use super::script::{KEYS, key};
 use super::workload::World;
+use crate::outcome::Checkpoint;
 use crate::time::Timestamp;
 
 /// What is kept of a key.
@@ -39,8 +40,10 @@ pub(super) enum Effect {
     Released(u8),
     Forgotten(u8),
     /// An effect in the caller's table.
+    #[cfg(feature = "redb-transactions")]
     Row(u64, u64),
     /// What one transaction committed.
+    #[cfg(feature = "redb-transactions")]
     Together(Vec<Effect>),
     /// All before it is durable.
     Synced,
@@ -65,7 +68,9 @@ impl State {
                 drop(self.kept.insert(*key, Kept::Started(*attempt, note.clone())));
             }
             Effect::Released(key) | Effect::Forgotten(key) => drop(self.kept.remove(key)),
+            #[cfg(feature = "redb-transactions")]
             Effect::Row(run, key) => drop(self.effects.insert(*run, *key)),
+            #[cfg(feature = "redb-transactions")]
             Effect::Together(all) => all.iter().for_each(|own| self.apply(own)),
             Effect::Synced => {}
         }
@@ -78,7 +83,7 @@ impl State {
                 *expires > time && replay.outcome().body() == &**body
             }
             (Known::Interrupted { attempt, checkpoint, .. }, Some(Kept::Started(own, note))) => {
-                attempt == own && checkpoint.as_ref().map(|own| own.bytes()) == note.as_deref()
+                attempt == own && checkpoint.as_ref().map(Checkpoint::bytes) == note.as_deref()
             }
             (Known::Absent, Some(Kept::Finished(_, expires))) => *expires <= time,
             (Known::Absent, None) => true,

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use crate::ledger::{Database, callers};
 
 use super::super::Store;
-use super::script::builder;
+#[cfg(feature = "redb-transactions")]
+use super::lending::lending_script;
+use super::script::{Step, builder, script};
 use crate::ledger::{Disk, Faulty, Paged};
 use crate::time::ManualClock;
 
@@ -15,7 +17,7 @@ use crate::time::ManualClock;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Home {
     Files,
-    #[cfg_attr(not(feature = "redb-transactions"), expect(dead_code, reason = "there is no such home"))]
+    #[cfg(feature = "redb-transactions")]
     Table,
 }
 
@@ -34,8 +36,15 @@ impl Home {
             Self::Files => Paged::default(),
             #[cfg(feature = "redb-transactions")]
             Self::Table => callers::make(),
-            #[cfg(not(feature = "redb-transactions"))]
-            Self::Table => unreachable!("there is no such home"),
+        }
+    }
+
+    /// The steps of a workload there.
+    pub(super) fn script(self, seed: u64, steps: usize) -> Vec<Step> {
+        match self {
+            Self::Files => script(seed, steps),
+            #[cfg(feature = "redb-transactions")]
+            Self::Table => lending_script(seed, steps),
         }
     }
 
@@ -59,8 +68,6 @@ impl Home {
                 let store = builder.open_in(Arc::clone(&database), callers::TABLE);
                 Ok(Opened { store: store.map_err(|error| error.to_string())?, database: Some(database) })
             }
-            #[cfg(not(feature = "redb-transactions"))]
-            Self::Table => unreachable!("there is no such home"),
         }
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::super::{Answer, Reservation, Transaction};
 use super::history::Effect;
-use super::script::{End, RETENTION, key, parameters};
+use super::script::{End, KEYS, RETENTION, Step, key, parameters, script};
 use super::workload::World;
-use crate::ledger::callers::EFFECTS;
+use crate::ledger::{Chance, callers::EFFECTS};
 use crate::outcome::Outcome;
 use crate::store::Known;
 use crate::sync::{shielded, yield_now};
@@ -17,6 +17,27 @@ use crate::time::Clock;
 const RETENTIONS: [Duration; 3] = [Duration::from_secs(2), RETENTION, Duration::from_secs(3600)];
 /// One in so many is retryable: its effect stays, and no record.
 const RETRYABLE: u64 = 8;
+
+/// A workload of which half is lent transactions.
+pub(super) fn lending_script(seed: u64, steps: usize) -> Vec<Step> {
+    let (mut chance, mut steps) = (Chance(seed ^ 0x1e4d), script(seed, steps));
+    for step in &mut steps {
+        if chance.below(2) == 0 {
+            continue;
+        }
+        let count = 1 + u8::try_from(chance.below(4)).unwrap();
+        let key = u8::try_from(chance.below(u64::from(KEYS - count))).unwrap();
+        let bytes = [10, 200, 5_000, 60_000][usize::try_from(chance.below(4)).unwrap()];
+        let end = match chance.below(8) {
+            0 => End::Abort,
+            1 => End::Drop,
+            2 => End::Panic,
+            _ => End::Commit,
+        };
+        *step = Step::Lend { key, count, bytes, end };
+    }
+    steps
+}
 
 impl World {
     /// Completes what is new of these keys in one lent transaction.

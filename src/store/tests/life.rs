@@ -50,7 +50,7 @@ pub(super) struct Lived {
 }
 
 /// Lives on, to the end of the store.
-pub(super) fn live(life: Life, opened: Opened, disk: &Faulty, home: Home) -> Lived {
+pub(super) fn live(life: Life, opened: &Opened, disk: &Faulty, home: Home) -> Lived {
     let mut lived = Lived { home, acknowledged: Vec::new() };
     match life {
         Life::Short => {}

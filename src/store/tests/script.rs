@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::super::Store;
-use super::home::Home;
 use crate::digest::Parameters;
 use crate::ledger::Chance;
 use crate::options::Builder;
@@ -51,7 +50,8 @@ pub(super) enum Step {
     Flush,
     Reopen,
     Restart,
-    /// So many keys from this one on are completed in one lent transaction, with an effect each; in a store of files, plainly.
+    /// So many keys from this one on are completed in one lent transaction, with an effect each.
+    #[cfg(feature = "redb-transactions")]
     Lend {
         key: u8,
         count: u8,
@@ -61,38 +61,13 @@ pub(super) enum Step {
 }
 
 /// How a lent transaction ends.
+#[cfg(feature = "redb-transactions")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Commit,
     Abort,
     Drop,
     Panic,
-}
-
-/// Steps for a home: half of those of a caller's database are lent transactions.
-pub(super) fn script_in(home: Home, seed: u64, steps: usize) -> Vec<Step> {
-    let mut chance = Chance(seed ^ 0x1e4d);
-    let lend = |chance: &mut Chance| {
-        let count = 1 + u8::try_from(chance.below(4)).unwrap();
-        let key = u8::try_from(chance.below(u64::from(KEYS - count))).unwrap();
-        let bytes = [10, 200, 5_000, 60_000][usize::try_from(chance.below(4)).unwrap()];
-        let end = match chance.below(8) {
-            0 => End::Abort,
-            1 => End::Drop,
-            2 => End::Panic,
-            _ => End::Commit,
-        };
-        Step::Lend { key, count, bytes, end }
-    };
-    let mut steps = script(seed, steps);
-    if home == Home::Table {
-        for step in &mut steps {
-            if chance.below(2) == 0 {
-                *step = lend(&mut chance);
-            }
-        }
-    }
-    steps
 }
 
 /// Few keys, short and long retentions, large and small outcomes, and time going on.

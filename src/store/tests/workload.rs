@@ -135,8 +135,6 @@ impl World {
             }
             #[cfg(feature = "redb-transactions")]
             Step::Lend { key, count, bytes, end } => self.lend(key..key + count, bytes, end),
-            #[cfg(not(feature = "redb-transactions"))]
-            Step::Lend { .. } => unreachable!("nothing is lent here"),
         }
         self.check(step);
     }
