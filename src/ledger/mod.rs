@@ -54,8 +54,10 @@ use std::time::Duration;
 
 pub(crate) use disk::{Directory, Disk, Memory};
 pub(crate) use fault::io_error;
+#[cfg(all(test, feature = "redb-transactions"))]
+pub(crate) use faulty::callers;
 #[cfg(test)]
-pub(crate) use faulty::{Chance, Cut, Failure, Faulty, Platter};
+pub(crate) use faulty::{Chance, Cut, Failure, Faulty, Paged, Platter};
 #[cfg(feature = "redb-transactions")]
 pub(crate) use guest::{
     Column, Database, Fate, Lent, MultimapTable, MultimapTableDefinition, MultimapTableHandle, Place,

@@ -1,170 +1,128 @@
-//! Goal: contract 5.1, 5.2, 5.6 to 5.8, 7.1 after a power cut at any moment, and after a second one inside the
-//! recovery. Method: a workload runs once on a disk that writes everything down; then, for each change in its log,
-//! the disks that a cut at that moment may leave are opened and compared with the history. What is found must be
-//! the state after some prefix of the history, no shorter than what was acknowledged as durable.
+//! Goal: contract 5.1, 5.2, 5.4, 5.6 to 5.8, 6.1 to 6.3, 7.1 after a power cut at any moment, in both homes. Method: a
+//! workload runs once on a disk that writes everything down; then, for each change in its log, the disks that a cut at
+//! that moment may leave are opened and compared with the history. What is found must be the state after some prefix of
+//! the history, no shorter than what was acknowledged as durable; an effect in the caller's table is there with its
+//! record or not at all. Each store that was found goes on living (it is swept, opened in place, closed, written to), and
+//! is cut again in the middle of that, and again.
 //!
-//! `ONCEKEY_CUTS=n` runs n workloads with a cut at every change in every manner.
+//! The short form takes a few manners of each cut by chance. `ONCEKEY_CUTS=n` runs n workloads with all of them: nothing,
+//! all, each pending change missing alone, each alone, each prefix, random subsets, torn; every subset of up to 8.
 
-use super::super::Known;
-use super::workload::{Effect, KEYS, Kept, State, World, apply, key, script};
-use super::{check_serving, open, setting};
-use crate::ledger::{Chance, Cut, Faulty, Memory, Platter};
-use crate::store::Store;
-use crate::time::{ManualClock, Timestamp};
+use super::campaign::{Campaign, seeds};
+use super::check_serving;
+use super::history::Allowed;
+use super::home::Home;
+use super::life::{Life, live};
+use super::workload::World;
+use crate::ledger::{Chance, Cut, Faulty, Paged, Platter};
+use crate::time::ManualClock;
 
 const STEPS: usize = 60;
+/// Every subset of so many pending changes is tried.
+const FEW: usize = 8;
+/// A store that was cut is cut again so often at most.
+const DEEP: usize = 3;
+/// One in so many is asked to serve, which ends it.
+const SERVING: u64 = 24;
 
-/// Of a key: the attempt that was interrupted and its checkpoint, or 0 and the outcome.
-type Found = (u32, Option<Vec<u8>>);
-
-/// What may be found after a cut.
-struct Allowed {
-    states: Vec<State>,
-    time: Timestamp,
+/// One history and what is cut of it.
+struct Trial<'a> {
+    home: Home,
+    allowed: &'a Allowed,
+    campaign: &'a mut Campaign,
+    chance: Chance,
 }
 
-impl Allowed {
-    fn after(world: &World, changes: usize) -> Self {
-        let begun = world.history.iter().take_while(|entry| entry.begun < changes).count();
-        let durable = |(at, entry): (usize, &super::workload::Entry)| {
-            (entry.durable && entry.acknowledged <= changes).then_some(at + 1)
-        };
-        let least = world.history.iter().take(begun).enumerate().filter_map(durable).max().unwrap_or(0);
-        let mut state = State::new();
-        let mut states = Vec::new();
-        for at in 0..=begun {
-            if at >= least {
-                states.push(state.clone());
-            }
-            if let Some(entry) = world.history.get(at) {
-                apply(&mut state, &entry.effect);
-            }
+impl Trial<'_> {
+    /// Opens what a cut left, compares, and cuts again in what that store does then.
+    fn check(&mut self, image: Paged, deep: usize, context: &dyn Fn() -> String) {
+        let (disk, clock) = (Faulty::over(image), ManualClock::at(self.allowed.time));
+        let opened = self.home.open(&disk, &clock).unwrap_or_else(|error| panic!("{}: {error}", context()));
+        self.campaign.cases += 1;
+        self.allowed.check(&opened, context);
+        if self.chance.below(SERVING) == 0 {
+            check_serving(&opened, &clock, &context());
+            return;
         }
-        let time = world.times.iter().take_while(|(from, _)| *from <= changes).last().unwrap().1;
-        Self { states, time }
-    }
-
-    fn check(&self, store: &Store, context: &str) {
-        let found: Vec<Option<Found>> = (0..KEYS)
-            .map(|number| match store.get(&key(number)) {
-                Ok(Known::Finished(replay)) => Some((0, Some(replay.outcome().body().to_vec()))),
-                Ok(Known::Interrupted { attempt, checkpoint, .. }) => {
-                    Some((attempt, checkpoint.map(|note| note.bytes().to_vec())))
-                }
-                Ok(Known::Absent) => None,
-                other => panic!("{context}: key {number}: {other:?}"),
-            })
-            .collect();
-        let expected = |state: &State| -> Vec<Option<Found>> {
-            let kept = |number| match state.get(&number)? {
-                Kept::Finished(body, expires) => (*expires > self.time).then(|| (0, Some(body.clone()))),
-                Kept::Started(attempt, note) => Some((*attempt, note.clone())),
-            };
-            (0..KEYS).map(kept).collect()
-        };
-        if self.states.iter().all(|state| expected(state) != found) {
-            let short = |all: &[Option<Found>]| -> Vec<Option<(u32, Option<u64>)>> {
-                let run = |body: &Vec<u8>| u64::from_le_bytes(body[..8].try_into().unwrap());
-                let brief = |(attempt, body): &Found| (*attempt, body.as_ref().map(run));
-                all.iter().map(|own| own.as_ref().map(brief)).collect()
-            };
-            let states: Vec<_> = self.states.iter().map(|state| short(&expected(state))).collect();
-            panic!("{context}: attempts and runs found by key: {:?}, allowed: {states:?}", short(&found));
+        if deep == DEEP {
+            return;
         }
+        let life = Life::by(&mut self.chance);
+        let lived = live(life, &opened, &disk, self.home);
+        drop(opened);
+        let log = disk.log();
+        let changes = self.chance.below(log.len() as u64 + 1);
+        let mut platter = Platter::of(disk.base());
+        log.iter().zip(0..changes).for_each(|(change, _)| platter.apply(change));
+        let all = Cut::all(platter.pending(), FEW, &mut self.chance);
+        let cut = all[usize::try_from(self.chance.below(all.len() as u64)).unwrap()];
+        self.campaign.faults += 1;
+        let context =
+            || format!("{}, then {life:?}, after {changes} of {} changes {cut:?}", context(), log.len());
+        let image = platter.cut(cut);
+        lived.check(image.copy(), usize::try_from(changes).unwrap(), &context);
+        self.check(image, deep + 1, &context);
     }
 }
 
-/// Opens what a cut left, and cuts again inside that opening.
-fn check_cut(platter: &Platter, cut: Cut, allowed: &Allowed, seed: u64, context: &str) {
-    let mut chance = Chance(seed);
-    let (disk, clock) = (Faulty::over(platter.cut(cut)), ManualClock::at(allowed.time));
-    let context = format!("{context}, {cut:?}");
-    let store = open(&disk, &clock).unwrap_or_else(|error| panic!("{context}: {error}"));
-    allowed.check(&store, &context);
-    let log = disk.log();
-    if chance.below(3) == 0 {
-        check_serving(&store, &clock, &context);
-    }
-    drop(store);
-
-    let image: Memory = platter.cut(cut);
-    let mut second = Platter::of(&image);
-    let changes = chance.below(log.len() as u64 + 1);
-    log.iter().zip(0..changes).for_each(|(change, _)| second.apply(change));
-    let again = manner(&mut chance);
-    let context = format!("{context}, then after {changes} changes of the recovery {again:?}");
-    let (disk, clock) = (Faulty::over(second.cut(again)), ManualClock::at(allowed.time));
-    let store = open(&disk, &clock).unwrap_or_else(|error| panic!("{context}: {error}"));
-    allowed.check(&store, &context);
-    if chance.below(3) == 0 {
-        check_serving(&store, &clock, &context);
-    }
-}
-
-fn manner(chance: &mut Chance) -> Cut {
-    match chance.below(6) {
-        0 => Cut::Lost,
-        1 => Cut::Kept,
-        2 | 3 => Cut::Prefix(chance.next()),
-        _ => Cut::Some(chance.next(), [20, 128, 236][usize::try_from(chance.below(3)).unwrap()]),
-    }
-}
-
-/// Runs one workload and cuts it after every change, in one random manner or in all. How many cuts that were.
-fn cut_everywhere(seed: u64, all: bool) -> (u64, u64, u64) {
-    let mut world = World::new();
-    for step in script(seed, STEPS) {
+/// Runs one workload and cuts it after every change, in so many random manners or in all. What was carried forward, and
+/// how many bytes were given back.
+pub(super) fn each_cut(
+    home: Home,
+    seed: u64,
+    manners: Option<usize>,
+    mut check: impl FnMut(Paged, &Allowed, Chance, &dyn Fn() -> String),
+) -> (u64, u64) {
+    let mut world = World::new(home);
+    for step in home.script(seed, STEPS) {
         world.run(step);
     }
-    let begun = world.disk.changes();
-    world.store.take().unwrap().close(std::time::Duration::ZERO).unwrap();
-    let end = world.disk.changes();
-    world.history.push(super::workload::Entry {
-        effect: Effect::Synced,
-        durable: true,
-        begun,
-        acknowledged: end,
-    });
-    let (mut platter, mut chance, mut cuts) = (Platter::of(&Memory::default()), Chance(seed ^ 0xc01d), 0);
-    for (change, done) in world.disk.log().iter().zip(1..) {
+    world.close();
+    let (mut platter, mut chance) = (Platter::of(world.disk.base()), Chance(seed ^ 0xc01d));
+    let log = world.disk.log();
+    for (change, done) in log.iter().zip(1..) {
         platter.apply(change);
         let allowed = Allowed::after(&world, done);
-        let context = format!("seed {seed}, after {done} of {end} changes, the last one {}", brief(change));
-        let manners = if all {
-            vec![
-                Cut::Lost,
-                Cut::Kept,
-                Cut::Prefix(chance.next()),
-                Cut::Prefix(chance.next()),
-                Cut::Some(chance.next(), 20),
-                Cut::Some(chance.next(), 128),
-                Cut::Some(chance.next(), 236),
-            ]
-        } else {
-            vec![manner(&mut chance)]
-        };
-        for cut in manners {
-            check_cut(&platter, cut, &allowed, chance.next(), &context);
-            cuts += 2;
+        let mut cuts = Cut::all(platter.pending(), FEW, &mut chance);
+        while manners.is_some_and(|manners| cuts.len() > manners) {
+            cuts.swap_remove(usize::try_from(chance.below(cuts.len() as u64)).unwrap());
+        }
+        for cut in cuts {
+            let context = || {
+                let last: String = format!("{change:?}").chars().take(60).collect();
+                let of = log.len();
+                format!("{home:?}, seed {seed}, after {done} of {of} changes, the last one {last}, {cut:?}")
+            };
+            check(platter.cut(cut), &allowed, Chance(chance.next()), &context);
         }
     }
-    (cuts, world.carried, world.unlinked)
+    (world.carried, world.removed)
 }
 
-fn brief(change: &impl std::fmt::Debug) -> String {
-    format!("{change:?}").chars().take(60).collect()
+fn campaign(name: &'static str, home: Home, short: u64, manners: usize) {
+    let (seeds, long) = seeds("ONCEKEY_CUTS", short);
+    let mut campaign = Campaign::new(name, "ONCEKEY_CUTS");
+    let mut sums = (0, 0);
+    for seed in seeds {
+        campaign.seed = seed;
+        let check = |image, allowed: &Allowed, chance, context: &dyn Fn() -> String| {
+            campaign.faults += 1;
+            Trial { home, allowed, campaign: &mut campaign, chance }.check(image, 1, context);
+        };
+        let (carried, removed) = each_cut(home, seed, (!long).then_some(manners), check);
+        sums = (sums.0 + carried, sums.1 + removed);
+        campaign.tell(format_args!("{carried} records carried forward, {removed} bytes given back"));
+    }
+    assert!(long || sums.0 > 0 && sums.1 > 0, "the workloads carry forward and give back: {sums:?}");
 }
 
 #[test]
 fn a_power_cut_at_every_change_leaves_a_prefix_with_all_that_was_acknowledged_5_1_5_7_5_8() {
-    let long = setting("ONCEKEY_CUTS", 0);
-    let (first, count) = (setting("ONCEKEY_SEED", 1), if long == 0 { 5 } else { long });
-    let mut sums = (0, 0, 0);
-    for seed in first..first + count {
-        let (cuts, carried, unlinked) = cut_everywhere(seed, long > 0);
-        sums = (sums.0 + cuts, sums.1 + carried, sums.2 + unlinked);
-        println!("seed {seed}: {cuts} cuts, {carried} records carried forward, {unlinked} segments unlinked");
-    }
-    println!("{} cuts in all", sums.0);
-    assert!(sums.1 > 0 && sums.2 > 0, "the workloads carry forward and unlink: {sums:?}");
+    campaign("power-cut", Home::Files, 5, 4);
+}
+
+#[test]
+#[cfg(feature = "redb-transactions")]
+fn a_power_cut_leaves_effect_and_record_together_or_neither_6_1_6_2_6_3() {
+    campaign("power-cut-callers", Home::Table, 5, 8);
 }

@@ -1,20 +1,21 @@
 //! Goal: contract 5.1, 5.5 to 5.7, 5.10 on a disk that fails. Method: a workload runs on a disk whose n-th change (or
-//! reading) fails, once, in doubt, for ever, or that stays full from there on, for n = 1 until nothing fails any
-//! more. After every step the store's answers are held against what was acknowledged; then the disk is healed, the
+//! reading, or sync) fails: once, in doubt, half done, for ever, so that the cache keeps what the disk has not, or because
+//! the disk is full from there on; for n = 1 until nothing fails any more. After every step the store's answers are held against what was acknowledged; then the disk is healed, the
 //! store is opened in place, dropped and opened again, and cut.
 //!
 //! `ONCEKEY_FAULTS=n` runs n workloads with every n-th change failing in every manner.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind as IoKind;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::{Answer, Known, Store};
-use super::workload::{KEYS, START, Step, body, builder, key, parameters, script};
-use super::{check_serving, open, setting};
+use super::campaign::{Campaign, seeds};
+use super::check_serving;
+use super::home::{Home, Opened};
+use super::script::{KEYS, START, Step, body, key, parameters, script};
 use crate::error::{Error, ErrorKind};
-use crate::ledger::{Cut, Failure, Faulty, Memory, Platter};
+use crate::ledger::{Cut, Failure, Faulty};
 use crate::outcome::Outcome;
 use crate::time::{Clock, ManualClock, Timestamp};
 
@@ -36,7 +37,7 @@ enum Status {
 struct Trial {
     context: String,
     failure: Failure,
-    store: Option<Store>,
+    opened: Option<Opened>,
     clock: ManualClock,
     disk: Faulty,
     known: BTreeMap<u8, Status>,
@@ -47,11 +48,11 @@ struct Trial {
 
 impl Trial {
     fn new(failure: Failure, seed: u64) -> Self {
-        let (clock, disk) = (ManualClock::at(START), Faulty::over(Memory::default()));
+        let (clock, disk) = (ManualClock::at(START), Faulty::new());
         disk.fail(Some(failure));
         let context = format!("seed {seed}, {failure:?}");
         let known = BTreeMap::new();
-        let mut trial = Self { context, failure, store: None, clock, disk, known, runs: 0, cut_off: false };
+        let mut trial = Self { context, failure, opened: None, clock, disk, known, runs: 0, cut_off: false };
         trial.open();
         trial
     }
@@ -62,19 +63,19 @@ impl Trial {
 
     /// Opens; a failure that lasts is healed first.
     fn open(&mut self) {
-        let opened = open(&self.disk, &self.clock).or_else(|error| {
+        let opened = Home::Files.open(&self.disk, &self.clock).or_else(|error| {
             assert!(self.failed(), "{}: {error}", self.context);
             if matches!(self.failure, Failure::From(..) | Failure::Full(_)) {
                 self.disk.fail(None);
             }
-            open(&self.disk, &self.clock)
+            Home::Files.open(&self.disk, &self.clock)
         });
-        self.store = Some(opened.unwrap_or_else(|error| panic!("{}: {error}", self.context)));
+        self.opened = Some(opened.unwrap_or_else(|error| panic!("{}: {error}", self.context)));
         self.resolve();
     }
 
     fn store(&self) -> &Store {
-        self.store.as_ref().unwrap()
+        &self.opened.as_ref().unwrap().store
     }
 
     fn kept(&self, number: u8) -> Option<&Vec<u8>> {
@@ -107,6 +108,8 @@ impl Trial {
             }
             Step::Start { key, .. } => self.start(key, &context),
             Step::Release(_) | Step::Note { .. } | Step::Let(_) | Step::Panic(_) | Step::Resolve(_) => {}
+            #[cfg(feature = "redb-transactions")]
+            Step::Lend { .. } => {}
             Step::Forget(number) => match self.store().forget(&key(number)) {
                 Ok(done) => {
                     let sure = matches!(self.known.get(&number), None | Some(Status::Kept(..)));
@@ -144,7 +147,7 @@ impl Trial {
                 }
             },
             Step::Restart => {
-                let closed = self.store.take().unwrap().close(Duration::ZERO);
+                let closed = self.opened.take().unwrap().store.close(Duration::ZERO);
                 assert!(closed.is_ok() || self.failed(), "{context}");
                 self.cut_off = false;
                 self.open();
@@ -325,17 +328,12 @@ impl Trial {
         self.cut_off = false;
         self.resolve();
         self.check(&format!("{}, opened in place", self.context));
-        let log = self.disk.log();
-        drop(self.store.take());
-        let mut platter = Platter::of(&Memory::default());
-        for change in &log {
-            platter.apply(change);
-        }
-        self.disk = Faulty::over(platter.cut(Cut::Lost));
-        let store = builder(&self.clock).open_on(Arc::new(self.disk.clone()));
-        self.store = Some(store.unwrap_or_else(|error| panic!("{}, cut: {error}", self.context)));
+        drop(self.opened.take());
+        self.disk = Faulty::over(self.disk.platter().cut(Cut::Lost));
+        let opened = Home::Files.open(&self.disk, &self.clock);
+        self.opened = Some(opened.unwrap_or_else(|error| panic!("{}, cut: {error}", self.context)));
         self.check(&format!("{}, cut", self.context));
-        check_serving(self.store(), &self.clock, &self.context);
+        check_serving(self.opened.as_ref().unwrap(), &self.clock, &self.context);
     }
 }
 
@@ -354,44 +352,55 @@ fn run(seed: u64, failure: Failure) -> bool {
     failed
 }
 
-/// Every n-th change, from the first one on, with a stride, until nothing fails any more.
-fn fail_everywhere(manner: impl Fn(u64) -> Failure, name: &str) {
-    let long = setting("ONCEKEY_FAULTS", 0);
-    let (first, count, stride) =
-        if long == 0 { (setting("ONCEKEY_SEED", 1), 2, 13) } else { (setting("ONCEKEY_SEED", 1), long, 1) };
-    let mut trials = 0;
-    for seed in first..first + count {
+/// Every n-th call, from the first one on, with a stride, until nothing fails any more.
+fn fail_everywhere(name: &'static str, stride: u64, manner: impl Fn(u64) -> Failure) {
+    let (seeds, long) = seeds("ONCEKEY_FAULTS", 2);
+    let mut campaign = Campaign::new(name, "ONCEKEY_FAULTS");
+    let stride = if long { 1 } else { stride };
+    for seed in seeds {
+        campaign.seed = seed;
         let mut at = 1 + seed % stride;
         while run(seed, manner(at)) {
-            trials += 1;
+            campaign.cases += 1;
+            campaign.faults += 1;
             at += stride;
         }
+        campaign.tell(format_args!("{at} calls"));
     }
-    println!("{name}: {trials} faults");
-    assert!(trials > 0);
+    assert!(campaign.faults > 0);
 }
 
 #[test]
 fn the_nth_change_fails_once_5_5() {
-    fail_everywhere(|at| Failure::Once(at, IoKind::Other), "once");
+    fail_everywhere("fault-once", 13, |at| Failure::Once(at, IoKind::Other));
 }
 
 #[test]
 fn the_nth_change_happens_and_is_reported_as_failed_5_5() {
-    fail_everywhere(|at| Failure::InDoubt(at, IoKind::Other), "in doubt");
+    fail_everywhere("fault-in-doubt", 13, |at| Failure::InDoubt(at, IoKind::Other));
 }
 
 #[test]
 fn the_nth_change_and_all_later_ones_fail_5_5() {
-    fail_everywhere(|at| Failure::From(at, IoKind::Other), "for ever");
+    fail_everywhere("fault-for-ever", 13, |at| Failure::From(at, IoKind::Other));
 }
 
 #[test]
 fn the_disk_is_full_from_the_nth_change_on_and_what_was_admitted_completes_5_10() {
-    fail_everywhere(Failure::Full, "full");
+    fail_everywhere("fault-full", 13, Failure::Full);
 }
 
 #[test]
 fn the_nth_reading_fails_5_5() {
-    fail_everywhere(|at| Failure::Read(at, IoKind::Other), "reading");
+    fail_everywhere("fault-reading", 13, |at| Failure::Read(at, IoKind::Other));
+}
+
+#[test]
+fn the_nth_change_is_cut_short_5_5() {
+    fail_everywhere("fault-short", 13, |at| Failure::Short(at, IoKind::Other));
+}
+
+#[test]
+fn the_nth_sync_fails_and_its_pages_stay_in_the_cache_alone_5_5() {
+    fail_everywhere("fault-sync-lost", 4, |at| Failure::SyncLost(at, IoKind::Other));
 }

@@ -1,39 +1,49 @@
-//! The store on a disk that fails and is cut.
+//! The store on a disk that fails, lies and is cut.
 //!
 //! | file | what stands there |
 //! | --- | --- |
 //! | `audit` | everything counted again |
-//! | `workload` | steps, run against a store, with what they must have come to |
-//! | `cuts` | a power cut at every change of the disk, and a second one inside the recovery |
+//! | `script`, `workload`, `lending` | steps; run against a store that must answer as is written down |
+//! | `home` | files of its own, or a table in a caller's database |
+//! | `history` | what was begun and acknowledged, and so what may be found |
+//! | `cuts`, `life` | a power cut at every change of the disk, and again in what the store does then |
+//! | `compound` | a failure in the middle of a recovery |
+//! | `campaign` | what a campaign tells |
 //! | `drops` | a drop waits for nothing |
 //! | `faults` | the n-th change or reading fails, for every n |
+//! | `lies` | the n-th call is answered with a lie |
 //! | `room` | what was promised on a full disk, beside all else that the store writes |
 //! | `spare` | the next segment's space, made before it is needed |
 
 mod audit;
+mod campaign;
+mod compound;
 mod cuts;
 mod drops;
 mod faults;
+mod history;
+mod home;
+#[cfg(feature = "redb-transactions")]
+mod lending;
+mod lies;
+mod life;
 mod room;
+mod script;
 mod spare;
 mod workload;
 
 use std::time::Duration;
 
-use workload::{KEYS, builder, key, parameters};
+use home::Opened;
+use script::{KEYS, key, parameters};
 
-use super::{Answer, Known, Store};
-use crate::ledger::Faulty;
+use super::{Answer, Known};
 use crate::outcome::Outcome;
 use crate::time::ManualClock;
 
-/// A number from the environment, for the long forms.
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-}
-
 /// A store serves: it replays, tells a mismatch, runs what is new, and gives all space back once all has expired.
-fn check_serving(store: &Store, clock: &ManualClock, context: &str) {
+fn check_serving(opened: &Opened, clock: &ManualClock, context: &str) {
+    let store = &opened.store;
     for number in 0..KEYS {
         let key = key(number);
         let Known::Finished(kept) = store.get(&key).unwrap() else { continue };
@@ -78,9 +88,4 @@ fn check_serving(store: &Store, clock: &ManualClock, context: &str) {
     assert_eq!((stats.kept_records, stats.kept_bytes), (0, 0), "{context}");
     assert!(stats.segments <= 2, "{context}: {} segments are left", stats.segments);
     assert_eq!(stats.live_reservations, 0, "{context}");
-}
-
-/// Opens on this disk.
-fn open(disk: &Faulty, clock: &ManualClock) -> crate::error::Result<Store> {
-    builder(clock).open_on(std::sync::Arc::new(disk.clone()))
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::{Answer, Known, Reservation, Store};
-use super::workload::parameters;
+use super::script::parameters;
 use crate::digest::Parameters;
-use crate::ledger::{Disk, Failure, Faulty, Memory};
+use crate::ledger::{Disk, Failure, Faulty};
 use crate::options::Builder;
 use crate::outcome::Outcome;
 use crate::time::{ManualClock, Timestamp};
@@ -36,7 +36,7 @@ fn by_hand() -> Builder {
 }
 
 fn on_a_faulty_disk(builder: Builder) -> (Faulty, Store) {
-    let disk = Faulty::over(Memory::default());
+    let disk = Faulty::new();
     let store = builder.open_on(Arc::new(disk.clone())).unwrap();
     (disk, store)
 }

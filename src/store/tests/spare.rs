@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::super::{Answer, Known, Store};
-use super::workload::{key, parameters};
+use super::script::{key, parameters};
 use crate::digest::Parameters;
 use crate::options::Builder;
 use crate::outcome::Outcome;

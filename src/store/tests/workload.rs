@@ -1,211 +1,88 @@
-//! Steps, and the history that they leave: what was begun, what was acknowledged, each with its place in the
-//! disk's log.
+//! A workload under way: steps, run against a store that must answer as is written down here, and the history they leave.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::{Answer, Known, Reservation, Store};
-use super::open;
-use crate::digest::Parameters;
-use crate::ledger::{Chance, Faulty, Memory};
-use crate::options::Builder;
+use super::history::{Effect, Entry, Kept, State};
+use super::home::{Home, Opened};
+use super::script::{KEYS, RETENTION, START, Step, body, key, parameters};
+use crate::ledger::Faulty;
 use crate::outcome::Outcome;
 use crate::sync::{block_on, shielded};
 use crate::time::{Clock, ManualClock, Timestamp};
-use crate::token::Key;
 
-pub(super) const KEYS: u8 = 14;
-/// Of outcomes of durable reservations.
-const RETENTION: Duration = Duration::from_secs(20);
-pub(super) const START: Timestamp = Timestamp::from_millis(1_000_000);
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
-    Complete {
-        key: u8,
-        bytes: usize,
-        retention: Duration,
-        relaxed: bool,
-    },
-    /// So many keys from this one on are completed at once.
-    Batch {
-        key: u8,
-        count: u8,
-        relaxed: bool,
-    },
-    Release(u8),
-    /// Durably started, and held from then on; an interrupted one is resumed.
-    Start {
-        key: u8,
-        relaxed: bool,
-    },
-    /// A checkpoint of what is held.
-    Note {
-        key: u8,
-        bytes: usize,
-    },
-    /// What is held is dropped.
-    Let(u8),
-    /// What is held is dropped by a panic.
-    Panic(u8),
-    Resolve(u8),
-    Forget(u8),
-    Advance(Duration),
-    Sweep,
-    Flush,
-    Reopen,
-    Restart,
-}
-
-/// About 60 steps: few keys, short and long retentions, large and small outcomes, and time going on.
-pub(super) fn script(seed: u64, steps: usize) -> Vec<Step> {
-    let mut chance = Chance(seed);
-    let mut one = || {
-        let key = u8::try_from(chance.below(u64::from(KEYS))).unwrap();
-        let relaxed = chance.below(4) == 0;
-        match chance.below(100) {
-            0..34 => {
-                let bytes = [10, 200, 5_000, 60_000, 300_000][usize::try_from(chance.below(5)).unwrap()];
-                let seconds = [2, 5, 30, 3600][usize::try_from(chance.below(4)).unwrap()];
-                Step::Complete { key, bytes, retention: Duration::from_secs(seconds), relaxed }
-            }
-            34..40 => Step::Start { key, relaxed },
-            40..44 => {
-                Step::Note { key, bytes: [0, 30, 5_000, 70_000][usize::try_from(chance.below(4)).unwrap()] }
-            }
-            44..46 => Step::Let(key),
-            46 => Step::Panic(key),
-            47 => Step::Resolve(key),
-            48..52 => Step::Batch { key: key.min(KEYS - 5), count: 5, relaxed },
-            52..56 => Step::Release(key),
-            56..66 => Step::Forget(key),
-            66..80 => Step::Advance(Duration::from_millis([300, 1100, 2500, 6000][usize::from(key) % 4])),
-            80..92 => Step::Sweep,
-            92..94 => Step::Flush,
-            94..97 => Step::Reopen,
-            _ => Step::Restart,
-        }
-    };
-    (0..steps).map(|_| one()).collect()
-}
-
-pub(super) fn builder(clock: &ManualClock) -> Builder {
-    Store::builder()
-        .clock(clock.clone())
-        .background_sweep(false)
-        .segment_bytes_max(1 << 20)
-        .segment_age_max(Duration::from_secs(1))
-        .stripes(4)
-        .declared_outcome_bytes(64)
-        .secret(crate::digest::Secret::new([7; 32]))
-        .relaxed(Duration::from_secs(100_000))
-}
-
-pub(super) fn key(number: u8) -> Key {
-    Key::new([b'a' + number % 3], format!("token-{number}")).unwrap()
-}
-
-pub(super) fn parameters(number: u8) -> Parameters<'static> {
-    Parameters::of(&number).unwrap()
-}
-
-/// An outcome that no other run has.
-pub(super) fn body(run: u64, bytes: usize) -> Vec<u8> {
-    let mut body = run.to_le_bytes().to_vec();
-    let mut chance = Chance(run);
-    while body.len() < bytes {
-        body.extend_from_slice(&chance.next().to_le_bytes());
-    }
-    body
-}
-
-/// What is kept of a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kept {
-    /// Outcome and expiry.
-    Finished(Vec<u8>, Timestamp),
-    /// Attempt, and the last checkpoint.
-    Started(u32, Option<Vec<u8>>),
-}
-
-/// What is kept, by key.
-pub(super) type State = BTreeMap<u8, Kept>;
-
-#[derive(Clone, Debug)]
-pub(super) enum Effect {
-    Kept(u8, Vec<u8>, Timestamp),
-    Started(u8, u32, Option<Vec<u8>>),
-    Released(u8),
-    Forgotten(u8),
-    /// All before it is durable.
-    Synced,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) effect: Effect,
-    pub(super) durable: bool,
-    /// Changes of the disk before it was begun, and when it was acknowledged.
-    pub(super) begun: usize,
-    pub(super) acknowledged: usize,
-}
-
-pub(super) fn apply(state: &mut State, effect: &Effect) {
-    match effect {
-        Effect::Kept(key, body, expires) => drop(state.insert(*key, Kept::Finished(body.clone(), *expires))),
-        Effect::Started(key, attempt, note) => {
-            drop(state.insert(*key, Kept::Started(*attempt, note.clone())));
-        }
-        Effect::Released(key) | Effect::Forgotten(key) => drop(state.remove(key)),
-        Effect::Synced => {}
-    }
-}
+/// So long a sync takes: whoever acknowledges before it is seen to do so.
+const SLOW: Duration = Duration::from_micros(100);
 
 /// A store on a disk that does not fail, and what must have become of every step.
 pub(super) struct World {
-    pub(super) store: Option<Store>,
+    pub(super) home: Home,
+    pub(super) opened: Option<Opened>,
     pub(super) clock: ManualClock,
     pub(super) disk: Faulty,
     pub(super) history: Vec<Entry>,
     /// The time from so many changes on.
     pub(super) times: Vec<(usize, Timestamp)>,
     pub(super) carried: u64,
-    pub(super) unlinked: u64,
-    state: State,
-    held: BTreeMap<u8, Reservation>,
+    pub(super) removed: u64,
+    pub(super) state: State,
+    pub(super) held: BTreeMap<u8, Reservation>,
     runs: u64,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
-        let (clock, disk) = (ManualClock::at(START), Faulty::over(Memory::default()));
+    pub(super) fn new(home: Home) -> Self {
+        let (clock, disk) = (ManualClock::at(START), Faulty::over(home.base()));
+        disk.slow(SLOW);
         let mut world = Self {
-            store: None,
+            home,
+            opened: None,
             clock,
             disk,
             history: Vec::new(),
             times: Vec::new(),
             carried: 0,
-            unlinked: 0,
-            state: State::new(),
+            removed: 0,
+            state: State::default(),
             held: BTreeMap::new(),
             runs: 0,
         };
         world.tick();
-        world.store = Some(open(&world.disk, &world.clock).unwrap());
+        world.open();
         world
+    }
+
+    fn open(&mut self) {
+        self.opened = Some(self.home.open(&self.disk, &self.clock).unwrap());
+    }
+
+    /// Closes the store, and its caller's database.
+    pub(super) fn close(&mut self) {
+        let begun = self.disk.changes();
+        self.opened.take().unwrap().store.close(Duration::ZERO).unwrap();
+        self.write_down(Effect::Synced, true, begun);
+        // What is held while the store closes was interrupted.
+        self.held.clear();
     }
 
     fn tick(&mut self) {
         self.times.push((self.disk.changes(), self.clock.wall()));
     }
 
-    fn store(&self) -> &Store {
-        self.store.as_ref().unwrap()
+    pub(super) fn store(&self) -> &Store {
+        &self.opened.as_ref().unwrap().store
     }
 
-    fn write_down(&mut self, effect: Effect, durable: bool, begun: usize) {
-        apply(&mut self.state, &effect);
+    /// The next run's number and outcome.
+    pub(super) fn next_run(&mut self, bytes: usize) -> (u64, Arc<[u8]>) {
+        self.runs += 1;
+        (self.runs, body(self.runs, bytes).into())
+    }
+
+    pub(super) fn write_down(&mut self, effect: Effect, durable: bool, begun: usize) {
+        self.state.apply(&effect);
         self.history.push(Entry { effect, durable, begun, acknowledged: self.disk.changes() });
     }
 
@@ -242,7 +119,7 @@ impl World {
             Step::Sweep => {
                 let swept = self.store().sweep().unwrap();
                 self.carried += swept.carried;
-                self.unlinked += swept.segments;
+                self.removed += swept.bytes;
             }
             Step::Flush => {
                 self.store().flush().unwrap();
@@ -253,12 +130,11 @@ impl World {
                 self.write_down(Effect::Synced, true, begun);
             }
             Step::Restart => {
-                self.store.take().unwrap().close(Duration::ZERO).unwrap();
-                self.write_down(Effect::Synced, true, begun);
-                // What is held while the store closes was interrupted.
-                self.held.clear();
-                self.store = Some(open(&self.disk, &self.clock).unwrap());
+                self.close();
+                self.open();
             }
+            #[cfg(feature = "redb-transactions")]
+            Step::Lend { key, count, bytes, end } => self.lend(key..key + count, bytes, end),
         }
         self.check(step);
     }
@@ -283,7 +159,7 @@ impl World {
                 self.runs += 1;
                 let (attempt, note) = (held.attempt(), body(self.runs, bytes));
                 held.checkpoint(&note).unwrap();
-                self.write_down(Effect::Started(number, attempt, Some(note)), true, begun);
+                self.write_down(Effect::Started(number, attempt, Some(note.into())), true, begun);
             }
             Step::Let(number) => {
                 let Some(held) = self.held.remove(&number) else { return };
@@ -301,9 +177,8 @@ impl World {
                 );
             }
             Step::Resolve(number) if self.is_started(number) && !self.held.contains_key(&number) => {
-                self.runs += 1;
-                let body = body(self.runs, 50);
-                self.store().resolve(&key(number), Outcome::new(body.clone()).finally()).unwrap();
+                let (_, body) = self.next_run(50);
+                self.store().resolve(&key(number), Outcome::new(body.to_vec()).finally()).unwrap();
                 let expires = self.clock.wall().saturating_add(Duration::from_secs(24 * 3600));
                 self.write_down(Effect::Kept(number, body, expires), true, begun);
             }
@@ -312,9 +187,9 @@ impl World {
     }
 
     /// A start that is on disk: one attempt more than was interrupted, which also left the last checkpoint.
-    fn start_of(&self, number: u8, held: &Reservation) -> Effect {
-        let seen = held.last_checkpoint().map(|note| note.bytes().to_vec());
-        match self.state.get(&number) {
+    pub(super) fn start_of(&self, number: u8, held: &Reservation) -> Effect {
+        let seen = held.last_checkpoint().map(|note| note.bytes().into());
+        match self.state.kept.get(&number) {
             Some(Kept::Started(attempt, note)) => {
                 assert_eq!((held.attempt(), held.is_resumed(), &seen), (attempt + 1, true, note));
             }
@@ -324,12 +199,12 @@ impl World {
     }
 
     fn is_started(&self, number: u8) -> bool {
-        matches!(self.state.get(&number), Some(Kept::Started(..)))
+        matches!(self.state.kept.get(&number), Some(Kept::Started(..)))
     }
 
-    fn kept(&self, number: u8) -> Option<&Vec<u8>> {
+    pub(super) fn kept(&self, number: u8) -> Option<&[u8]> {
         let now = self.clock.wall();
-        match self.state.get(&number)? {
+        match self.state.kept.get(&number)? {
             Kept::Finished(body, expires) if *expires > now => Some(body),
             _ => None,
         }
@@ -362,9 +237,8 @@ impl World {
             match answer {
                 Answer::Fresh(held) => {
                     assert_eq!(self.kept(number), None, "key {number} runs again");
-                    self.runs += 1;
-                    let body = body(self.runs, bytes);
-                    let mut done = Box::pin(held.complete_async(Outcome::new(body.clone()).finally()));
+                    let (_, body) = self.next_run(bytes);
+                    let mut done = Box::pin(held.complete_async(Outcome::new(body.to_vec()).finally()));
                     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
                     let ready = done.as_mut().poll(&mut context).is_ready();
                     pending.push((
@@ -377,7 +251,7 @@ impl World {
                     ));
                 }
                 Answer::Replay(replay) => {
-                    assert_eq!(Some(replay.outcome().body()), self.kept(number).map(Vec::as_slice));
+                    assert_eq!(Some(replay.outcome().body()), self.kept(number));
                 }
                 Answer::InFlight(_) => panic!("nobody else runs it"),
             }
@@ -399,9 +273,9 @@ impl World {
             match (self.store().get(&key(number)).unwrap(), self.kept(number)) {
                 (Known::InFlight { .. }, None) if self.held.contains_key(&number) => {}
                 (Known::Interrupted { attempt, checkpoint, .. }, None) => {
-                    let note = checkpoint.map(|note| note.bytes().to_vec());
+                    let note = checkpoint.map(|note| note.bytes().into());
                     assert_eq!(
-                        self.state.get(&number),
+                        self.state.kept.get(&number),
                         Some(&Kept::Started(attempt, note)),
                         "after {step:?}"
                     );
@@ -411,5 +285,6 @@ impl World {
                 (other, _) => panic!("after {step:?}: key {number}: {other:?}"),
             }
         }
+        assert_eq!(self.opened.as_ref().unwrap().effects(), self.state.effects, "after {step:?}");
     }
 }

@@ -1,33 +1,80 @@
-//! A disk for tests: it writes down everything it is asked, fails when it is told to, and can be cut.
+//! A disk for tests: it writes down everything it is asked, fails or lies when it is told to, and can be cut.
 //!
-//! Law: [`Faulty`] keeps its files in a [`Memory`] and a log of every change, one number each. A [`Platter`] goes
-//! through that log and knows what of it is durable: bytes once their file was synced, names once the directory
-//! was. [`Platter::cut`] gives one of the disks that a power cut may leave: unsynced changes are lost, kept, or
-//! kept in part (each write and each of its 512-byte sectors by itself). A sync that lies is out of scope.
+//! Law: [`Faulty`] keeps its files in a [`Paged`] disk and a log of every change, one number each. A [`Platter`] goes
+//! through that log and knows what of it is durable. A failure says so to whoever asked; a lie does not.
+//!
+//! | file | what stands there |
+//! | --- | --- |
+//! | `paged` | files whose copies cost nothing |
+//! | `platter` | what is durable, and what a power cut may leave |
+//! | `callers` | a caller's own database on such a disk (feature `redb-transactions`) |
 
-use std::collections::BTreeMap;
+#[cfg(feature = "redb-transactions")]
+pub(crate) mod callers;
+mod paged;
+mod platter;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::io::{self, ErrorKind as IoKind};
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::disk::{Disk, DiskFile, Memory};
+use super::disk::{Disk, DiskFile};
 use crate::sync::beneath::Mutex;
+pub(crate) use paged::Paged;
+use paged::Pages;
+pub(crate) use platter::{Cut, Platter};
 
-const SECTOR: usize = 512;
+const SECTOR: u64 = 512;
 
 /// A change that was asked for, and did happen.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     Create(String, usize),
-    Write(usize, u64, Vec<u8>),
+    Write(usize, u64, Data),
     SetLen(usize, u64),
     Sync(usize),
+    /// A sync failed, and what it should have written is in the cache alone, as if it had been written.
+    SyncLost(usize),
     Rename(String, String),
     Remove(String),
     SyncNames,
 }
 
-/// What shall fail.
+/// Bytes that were written; zeros are written often.
+#[derive(Clone, Debug)]
+pub(crate) enum Data {
+    Zeros(usize),
+    Bytes(Arc<[u8]>),
+}
+
+impl Data {
+    fn of(data: &[u8]) -> Self {
+        let zeros = [0; 4096];
+        let is_zero = data.chunks(zeros.len()).all(|part| *part == zeros[..part.len()]);
+        if is_zero { Self::Zeros(data.len()) } else { Self::Bytes(data.into()) }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Zeros(len) => *len,
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    /// Puts a part of it into a file where it belongs, if the whole begins at `at`.
+    fn put(&self, pages: &mut Pages, at: usize, part: Range<usize>) {
+        match self {
+            _ if part.is_empty() => {}
+            Self::Zeros(_) => pages.zero(at + part.start, part.len()),
+            Self::Bytes(bytes) => pages.write(at + part.start, &bytes[part]),
+        }
+    }
+}
+
+/// What shall fail, or be answered with a lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// The n-th change, counted from 1; nothing of it happens.
@@ -40,12 +87,25 @@ pub(crate) enum Failure {
     Full(u64),
     /// The n-th reading, once.
     Read(u64, IoKind),
+    /// The n-th change; of a write, half happens.
+    Short(u64, IoKind),
+    /// The n-th sync; what it should have written stays in the cache, and no later sync writes it.
+    SyncLost(u64, IoKind),
+    /// A lie: the n-th write goes to another place of its file.
+    Misdirected(u64),
+    /// A lie: the n-th reading of bytes gives a sector as it was before it was last written.
+    Stale(u64),
+    /// A lie: the n-th reading of bytes gives one bit flipped.
+    Flipped(u64),
+    /// A lie: the n-th sync and all later ones do nothing.
+    Lying(u64),
 }
 
 /// Files in memory, with a log. Clones are one disk.
 #[derive(Clone, Debug)]
 pub(crate) struct Faulty {
-    memory: Memory,
+    base: Paged,
+    memory: Paged,
     script: Arc<Mutex<Script>>,
 }
 
@@ -56,8 +116,16 @@ struct Script {
     files: usize,
     asked: u64,
     read: u64,
+    /// Readings of bytes alone, and writings.
+    looked: u64,
+    written: u64,
+    synced: u64,
     failed: u64,
     failure: Option<Failure>,
+    /// Files of which the cache holds what the disk does not, and never will.
+    lost: BTreeSet<usize>,
+    /// So long a sync takes.
+    slow: Duration,
 }
 
 /// What becomes of a change.
@@ -76,6 +144,7 @@ impl Script {
             Some(Failure::Once(at, kind)) if self.asked == at => Fate::Fails(kind),
             Some(Failure::InDoubt(at, kind)) if self.asked == at => Fate::InDoubt(kind),
             Some(Failure::From(at, kind)) if self.asked >= at => Fate::Half(kind),
+            Some(Failure::Short(at, kind)) if self.asked == at => Fate::Half(kind),
             Some(Failure::Full(at)) if self.asked >= at && grows => Fate::Half(IoKind::StorageFull),
             _ => Fate::Happens,
         };
@@ -93,15 +162,50 @@ impl Script {
             _ => Ok(()),
         }
     }
+
+    /// What was durable after so many changes.
+    fn platter(&self, base: &Paged, changes: usize) -> Platter {
+        let mut platter = Platter::of(base);
+        self.log.iter().take(changes).for_each(|change| platter.apply(change));
+        platter
+    }
+
+    /// Whether this is the time for the lie.
+    fn lies(&mut self, now: impl FnOnce(Failure) -> bool) -> bool {
+        let lies = self.failure.is_some_and(now);
+        self.failed += u64::from(lies);
+        lies
+    }
 }
 
 impl Faulty {
+    /// An empty disk.
+    pub(crate) fn new() -> Self {
+        Self::over(Paged::default())
+    }
+
     /// A disk that begins with these files, all durable.
-    pub(crate) fn over(memory: Memory) -> Self {
+    pub(crate) fn over(memory: Paged) -> Self {
         let names = memory.list().unwrap();
         let files = names.len();
         let names = names.into_iter().zip(0..).collect();
-        Self { memory, script: Arc::new(Mutex::new(Script { names, files, ..Script::default() })) }
+        let script = Script { names, files, ..Script::default() };
+        Self { base: memory.copy(), memory, script: Arc::new(Mutex::new(script)) }
+    }
+
+    /// What it began with.
+    pub(crate) fn base(&self) -> &Paged {
+        &self.base
+    }
+
+    /// From now on a sync takes so long.
+    pub(crate) fn slow(&self, sync: Duration) {
+        self.script.lock().slow = sync;
+    }
+
+    /// What is durable of it by now.
+    pub(crate) fn platter(&self) -> Platter {
+        self.script.lock().platter(&self.base, usize::MAX)
     }
 
     /// From now on this fails.
@@ -124,6 +228,7 @@ impl Faulty {
     pub(crate) fn log(&self) -> Vec<Change> {
         self.script.lock().log.clone()
     }
+
     fn change(
         &self,
         grows: bool,
@@ -222,21 +327,39 @@ impl DiskFile for FaultyFile {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.disk.script.lock().check_read()?;
-        self.file.read(offset, out)
+        let mut script = self.disk.script.lock();
+        script.check_read()?;
+        self.file.read(offset, out)?;
+        script.looked += 1;
+        let read = script.looked;
+        if script.lies(|own| own == Failure::Stale(read)) {
+            self.read_older(&script, offset, out);
+        }
+        if script.lies(|own| own == Failure::Flipped(read)) && !out.is_empty() {
+            let bit = Chance(read).below(out.len() as u64 * 8);
+            out[usize::try_from(bit / 8).unwrap()] ^= 1 << (bit % 8);
+        }
+        Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut script = self.disk.script.lock();
-        let grows = offset + data.len() as u64 > self.file.len()?;
+        let len = self.file.len()?;
+        let grows = offset + data.len() as u64 > len;
         let fate = script.fate(grows);
+        script.written += 1;
+        let written = script.written;
         let kept = match fate {
             Fate::Happens | Fate::InDoubt(_) => data,
             Fate::Half(_) => &data[..data.len() / 2],
             Fate::Fails(kind) => return Err(kind.into()),
         };
+        let mut offset = offset;
+        if script.lies(|own| own == Failure::Misdirected(written)) {
+            offset = Chance(written).below(len.max(1)) / SECTOR * SECTOR;
+        }
         self.file.write(offset, kept)?;
-        script.log.push(Change::Write(self.number, offset, kept.to_vec()));
+        script.log.push(Change::Write(self.number, offset, Data::of(kept)));
         match fate {
             Fate::Happens => Ok(()),
             Fate::Half(kind) | Fate::Fails(kind) | Fate::InDoubt(kind) => Err(kind.into()),
@@ -249,160 +372,54 @@ impl DiskFile for FaultyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let mut script = self.disk.script.lock();
+        script.synced += 1;
+        let (synced, slow) = (script.synced, script.slow);
+        if let Some(Failure::SyncLost(at, kind)) = script.failure
+            && at == synced
+        {
+            script.failed += 1;
+            script.lost.insert(self.number);
+            script.log.push(Change::SyncLost(self.number));
+            return Err(kind.into());
+        }
+        if script.lies(|own| matches!(own, Failure::Lying(at) if at <= synced)) {
+            return Ok(());
+        }
+        drop(script);
+        if !slow.is_zero() {
+            std::thread::sleep(slow);
+        }
         self.disk.change(false, || Change::Sync(self.number), || Ok(()))
     }
-}
 
-/// What a power cut leaves of what was not synced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cut {
-    /// Nothing.
-    Lost,
-    /// Everything.
-    Kept,
-    /// So many changes of each file, in their order; the next one torn.
-    Prefix(u64),
-    /// Each change, and each sector of a write, with so much of a chance in 256.
-    Some(u64, u8),
-}
-
-/// A name that came, with its file's number, and one that went.
-type NameChange = (Option<(String, usize)>, Option<String>);
-
-/// The durable side of a disk.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Platter {
-    files: Vec<File>,
-    names: BTreeMap<String, usize>,
-    now: BTreeMap<String, usize>,
-    unsynced: Vec<NameChange>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct File {
-    synced: Vec<u8>,
-    unsynced: Vec<(u64, Option<Vec<u8>>)>,
-}
-
-impl Platter {
-    /// The durable side of a disk that begins with these files.
-    pub(crate) fn of(memory: &Memory) -> Self {
-        let mut platter = Self::default();
-        for name in memory.list().unwrap() {
-            let file = memory.open(&name).unwrap();
-            let mut synced = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
-            file.read(0, &mut synced).unwrap();
-            platter.names.insert(name, platter.files.len());
-            platter.files.push(File { synced, unsynced: Vec::new() });
-        }
-        platter.now.clone_from(&platter.names);
-        platter
-    }
-
-    /// Takes note of the next change.
-    pub(crate) fn apply(&mut self, change: &Change) {
-        match change {
-            Change::Create(name, number) => {
-                assert_eq!(*number, self.files.len());
-                self.files.push(File::default());
-                self.now.insert(name.clone(), *number);
-                self.unsynced.push((Some((name.clone(), *number)), None));
-            }
-            Change::Write(file, offset, data) => {
-                self.files[*file].unsynced.push((*offset, Some(data.clone())));
-            }
-            Change::SetLen(file, len) => self.files[*file].unsynced.push((*len, None)),
-            Change::Sync(file) => {
-                let File { synced, unsynced } = &mut self.files[*file];
-                for change in &std::mem::take(unsynced) {
-                    put(synced, change, None);
-                }
-            }
-            Change::Rename(from, to) => {
-                let number = self.now.remove(from).unwrap();
-                self.now.insert(to.clone(), number);
-                self.unsynced.push((Some((to.clone(), number)), Some(from.clone())));
-            }
-            Change::Remove(name) => {
-                self.now.remove(name);
-                self.unsynced.push((None, Some(name.clone())));
-            }
-            Change::SyncNames => {
-                self.unsynced.clear();
-                self.names.clone_from(&self.now);
-            }
+    fn read_anew(&self) {
+        let mut script = self.disk.script.lock();
+        if script.lost.remove(&self.number) {
+            let pages = script.platter(&self.disk.base, usize::MAX).bytes_of(self.number);
+            let name = script.names.iter().find(|(_, number)| **number == self.number);
+            self.disk.memory.replace(name.map_or("", |(name, _)| name), pages);
         }
     }
+}
 
-    /// One of the disks that a cut at this moment may leave.
-    pub(crate) fn cut(&self, cut: Cut) -> Memory {
-        let mut chance = Chance(match cut {
-            Cut::Prefix(seed) | Cut::Some(seed, _) => seed,
-            Cut::Lost | Cut::Kept => 0,
-        });
-        let keeps = |count: usize, chance: &mut Chance| -> Vec<bool> {
-            let first = chance.below(count as u64 + 1);
-            let one = |at: u64, chance: &mut Chance| match cut {
-                Cut::Lost => false,
-                Cut::Kept => true,
-                Cut::Prefix(_) => at < first,
-                Cut::Some(_, often) => chance.below(256) < u64::from(often),
-            };
-            (0..count as u64).map(|at| one(at, chance)).collect()
+impl FaultyFile {
+    /// Reads one sector of this range as it was before it was last written.
+    fn read_older(&self, script: &Script, offset: u64, out: &mut [u8]) {
+        let sectors = (out.len() as u64).div_ceil(SECTOR).max(1);
+        let from = Chance(script.looked).below(sectors) * SECTOR;
+        let to = (from + SECTOR).min(out.len() as u64);
+        let (begin, end) = (offset + from, offset + to);
+        let hits = |change: &Change| match change {
+            Change::Write(file, at, data) => {
+                *file == self.number && *at < end && at + data.len() as u64 > begin
+            }
+            _ => false,
         };
-        let mut names = self.names.clone();
-        for ((new, old), keep) in self.unsynced.iter().zip(keeps(self.unsynced.len(), &mut chance)) {
-            if keep {
-                if let Some(old) = old {
-                    names.remove(old);
-                }
-                names.extend(new.clone());
-            }
-        }
-        let memory = Memory::default();
-        for (name, number) in names {
-            let file = &self.files[number];
-            let mut bytes = file.synced.clone();
-            let kept = keeps(file.unsynced.len(), &mut chance);
-            let mut torn = false;
-            for (change, keep) in file.unsynced.iter().zip(kept) {
-                match cut {
-                    Cut::Prefix(_) if !keep && !torn => {
-                        torn = true;
-                        put(&mut bytes, change, Some(&mut chance));
-                    }
-                    Cut::Some(..) if keep && chance.below(4) == 0 => {
-                        put(&mut bytes, change, Some(&mut chance));
-                    }
-                    _ if keep => put(&mut bytes, change, None),
-                    _ => {}
-                }
-            }
-            memory.create(&name).unwrap().write(0, &bytes).unwrap();
-        }
-        memory
-    }
-}
-
-/// Applies a change to a file's bytes; torn, a random subset of its sectors.
-fn put(bytes: &mut Vec<u8>, (at, data): &(u64, Option<Vec<u8>>), mut torn: Option<&mut Chance>) {
-    let at = usize::try_from(*at).unwrap();
-    let Some(data) = data else {
-        if torn.is_none_or(|chance| chance.below(2) == 0) {
-            bytes.resize(at, 0);
-        }
-        return;
-    };
-    let mut from = 0;
-    while from < data.len() {
-        let to = data.len().min((at + from + 1).next_multiple_of(SECTOR) - at);
-        if torn.as_mut().is_none_or(|chance| chance.below(2) == 0) {
-            if bytes.len() < at + to {
-                bytes.resize(at + to, 0);
-            }
-            bytes[at + from..at + to].copy_from_slice(&data[from..to]);
-        }
-        from = to;
+        let Some(last) = script.log.iter().rposition(hits) else { return };
+        let before = script.platter(&self.disk.base, last).bytes_of(self.number);
+        let part = usize::try_from(from).unwrap()..usize::try_from(to).unwrap();
+        before.read(usize::try_from(begin).unwrap(), &mut out[part]);
     }
 }
 

@@ -1,0 +1,84 @@
+//! The homes of a store under test, on a disk that a test can cut: files of its own, or a table in a caller's database.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+#[cfg(feature = "redb-transactions")]
+use crate::ledger::{Database, callers};
+
+use super::super::Store;
+#[cfg(feature = "redb-transactions")]
+use super::lending::lending_script;
+use super::script::{Step, builder, script};
+use crate::ledger::{Disk, Faulty, Paged};
+use crate::time::ManualClock;
+
+/// Where a store lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Home {
+    Files,
+    #[cfg(feature = "redb-transactions")]
+    Table,
+}
+
+/// An opened store, and where its caller's effects are. Clones are one.
+#[derive(Clone)]
+pub(super) struct Opened {
+    pub(super) store: Store,
+    #[cfg(feature = "redb-transactions")]
+    pub(super) database: Option<Arc<Database>>,
+}
+
+impl Home {
+    /// The disk that a store of this home begins with.
+    pub(super) fn base(self) -> Paged {
+        match self {
+            Self::Files => Paged::default(),
+            #[cfg(feature = "redb-transactions")]
+            Self::Table => callers::make(),
+        }
+    }
+
+    /// The steps of a workload there.
+    pub(super) fn script(self, seed: u64, steps: usize) -> Vec<Step> {
+        match self {
+            Self::Files => script(seed, steps),
+            #[cfg(feature = "redb-transactions")]
+            Self::Table => lending_script(seed, steps),
+        }
+    }
+
+    /// Opens the store, and before it its caller's database.
+    pub(super) fn open(self, disk: &Faulty, clock: &ManualClock) -> Result<Opened, String> {
+        self.open_on(Arc::new(disk.clone()), clock)
+    }
+
+    pub(super) fn open_on(self, disk: Arc<dyn Disk>, clock: &ManualClock) -> Result<Opened, String> {
+        let builder = builder(clock);
+        match self {
+            Self::Files => Ok(Opened {
+                store: builder.open_on(disk).map_err(|error| error.to_string())?,
+                #[cfg(feature = "redb-transactions")]
+                database: None,
+            }),
+            #[cfg(feature = "redb-transactions")]
+            Self::Table => {
+                let database =
+                    callers::open(&*disk).map_err(|error| format!("the caller's database: {error}"))?;
+                let store = builder.open_in(Arc::clone(&database), callers::TABLE);
+                Ok(Opened { store: store.map_err(|error| error.to_string())?, database: Some(database) })
+            }
+        }
+    }
+}
+
+impl Opened {
+    /// All effects in the caller's table, run to key.
+    pub(super) fn effects(&self) -> BTreeMap<u64, u64> {
+        #[cfg(feature = "redb-transactions")]
+        if let Some(database) = &self.database {
+            return callers::effects(database);
+        }
+        BTreeMap::new()
+    }
+}
