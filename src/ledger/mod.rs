@@ -28,7 +28,7 @@ mod block;
 mod disk;
 mod extent;
 mod fault;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod faulty;
 mod files;
 #[cfg(feature = "redb-transactions")]
@@ -54,7 +54,7 @@ use std::time::Duration;
 
 pub(crate) use disk::{Directory, Disk, Memory};
 pub(crate) use fault::io_error;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) use faulty::{Chance, Cut, Failure, Faulty, Platter};
 #[cfg(feature = "redb-transactions")]
 pub(crate) use guest::{

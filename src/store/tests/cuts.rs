@@ -6,12 +6,17 @@
 //! `ONCEKEY_CUTS=n` runs n workloads with a cut at every change in every manner.
 
 use super::super::Known;
-use super::workload::{Effect, KEYS, Kept, State, World, apply, key, script};
-use super::{check_serving, open, setting};
+#[cfg(test)]
+use super::setting;
+#[cfg(test)]
+use super::workload::script;
+use super::workload::{Effect, KEYS, Kept, State, Step, World, apply, key};
+use super::{check_serving, open};
 use crate::ledger::{Chance, Cut, Faulty, Memory, Platter};
 use crate::store::Store;
 use crate::time::{ManualClock, Timestamp};
 
+#[cfg(test)]
 const STEPS: usize = 60;
 
 /// Of a key: the attempt that was interrupted and its checkpoint, or 0 and the outcome.
@@ -110,10 +115,10 @@ fn manner(chance: &mut Chance) -> Cut {
     }
 }
 
-/// Runs one workload and cuts it after every change, in one random manner or in all. How many cuts that were.
-fn cut_everywhere(seed: u64, all: bool) -> (u64, u64, u64) {
+/// Runs steps to their end, a clean close; the world, and how many changes of its disk that were.
+fn lived(steps: impl IntoIterator<Item = Step>) -> (World, usize) {
     let mut world = World::new();
-    for step in script(seed, STEPS) {
+    for step in steps {
         world.run(step);
     }
     let begun = world.disk.changes();
@@ -125,6 +130,28 @@ fn cut_everywhere(seed: u64, all: bool) -> (u64, u64, u64) {
         begun,
         acknowledged: end,
     });
+    (world, end)
+}
+
+/// Runs steps and cuts at these moments: after which share of all changes (of 65,536), in which manner, and with which
+/// seed for the second cut.
+pub(crate) fn check_cuts(steps: impl IntoIterator<Item = Step>, mut cuts: Vec<(u16, Cut, u64)>) {
+    let (world, end) = lived(steps);
+    cuts.sort_by_key(|(share, ..)| *share);
+    let (mut platter, mut done, log) = (Platter::of(&Memory::default()), 0, world.disk.log());
+    for (share, cut, seed) in cuts {
+        let moment = end * usize::from(share) / usize::from(u16::MAX);
+        log[done..moment].iter().for_each(|change| platter.apply(change));
+        done = moment;
+        let context = format!("after {done} of {end} changes");
+        check_cut(&platter, cut, &Allowed::after(&world, done), seed, &context);
+    }
+}
+
+/// Runs one workload and cuts it after every change, in one random manner or in all. How many cuts that were.
+#[cfg(test)]
+fn cut_everywhere(seed: u64, all: bool) -> (u64, u64, u64) {
+    let (world, end) = lived(script(seed, STEPS));
     let (mut platter, mut chance, mut cuts) = (Platter::of(&Memory::default()), Chance(seed ^ 0xc01d), 0);
     for (change, done) in world.disk.log().iter().zip(1..) {
         platter.apply(change);
@@ -151,6 +178,7 @@ fn cut_everywhere(seed: u64, all: bool) -> (u64, u64, u64) {
     (cuts, world.carried, world.unlinked)
 }
 
+#[cfg(test)]
 fn brief(change: &impl std::fmt::Debug) -> String {
     format!("{change:?}").chars().take(60).collect()
 }

@@ -6,18 +6,24 @@
 //! `ONCEKEY_FAULTS=n` runs n workloads with every n-th change failing in every manner.
 
 use std::collections::BTreeMap;
+#[cfg(test)]
 use std::io::ErrorKind as IoKind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::{Answer, Known, Store};
-use super::workload::{KEYS, START, Step, body, builder, key, parameters, script};
-use super::{check_serving, open, setting};
+#[cfg(test)]
+use super::setting;
+#[cfg(test)]
+use super::workload::script;
+use super::workload::{KEYS, START, Step, body, builder, key, parameters};
+use super::{check_serving, open};
 use crate::error::{Error, ErrorKind};
 use crate::ledger::{Cut, Failure, Faulty, Memory, Platter};
 use crate::outcome::Outcome;
 use crate::time::{Clock, ManualClock, Timestamp};
 
+#[cfg(test)]
 const STEPS: usize = 40;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,10 +52,10 @@ struct Trial {
 }
 
 impl Trial {
-    fn new(failure: Failure, seed: u64) -> Self {
+    fn new(failure: Failure, of: &str) -> Self {
         let (clock, disk) = (ManualClock::at(START), Faulty::over(Memory::default()));
         disk.fail(Some(failure));
-        let context = format!("seed {seed}, {failure:?}");
+        let context = format!("{of}, {failure:?}");
         let known = BTreeMap::new();
         let mut trial = Self { context, failure, store: None, clock, disk, known, runs: 0, cut_off: false };
         trial.open();
@@ -343,10 +349,10 @@ fn brief(status: Option<&Status>) -> String {
     format!("{status:?}").chars().take(60).collect()
 }
 
-/// Runs a workload; whether anything failed.
-fn run(seed: u64, failure: Failure) -> bool {
-    let mut trial = Trial::new(failure, seed);
-    for step in script(seed, STEPS) {
+/// Runs steps on a disk with this failure; whether anything failed.
+pub(crate) fn check_fault(steps: impl IntoIterator<Item = Step>, failure: Failure, of: &str) -> bool {
+    let mut trial = Trial::new(failure, of);
+    for step in steps {
         trial.run(step);
     }
     let failed = trial.failed();
@@ -355,6 +361,7 @@ fn run(seed: u64, failure: Failure) -> bool {
 }
 
 /// Every n-th change, from the first one on, with a stride, until nothing fails any more.
+#[cfg(test)]
 fn fail_everywhere(manner: impl Fn(u64) -> Failure, name: &str) {
     let long = setting("ONCEKEY_FAULTS", 0);
     let (first, count, stride) =
@@ -362,7 +369,7 @@ fn fail_everywhere(manner: impl Fn(u64) -> Failure, name: &str) {
     let mut trials = 0;
     for seed in first..first + count {
         let mut at = 1 + seed % stride;
-        while run(seed, manner(at)) {
+        while check_fault(script(seed, STEPS), manner(at), &format!("seed {seed}")) {
             trials += 1;
             at += stride;
         }

@@ -1,5 +1,7 @@
 //! The store on a disk that fails and is cut.
 //!
+//! The oracles of `cuts` and `faults` are laws of fuzzing too (`crate::laws`), which gives them steps of its own.
+//!
 //! | file | what stands there |
 //! | --- | --- |
 //! | `workload` | steps, run against a store, with what they must have come to |
@@ -10,14 +12,20 @@
 //! | `spare` | the next segment's space, made before it is needed |
 
 mod cuts;
+#[cfg(test)]
 mod drops;
 mod faults;
+#[cfg(test)]
 mod room;
+#[cfg(test)]
 mod spare;
-mod workload;
+pub(crate) mod workload;
 
 use std::time::Duration;
 
+pub(crate) use cuts::check_cuts;
+pub(crate) use faults::check_fault;
+pub(crate) use workload::Step;
 use workload::{KEYS, builder, key, parameters};
 
 use super::{Answer, Known, Store};
@@ -26,6 +34,7 @@ use crate::outcome::Outcome;
 use crate::time::ManualClock;
 
 /// A number from the environment, for the long forms.
+#[cfg(test)]
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
@@ -79,6 +88,6 @@ fn check_serving(store: &Store, clock: &ManualClock, context: &str) {
 }
 
 /// Opens on this disk.
-fn open(disk: &Faulty, clock: &ManualClock) -> crate::error::Result<Store> {
+pub(crate) fn open(disk: &Faulty, clock: &ManualClock) -> crate::error::Result<Store> {
     builder(clock).open_on(std::sync::Arc::new(disk.clone()))
 }

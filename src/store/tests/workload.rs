@@ -14,13 +14,13 @@ use crate::sync::{block_on, shielded};
 use crate::time::{Clock, ManualClock, Timestamp};
 use crate::token::Key;
 
-pub(super) const KEYS: u8 = 14;
+pub(crate) const KEYS: u8 = 14;
 /// Of outcomes of durable reservations.
 const RETENTION: Duration = Duration::from_secs(20);
-pub(super) const START: Timestamp = Timestamp::from_millis(1_000_000);
+pub(crate) const START: Timestamp = Timestamp::from_millis(1_000_000);
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Complete {
         key: u8,
         bytes: usize,
@@ -58,38 +58,41 @@ pub(super) enum Step {
 }
 
 /// About 60 steps: few keys, short and long retentions, large and small outcomes, and time going on.
-pub(super) fn script(seed: u64, steps: usize) -> Vec<Step> {
+#[cfg(test)]
+pub(crate) fn script(seed: u64, steps: usize) -> Vec<Step> {
     let mut chance = Chance(seed);
-    let mut one = || {
-        let key = u8::try_from(chance.below(u64::from(KEYS))).unwrap();
-        let relaxed = chance.below(4) == 0;
-        match chance.below(100) {
-            0..34 => {
-                let bytes = [10, 200, 5_000, 60_000, 300_000][usize::try_from(chance.below(5)).unwrap()];
-                let seconds = [2, 5, 30, 3600][usize::try_from(chance.below(4)).unwrap()];
-                Step::Complete { key, bytes, retention: Duration::from_secs(seconds), relaxed }
-            }
-            34..40 => Step::Start { key, relaxed },
-            40..44 => {
-                Step::Note { key, bytes: [0, 30, 5_000, 70_000][usize::try_from(chance.below(4)).unwrap()] }
-            }
-            44..46 => Step::Let(key),
-            46 => Step::Panic(key),
-            47 => Step::Resolve(key),
-            48..52 => Step::Batch { key: key.min(KEYS - 5), count: 5, relaxed },
-            52..56 => Step::Release(key),
-            56..66 => Step::Forget(key),
-            66..80 => Step::Advance(Duration::from_millis([300, 1100, 2500, 6000][usize::from(key) % 4])),
-            80..92 => Step::Sweep,
-            92..94 => Step::Flush,
-            94..97 => Step::Reopen,
-            _ => Step::Restart,
-        }
-    };
-    (0..steps).map(|_| one()).collect()
+    (0..steps).map(|_| Step::of(|bound| chance.below(bound))).collect()
 }
 
-pub(super) fn builder(clock: &ManualClock) -> Builder {
+impl Step {
+    /// A step of choices; `below` gives a number below its bound.
+    pub(crate) fn of(mut below: impl FnMut(u64) -> u64) -> Self {
+        let key = u8::try_from(below(u64::from(KEYS))).unwrap();
+        let relaxed = below(4) == 0;
+        match below(100) {
+            0..34 => {
+                let bytes = [10, 200, 5_000, 60_000, 300_000][usize::try_from(below(5)).unwrap()];
+                let seconds = [2, 5, 30, 3600][usize::try_from(below(4)).unwrap()];
+                Self::Complete { key, bytes, retention: Duration::from_secs(seconds), relaxed }
+            }
+            34..40 => Self::Start { key, relaxed },
+            40..44 => Self::Note { key, bytes: [0, 30, 5_000, 70_000][usize::try_from(below(4)).unwrap()] },
+            44..46 => Self::Let(key),
+            46 => Self::Panic(key),
+            47 => Self::Resolve(key),
+            48..52 => Self::Batch { key: key.min(KEYS - 5), count: 5, relaxed },
+            52..56 => Self::Release(key),
+            56..66 => Self::Forget(key),
+            66..80 => Self::Advance(Duration::from_millis([300, 1100, 2500, 6000][usize::from(key) % 4])),
+            80..92 => Self::Sweep,
+            92..94 => Self::Flush,
+            94..97 => Self::Reopen,
+            _ => Self::Restart,
+        }
+    }
+}
+
+pub(crate) fn builder(clock: &ManualClock) -> Builder {
     Store::builder()
         .clock(clock.clone())
         .background_sweep(false)
@@ -101,16 +104,16 @@ pub(super) fn builder(clock: &ManualClock) -> Builder {
         .relaxed(Duration::from_secs(100_000))
 }
 
-pub(super) fn key(number: u8) -> Key {
+pub(crate) fn key(number: u8) -> Key {
     Key::new([b'a' + number % 3], format!("token-{number}")).unwrap()
 }
 
-pub(super) fn parameters(number: u8) -> Parameters<'static> {
+pub(crate) fn parameters(number: u8) -> Parameters<'static> {
     Parameters::of(&number).unwrap()
 }
 
 /// An outcome that no other run has.
-pub(super) fn body(run: u64, bytes: usize) -> Vec<u8> {
+pub(crate) fn body(run: u64, bytes: usize) -> Vec<u8> {
     let mut body = run.to_le_bytes().to_vec();
     let mut chance = Chance(run);
     while body.len() < bytes {
@@ -121,7 +124,7 @@ pub(super) fn body(run: u64, bytes: usize) -> Vec<u8> {
 
 /// What is kept of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kept {
+pub(crate) enum Kept {
     /// Outcome and expiry.
     Finished(Vec<u8>, Timestamp),
     /// Attempt, and the last checkpoint.
@@ -129,10 +132,10 @@ pub(super) enum Kept {
 }
 
 /// What is kept, by key.
-pub(super) type State = BTreeMap<u8, Kept>;
+pub(crate) type State = BTreeMap<u8, Kept>;
 
 #[derive(Clone, Debug)]
-pub(super) enum Effect {
+pub(crate) enum Effect {
     Kept(u8, Vec<u8>, Timestamp),
     Started(u8, u32, Option<Vec<u8>>),
     Released(u8),
@@ -142,15 +145,15 @@ pub(super) enum Effect {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) effect: Effect,
-    pub(super) durable: bool,
+pub(crate) struct Entry {
+    pub(crate) effect: Effect,
+    pub(crate) durable: bool,
     /// Changes of the disk before it was begun, and when it was acknowledged.
-    pub(super) begun: usize,
-    pub(super) acknowledged: usize,
+    pub(crate) begun: usize,
+    pub(crate) acknowledged: usize,
 }
 
-pub(super) fn apply(state: &mut State, effect: &Effect) {
+pub(crate) fn apply(state: &mut State, effect: &Effect) {
     match effect {
         Effect::Kept(key, body, expires) => drop(state.insert(*key, Kept::Finished(body.clone(), *expires))),
         Effect::Started(key, attempt, note) => {
@@ -162,22 +165,22 @@ pub(super) fn apply(state: &mut State, effect: &Effect) {
 }
 
 /// A store on a disk that does not fail, and what must have become of every step.
-pub(super) struct World {
-    pub(super) store: Option<Store>,
-    pub(super) clock: ManualClock,
-    pub(super) disk: Faulty,
-    pub(super) history: Vec<Entry>,
+pub(crate) struct World {
+    pub(crate) store: Option<Store>,
+    pub(crate) clock: ManualClock,
+    pub(crate) disk: Faulty,
+    pub(crate) history: Vec<Entry>,
     /// The time from so many changes on.
-    pub(super) times: Vec<(usize, Timestamp)>,
-    pub(super) carried: u64,
-    pub(super) unlinked: u64,
+    pub(crate) times: Vec<(usize, Timestamp)>,
+    pub(crate) carried: u64,
+    pub(crate) unlinked: u64,
     state: State,
     held: BTreeMap<u8, Reservation>,
     runs: u64,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (clock, disk) = (ManualClock::at(START), Faulty::over(Memory::default()));
         let mut world = Self {
             store: None,
@@ -209,7 +212,7 @@ impl World {
         self.history.push(Entry { effect, durable, begun, acknowledged: self.disk.changes() });
     }
 
-    pub(super) fn run(&mut self, step: Step) {
+    pub(crate) fn run(&mut self, step: Step) {
         self.tick();
         let begun = self.disk.changes();
         match step {

@@ -1,0 +1,3 @@
+//! x
+/// x
+pub fn clock(_data: &[u8]) {}

@@ -1,0 +1,3 @@
+//! x
+/// x
+pub fn options(_data: &[u8]) {}
