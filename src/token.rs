@@ -241,7 +241,9 @@ mod tests {
     fn bytes_that_are_no_frame_are_no_key_1_3() {
         let key = Key::new("ab", "c").unwrap();
         assert_eq!(Key::from_framed(key.as_framed()), Some(key));
-        for bytes in [&b""[..], b"\x02ab", b"\x02ab\x02c", b"\x02ab\0c", b"\x02ab\x01cd", b"\x03ab", b"\0\x01c"] {
+        for bytes in
+            [&b""[..], b"\x02ab", b"\x02ab\x02c", b"\x02ab\0c", b"\x02ab\x01cd", b"\x03ab", b"\0\x01c"]
+        {
             assert_eq!(Key::from_framed(bytes), None, "{bytes:?}");
         }
     }

@@ -37,7 +37,8 @@ struct Hostile {
 
 impl Hostile {
     fn asked(&self) {
-        let spent = self.patience.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        let spent =
+            self.patience.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         assert!(spent != Ok(1), "a planned panic of the clock");
     }
 }
@@ -120,21 +121,21 @@ impl Trial<'_, '_> {
 
     /// Opens, and looks where the store's time begins.
     fn open(&mut self) {
-        let (wall, last, known) = (self.clock.clock.wall(), self.now(), self.on_disk);
+        let (wall, latest, known) = (self.clock.clock.wall(), self.now(), self.on_disk);
         let opened = self.try_open(false);
-        let least = wall.since(last) > JUMP_MAX && known > Timestamp::default();
-        let most = wall.since(known) > JUMP_MAX;
+        let surely = wall.since(latest) > JUMP_MAX && known > Timestamp::default();
+        let perhaps = wall.since(known) > JUMP_MAX;
         match &opened {
-            Ok(_) => assert!(!least, "a jump from {last:?} at least to {wall:?} is taken"),
+            Ok(_) => assert!(!surely, "a jump from {latest:?} at least to {wall:?} is taken"),
             Err(error) => {
                 let jump = matches!(error.kind(), ErrorKind::ClockJump { limit, .. } if *limit == JUMP_MAX);
-                assert!(jump && most, "from {known:?} to {wall:?}: {error}");
+                assert!(jump && perhaps, "from {known:?} to {wall:?}: {error}");
             }
         }
         self.store = Some(opened.or_else(|_| self.try_open(true)).expect("a jump that is accepted"));
         let start = self.told();
         assert!(start >= wall && start >= known, "{start:?} is before {wall:?} or {known:?}");
-        assert!(start <= wall.max(last), "{start:?} is neither {wall:?} nor at most {last:?}");
+        assert!(start <= wall.max(latest), "{start:?} is neither {wall:?} nor at most {latest:?}");
         self.origin = (start, self.clock.clock.monotonic());
     }
 

@@ -11,10 +11,10 @@
 
 use std::time::Duration;
 
-use super::forger::{Forger, Repair, read};
+use super::forger::{Forger, Repair};
 use super::tape::Tape;
 use crate::error::{Error, ErrorKind};
-use crate::ledger::{Cut, Disk, Faulty, Memory, Platter, open_sealed};
+use crate::ledger::{Change, Failure, Faulty, Memory, open_sealed};
 use crate::outcome::Outcome;
 use crate::store::tests::workload::{KEYS, Kept, State, World, apply, key, parameters};
 use crate::store::tests::{Step, open};
@@ -22,6 +22,8 @@ use crate::store::{Answer, Known, Store};
 use crate::time::{Clock, ManualClock};
 
 const STEPS_MAX: u64 = 24;
+/// The disk has no more for one file.
+const FILE_BYTES_MAX: u64 = 32 << 20;
 
 /// What a key may be found to be: `None` for a key that answers *damaged*.
 type Found = Option<Sight>;
@@ -54,13 +56,14 @@ pub fn evil_store(data: &[u8]) {
         forger.forge(&memory);
     }
     let clock = ManualClock::at(time);
-    let before = files(&memory);
-    let disk = Faulty::over(memory.clone());
+    let disk = Faulty::over(memory);
+    disk.fail(Some(Failure::Beyond(FILE_BYTES_MAX)));
     let store = match open(&disk, &clock) {
         Ok(store) => store,
         Err(error) => {
             assert!(is_refusal(&error), "{error:?}");
-            assert_eq!(files(&memory), before, "refused ({error}) and changed");
+            let syncs = |change: &Change| assert!(change.is_sync(), "refused ({error}) and changed");
+            disk.go_through(0, syncs);
             return;
         }
     };
@@ -87,14 +90,7 @@ fn ended(world: &mut World, cleanly: bool) -> Memory {
     if cleanly {
         world.store.take().unwrap().close(Duration::ZERO).unwrap();
     }
-    let mut platter = Platter::of(&Memory::default());
-    world.disk.log().iter().for_each(|change| platter.apply(change));
-    platter.cut(Cut::Kept)
-}
-
-fn files(memory: &Memory) -> Vec<(String, Vec<u8>)> {
-    let names = memory.list().unwrap().into_iter().filter(|name| name != "oncekey.lock");
-    names.map(|name| (name.clone(), read(memory, &name))).collect()
+    world.disk.copied()
 }
 
 fn is_refusal(error: &Error) -> bool {
@@ -151,13 +147,8 @@ fn is_damage(error: &Error) -> bool {
 
 /// Uses a store in every way; what was completed, and is to be replayed from now on.
 fn use_it(store: &Store, states: Option<&[Vec<Sight>]>, tape: &mut Tape<'_>) -> Vec<(u8, Vec<u8>)> {
-    let found: Vec<Found> = (0..KEYS).map(|number| look(store, number)).collect();
-    if let Some(states) = states {
-        let fits = |state: &Vec<Sight>| {
-            state.iter().zip(&found).all(|(own, seen)| seen.as_ref().is_none_or(|seen| seen == own))
-        };
-        assert!(states.iter().any(fits), "no beginning of the history explains {:?}", brief(&found));
-    }
+    let mut found: Vec<Found> = (0..KEYS).map(|number| look(store, number)).collect();
+    check_history(states, &found);
     for own in store.interrupted() {
         assert!(own.is_ok() || own.is_err_and(|error| is_damage(&error)));
     }
@@ -165,7 +156,7 @@ fn use_it(store: &Store, states: Option<&[Vec<Sight>]>, tape: &mut Tape<'_>) -> 
     let mut stopped = false;
     for number in 0..KEYS {
         let (key, own, other) = (key(number), parameters(number), parameters(number + 1));
-        let seen = &found[usize::from(number)];
+        let seen = &found[usize::from(number)].clone();
         if !matches!(seen, Some(Sight::Absent)) {
             let answer = store.begin(&key, &other);
             let refused = answer.as_ref().err().is_some_and(|error| error.is_mismatch() || is_damage(error));
@@ -175,8 +166,12 @@ fn use_it(store: &Store, states: Option<&[Vec<Sight>]>, tape: &mut Tape<'_>) -> 
             (Ok(Answer::Replay(replay)), Some(Sight::Finished(body))) => {
                 assert_eq!(replay.outcome().body(), body, "it says another thing than it was");
             }
+            // Where its block lies was not known before, and is now: it is read beside the database.
+            (Ok(Answer::Replay(replay)), None) => {
+                found[usize::from(number)] = Some(Sight::Finished(replay.outcome().body().to_vec()));
+            }
             (Ok(Answer::Fresh(held)), seen) => {
-                let free = matches!(seen, Some(Sight::Absent | Sight::Interrupted(..)));
+                let free = held.is_resumed() || matches!(seen, Some(Sight::Absent | Sight::Interrupted(..)));
                 assert!(free || states.is_none(), "key {number} runs again: {seen:?}");
                 let body = vec![number; usize::from(tape.byte()) * 8];
                 match held.complete(Outcome::new(body.clone()).finally()) {
@@ -191,6 +186,7 @@ fn use_it(store: &Store, states: Option<&[Vec<Sight>]>, tape: &mut Tape<'_>) -> 
             (Ok(answer), seen) => assert!(states.is_none(), "{seen:?} answers {answer:?}"),
         }
     }
+    check_history(states, &found);
     for number in 0..KEYS {
         match tape.byte() % 16 {
             0 => {
@@ -210,6 +206,15 @@ fn use_it(store: &Store, states: Option<&[Vec<Sight>]>, tape: &mut Tape<'_>) -> 
         check_kept(store, &kept);
     }
     kept
+}
+
+/// Some beginning of the history explains all that does not answer *damaged*.
+fn check_history(states: Option<&[Vec<Sight>]>, found: &[Found]) {
+    let fits = |state: &Vec<Sight>| {
+        state.iter().zip(found).all(|(own, seen)| seen.as_ref().is_none_or(|seen| seen == own))
+    };
+    let explained = states.is_none_or(|states| states.iter().any(fits));
+    assert!(explained, "no beginning of the history explains {:?}", brief(found));
 }
 
 /// Answers of a store that met damage as it wrote.
@@ -244,8 +249,10 @@ fn brief(found: &[Found]) -> Vec<String> {
 mod tests {
     //! The forger changes what it is told to, and repairs so well that the store opens.
 
+    use super::super::forger::read;
     use super::super::pages::Pages;
     use super::*;
+    use crate::ledger::Disk;
     use crate::store::tests::workload::START;
 
     fn stored() -> Memory {
@@ -274,7 +281,11 @@ mod tests {
             file.write(0, &bytes).unwrap();
             let store = open(&Faulty::over(memory), &ManualClock::at(START)).unwrap();
             let found: Vec<Found> = (0..5).map(|number| look(&store, number)).collect();
-            assert!(found[..4].iter().all(|own| matches!(own, Some(Sight::Finished(_)))), "{:?}", brief(&found));
+            assert!(
+                found[..4].iter().all(|own| matches!(own, Some(Sight::Finished(_)))),
+                "{:?}",
+                brief(&found)
+            );
             // Unrepaired, the database goes back to the commit before; repaired, the record's own checksum tells.
             assert_eq!(found[4], if repaired { None } else { Some(Sight::Absent) });
         }

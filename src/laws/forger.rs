@@ -83,7 +83,7 @@ impl Forger<'_, '_> {
             72..80 => {
                 let (one, other) = (OURS + SLOTS[0], OURS + SLOTS[1]);
                 let own = bytes[one..one + 128].to_vec();
-                if choice % 2 == 0 {
+                if choice.is_multiple_of(2) {
                     bytes.copy_within(other..other + 128, one);
                 }
                 bytes[other..other + 128].copy_from_slice(&own);
@@ -190,7 +190,9 @@ impl Forger<'_, '_> {
         for nth in 0..entries(value, 0) {
             let offset = u16_at(value, HEAD + nth * ENTRY + 8);
             let begin = usize::from(offset);
-            let Some(length) = value.get(begin..begin + 4).map(|own| u32_at(own, 0) as usize) else { continue };
+            let Some(length) = value.get(begin..begin + 4).map(|own| u32_at(own, 0) as usize) else {
+                continue;
+            };
             if length >= record::PREFIX_BYTES && begin + length <= value.len() {
                 let at = Location::new(number, offset);
                 record::seal(&mut value[begin..begin + length], at, &self.keys);
@@ -199,7 +201,9 @@ impl Forger<'_, '_> {
         let last = value.len() - HEAD;
         for (head, copy) in [(0, 0), (last, 1)] {
             let count = entries(value, head) * ENTRY;
-            let Some(table) = (if copy == 0 { Some(HEAD) } else { head.checked_sub(count) }) else { continue };
+            let Some(table) = (if copy == 0 { Some(HEAD) } else { head.checked_sub(count) }) else {
+                continue;
+            };
             let fields = &value[head..head + HEAD - 8];
             let checksum = self.keys.checksum(number, &[fields, &value[table..table + count]]);
             value[head + HEAD - 8..head + HEAD].copy_from_slice(&checksum.to_le_bytes());

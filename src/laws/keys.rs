@@ -15,7 +15,9 @@ use crate::token::{Key, LABEL_BYTES_MAX, SCOPE_BYTES_MAX, TOKEN_BYTES_DEFAULT, T
 pub fn key_framing(data: &[u8]) {
     let mut tape = Tape::new(data);
     let mut texts = [tape.some(256), tape.some(256)].concat();
-    texts.iter_mut().for_each(|byte| *byte &= 0x7f);
+    for byte in &mut texts {
+        *byte &= 0x7f;
+    }
     let (near, at, other_at) = (tape.flag(), tape.u16(), tape.u16());
     let cut = |texts: &[u8], at: u16| -> Option<Key> {
         let (scope, token) = texts.split_at(usize::from(at) % (texts.len() + 1));
@@ -88,7 +90,8 @@ pub fn token_and_header(data: &[u8]) {
         measured if measured > scope_limit => Some(ScopeFault::TooLong { measured, limit: scope_limit }),
         _ => None,
     };
-    let expected = scope_fault.map_or(token_fault(token, token_limit), |own| Some(ErrorKind::InvalidScope(own)));
+    let expected =
+        scope_fault.map_or(token_fault(token, token_limit), |own| Some(ErrorKind::InvalidScope(own)));
     let key = Key::within(scope, token, scope_max, token_max);
     assert_eq!(key.as_ref().err().map(Error::kind), expected.as_ref());
     if let Ok(key) = key {
@@ -98,7 +101,11 @@ pub fn token_and_header(data: &[u8]) {
     assert_eq!(parsed.as_ref().err().map(Error::kind), token_fault(token, TOKEN_BYTES_DEFAULT).as_ref());
     if let Ok(parsed) = parsed {
         assert_eq!((parsed.as_str().as_bytes(), parsed.as_ref()), (token, token));
-        assert_eq!(format!("{parsed:?}"), format!("Token({} bytes)", token.len()), "its bytes are never shown");
+        assert_eq!(
+            format!("{parsed:?}"),
+            format!("Token({} bytes)", token.len()),
+            "its bytes are never shown"
+        );
     }
 }
 

@@ -13,8 +13,28 @@ use super::tape::Tape;
 use crate::digest::{DigestRules, Parameters};
 
 const TEXTS: &[&str] = &[
-    "", "a", "b", "ab", "ba", "A", "=", "&", "%", "+", " ", "é", "\u{1f600}", "\u{ffff}", "\"", "\\", "\0",
-    "Timestamp", "Signature", "aa", "1", "true",
+    "",
+    "a",
+    "b",
+    "ab",
+    "ba",
+    "A",
+    "=",
+    "&",
+    "%",
+    "+",
+    " ",
+    "é",
+    "\u{1f600}",
+    "\u{ffff}",
+    "\"",
+    "\\",
+    "\0",
+    "Timestamp",
+    "Signature",
+    "aa",
+    "1",
+    "true",
 ];
 const DEPTH: u8 = 3;
 
@@ -72,7 +92,7 @@ impl Meaning {
                     // A byte from one value to the next, or from a name to its value.
                     5 => {
                         let moved = pairs[at].1.pop();
-                        moved.into_iter().for_each(|byte| pairs[next].1.insert(0, byte));
+                        pairs[next].1.splice(0..0, moved);
                     }
                     _ => {
                         let moved = pairs[at].0.pop().map(String::from).unwrap_or_default();
@@ -123,7 +143,9 @@ impl Meaning {
             Self::Pairs(pairs) => {
                 let pairs = shuffled(pairs.clone(), tape);
                 if tape.flag() {
-                    return Parameters::pairs(pairs.into_iter().map(|(name, value)| (Cow::from(name), value)));
+                    return Parameters::pairs(
+                        pairs.into_iter().map(|(name, value)| (Cow::from(name), value)),
+                    );
                 }
                 let form = form(&pairs, tape);
                 match std::str::from_utf8(&form) {
@@ -333,8 +355,8 @@ fn spell_text(text: &str, tape: &mut Tape<'_>, out: &mut String) {
             continue;
         }
         match own {
-            '"' if style % 2 == 0 => out.push_str("\\\""),
-            '\\' if style % 2 == 0 => out.push_str("\\\\"),
+            '"' if style.is_multiple_of(2) => out.push_str("\\\""),
+            '\\' if style.is_multiple_of(2) => out.push_str("\\\\"),
             own => own.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
                 let unit = if style % 4 < 2 { format!("\\u{unit:04x}") } else { format!("\\u{unit:04X}") };
                 out.push_str(&unit);

@@ -13,7 +13,7 @@
 //! | `keys` | `key_framing`, `token_and_header` |
 //! | `digest`, `meaning` | `digest` |
 //! | `json` | `json_canonical` |
-//! | `beside`, `waiters` | `store_ops`, `segment_ops`: the store beside the reference |
+//! | `beside`, `alike`, `waiters` | `store_ops`, `segment_ops`: the store beside the reference |
 //! | `disks` | `power_cut`, `io_fault`: the oracles of `store::tests`, steered by bytes |
 //! | `evil`, `forger`, `pages` | `evil_store`: operations and a changed segment together |
 //! | `clock` | `clock`: section 7 under a hostile clock |
@@ -22,6 +22,7 @@
 //!
 //! Deliberately absent: the explorer of schedules, which needs a door of its own to threads.
 
+mod alike;
 mod beside;
 mod clock;
 #[cfg(test)]
@@ -55,9 +56,12 @@ pub use record::{record_decode, record_roundtrip};
 
 use crate::sync::Mutex;
 
+/// A law: any bytes, and it returns.
+pub type Law = fn(&[u8]);
+
 /// All laws by name, which is the name of their target and of its corpus.
 #[cfg(test)]
-pub(crate) const LAWS: &[(&str, fn(&[u8]))] = &[
+pub(crate) const LAWS: &[(&str, Law)] = &[
     ("record_decode", record_decode),
     ("record_roundtrip", record_roundtrip),
     ("key_framing", key_framing),
@@ -91,7 +95,7 @@ pub fn hush() {
 ///
 /// # Panics
 /// Where the law does not hold.
-pub fn hold(law: fn(&[u8]), data: &[u8]) {
+pub fn hold(law: Law, data: &[u8]) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| law(data))) {
         for said in &*SAID.lock() {
             eprintln!("{said}");

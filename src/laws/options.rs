@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Limit};
 use crate::options::{Builder, OnInterrupted};
 use crate::outcome::Outcome;
 use crate::store::{Answer, Reservation, Store};
+use crate::sync::yield_now;
 use crate::time::ManualClock;
 use crate::token::Key;
 
@@ -201,7 +202,8 @@ impl Chosen {
             Ok(Answer::Fresh(held)) => Some(held),
             Ok(other) => panic!("never seen: {other:?}"),
             Err(error) => {
-                let tight = self.kept_bytes < TRIED_BYTES * 2 || self.kept < 4 || self.live_per_scope == Some(0);
+                let tight =
+                    self.kept_bytes < TRIED_BYTES * 2 || self.kept < 4 || self.live_per_scope == Some(0);
                 assert!(tight && (error.is_full() || error.is_overloaded()), "{error}");
                 None
             }
@@ -230,8 +232,7 @@ impl Chosen {
         let note = vec![7; usize::try_from(self.checkpoint).unwrap() + 1];
         match store.request(&key, &Parameters::none()).declare(0).start_durably().begin() {
             Ok(Answer::Fresh(held)) => {
-                let (what, measured, limit) =
-                    (Limit::CheckpointBytes, self.checkpoint + 1, self.checkpoint);
+                let (what, measured, limit) = (Limit::CheckpointBytes, self.checkpoint + 1, self.checkpoint);
                 let error = held.checkpoint(&note).unwrap_err();
                 assert_eq!(error.kind(), &ErrorKind::TooLarge { what, measured, limit });
                 assert_eq!(held.checkpoint(&note[1..]), Ok(()));
@@ -247,8 +248,15 @@ impl Chosen {
             return;
         }
         let ask = |number: u64| {
-            store.request(&Key::new("l", format!("{number}")).unwrap(), &Parameters::none()).declare(0).begin()
+            store
+                .request(&Key::new("l", format!("{number}")).unwrap(), &Parameters::none())
+                .declare(0)
+                .begin()
         };
+        // What was let go durably is so once that is written.
+        while store.stats().live_reservations > 0 {
+            yield_now();
+        }
         let held: Vec<_> = (0..limit).map(|number| ask(number).expect("within the limit")).collect();
         let error = ask(limit).unwrap_err();
         let counted = matches!(error.kind(), ErrorKind::Overloaded { measured, limit: own, .. }
@@ -267,7 +275,10 @@ impl Chosen {
             return;
         }
         let ask = |number: u64| {
-            store.request(&Key::new("k", format!("{number}")).unwrap(), &Parameters::none()).declare(0).begin()
+            store
+                .request(&Key::new("k", format!("{number}")).unwrap(), &Parameters::none())
+                .declare(0)
+                .begin()
         };
         for number in before..self.kept {
             let Ok(Answer::Fresh(held)) = ask(number) else { panic!("{number} of {} are kept", self.kept) };

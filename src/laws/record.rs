@@ -156,7 +156,8 @@ fn bound(tape: &mut Tape<'_>) -> Bound {
     digest.fill_with(|| tape.byte());
     let (version, rules, secret) = (tape.u16(), tape.u16(), tape.u16());
     let mut outline = vec![0, 0, tape.byte() % 4];
-    let mut names = (0..tape.below(6)).map(|_| tape.some(65)).filter(|name| name.is_ascii()).collect::<Vec<_>>();
+    let mut names =
+        (0..tape.below(6)).map(|_| tape.some(65)).filter(|name| name.is_ascii()).collect::<Vec<_>>();
     names.sort_unstable();
     names.dedup();
     for name in names {

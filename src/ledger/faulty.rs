@@ -27,6 +27,13 @@ pub(crate) enum Change {
     SyncNames,
 }
 
+impl Change {
+    /// Whether the files are as they were before.
+    pub(crate) fn is_sync(&self) -> bool {
+        matches!(self, Self::Sync(_) | Self::SyncNames)
+    }
+}
+
 /// What shall fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -38,6 +45,8 @@ pub(crate) enum Failure {
     From(u64, IoKind),
     /// From the n-th change on no file grows and none is made.
     Full(u64),
+    /// No file grows beyond so many bytes.
+    Beyond(u64),
     /// The n-th reading, once.
     Read(u64, IoKind),
 }
@@ -124,6 +133,26 @@ impl Faulty {
     pub(crate) fn log(&self) -> Vec<Change> {
         self.script.lock().log.clone()
     }
+
+    /// Goes through the log from its n-th change on; how many changes stand in it.
+    pub(crate) fn go_through(&self, from: usize, see: impl FnMut(&Change)) -> usize {
+        let script = self.script.lock();
+        script.log[from..].iter().for_each(see);
+        script.log.len()
+    }
+
+    /// A copy of the files as they are at this moment: what a killed process leaves.
+    pub(crate) fn copied(&self) -> Memory {
+        let copy = Memory::default();
+        for name in self.memory.list().unwrap() {
+            let file = self.memory.open(&name).unwrap();
+            let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+            file.read(0, &mut bytes).unwrap();
+            copy.create(&name).unwrap().write(0, &bytes).unwrap();
+        }
+        copy
+    }
+
     fn change(
         &self,
         grows: bool,
@@ -228,8 +257,11 @@ impl DiskFile for FaultyFile {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut script = self.disk.script.lock();
-        let grows = offset + data.len() as u64 > self.file.len()?;
-        let fate = script.fate(grows);
+        let end = offset + data.len() as u64;
+        if matches!(script.failure, Some(Failure::Beyond(most)) if end > most) {
+            return Err(IoKind::StorageFull.into());
+        }
+        let fate = script.fate(end > self.file.len()?);
         let kept = match fate {
             Fate::Happens | Fate::InDoubt(_) => data,
             Fate::Half(_) => &data[..data.len() / 2],

@@ -55,7 +55,7 @@ use std::time::Duration;
 pub(crate) use disk::{Directory, Disk, Memory};
 pub(crate) use fault::io_error;
 #[cfg(any(test, fuzzing))]
-pub(crate) use faulty::{Chance, Cut, Failure, Faulty, Platter};
+pub(crate) use faulty::{Chance, Change, Cut, Failure, Faulty, Platter};
 #[cfg(feature = "redb-transactions")]
 pub(crate) use guest::{
     Column, Database, Fate, Lent, MultimapTable, MultimapTableDefinition, MultimapTableHandle, Place,

@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use super::{
     ATTEMPTS, BODY_LENGTH, COMPLETED, DIGEST, DIGEST_VERSION, EXPIRES, FLAG_OUTLINE, KEY, Kind,
-    OUTCOME_FORMAT, RULES, Record, SECRET, STATUS, length, prefix, put, u32_at,
-    u64_at,
+    OUTCOME_FORMAT, RULES, Record, SECRET, STATUS, length, prefix, put, u32_at, u64_at,
 };
 use crate::outcome::Checkpoint;
 use crate::time::Timestamp;
