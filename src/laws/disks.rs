@@ -9,7 +9,7 @@ use super::tape::Tape;
 use crate::ledger::{Cut, Failure};
 use crate::store::tests::{Step, check_cuts, check_fault};
 
-const STEPS_MAX: usize = 48;
+const STEPS_MAX: usize = 32;
 
 fn steps(tape: &mut Tape<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
@@ -25,7 +25,7 @@ fn steps(tape: &mut Tape<'_>) -> Vec<Step> {
 /// Where the law does not hold.
 pub fn power_cut(data: &[u8]) {
     let mut tape = Tape::new(data);
-    let cuts = (0..=tape.below(4)).map(|_| (tape.u16(), cut(&mut tape), u64::from(tape.u16()))).collect();
+    let cuts = (0..=tape.below(2)).map(|_| (tape.u16(), cut(&mut tape), u64::from(tape.u16()))).collect();
     check_cuts(steps(&mut tape), cuts);
 }
 

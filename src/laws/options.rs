@@ -240,6 +240,10 @@ impl Chosen {
             Ok(other) => panic!("never seen: {other:?}"),
             Err(error) => assert!(error.is_full() || error.is_overloaded(), "{error}"),
         }
+        // What was let go durably is so once that is written.
+        while store.stats().live_reservations > 0 {
+            yield_now();
+        }
     }
 
     fn reservations(&self, store: &Store) {
@@ -253,10 +257,6 @@ impl Chosen {
                 .declare(0)
                 .begin()
         };
-        // What was let go durably is so once that is written.
-        while store.stats().live_reservations > 0 {
-            yield_now();
-        }
         let held: Vec<_> = (0..limit).map(|number| ask(number).expect("within the limit")).collect();
         let error = ask(limit).unwrap_err();
         let counted = matches!(error.kind(), ErrorKind::Overloaded { measured, limit: own, .. }
@@ -281,7 +281,10 @@ impl Chosen {
                 .begin()
         };
         for number in before..self.kept {
-            let Ok(Answer::Fresh(held)) = ask(number) else { panic!("{number} of {} are kept", self.kept) };
+            let held = match ask(number) {
+                Ok(Answer::Fresh(held)) => held,
+                other => panic!("{number} of {} are kept: {other:?}", self.kept),
+            };
             let done: Result<_, Error> = held.complete(Outcome::http(204, "")).map_err(|own| own.error);
             assert!(done.is_ok(), "{done:?}");
         }
