@@ -58,6 +58,7 @@
 //! | roof | `store` | the only place where the wings meet: open, begin, reservation, execute |
 //! | | [`mod@reference`] | the contract as a small model, without disk or threads |
 //! | | [`modes`] | no code: which mode do I need? |
+//! | | `laws` | for fuzzing and tests alone: what must hold of any bytes |
 //! | third | `sweep` | bounded steps that remove and pack |
 //! | second | `verdict` | the one judgement, pure |
 //! | | `inflight` | west wing, memory that forgets: slots, gates, deadlines |
@@ -75,6 +76,8 @@ mod codec;
 mod digest;
 mod error;
 mod inflight;
+#[cfg(any(test, fuzzing))]
+pub mod laws;
 mod ledger;
 pub mod modes;
 mod options;

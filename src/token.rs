@@ -111,8 +111,9 @@ impl Key {
     pub(crate) fn from_framed(framed: &[u8]) -> Option<Self> {
         let (scope_len, rest) = framed.split_first()?;
         let (scope, rest) = rest.split_at_checked(usize::from(*scope_len))?;
-        let token = rest.get(1..)?;
-        Self::within(scope, token, SCOPE_BYTES_MAX, TOKEN_BYTES_MAX).ok()
+        let (token_len, token) = rest.split_first()?;
+        let whole = usize::from(*token_len) == token.len();
+        Self::within(scope, token, SCOPE_BYTES_MAX, TOKEN_BYTES_MAX).ok().filter(|_| whole)
     }
 
     /// Takes the framed bytes apart; their lengths were written when the key was made.
@@ -238,6 +239,17 @@ mod tests {
     fn moving_a_byte_from_scope_to_token_makes_another_key_1_3() {
         assert_ne!(Key::new("ab", "c").unwrap(), Key::new("a", "bc").unwrap());
         assert_ne!(Key::new("a", "T").unwrap(), Key::new("a", "t").unwrap());
+    }
+
+    #[test]
+    fn bytes_that_are_no_frame_are_no_key_1_3() {
+        let key = Key::new("ab", "c").unwrap();
+        assert_eq!(Key::from_framed(key.as_framed()), Some(key));
+        for bytes in
+            [&b""[..], b"\x02ab", b"\x02ab\x02c", b"\x02ab\0c", b"\x02ab\x01cd", b"\x03ab", b"\0\x01c"]
+        {
+            assert_eq!(Key::from_framed(bytes), None, "{bytes:?}");
+        }
     }
 
     #[test]

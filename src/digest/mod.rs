@@ -53,6 +53,8 @@ mod value;
 
 use std::fmt;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use json::canonical;
 pub(crate) use outline::{NAME_BYTES_MAX, NAMES_MAX, Outline};
 pub(crate) use parameters::ParameterLimits;
 pub use parameters::{PARAMETER_BYTES_MAX, PARAMETER_COUNT_MAX, Parameters};

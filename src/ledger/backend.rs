@@ -31,6 +31,10 @@ use crate::sync::beneath::Mutex;
 const STEP_BYTES: u64 = 1 << 20;
 pub(super) const ZEROS: &[u8] = &[0; 128 << 10];
 
+/// redb's length is no further ahead of what lies ready than by one growth: to twice as much, or by twice the largest
+/// value, which is no more than this. A length beyond that would have the disk filled with zeros (contract 10.4).
+const GROWTH_BYTES_MAX: u64 = 2 << 30;
+
 /// What was written to redb's bytes, counted apart.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
@@ -106,6 +110,9 @@ impl Backend {
             file.read_anew();
         }
         let ready = file.len().map_err(failed)?.saturating_sub(page::BYTES);
+        if page.logical > ready.saturating_mul(2).saturating_add(GROWTH_BYTES_MAX) {
+            return Err(ErrorKind::DamagedStore { file: format!("segment {}", identity.segment) }.into());
+        }
         let mode = Mode::Judging(Vec::new());
         let state = State { extent: Extent::of_file(page.logical, ready), page, mode };
         Ok(Self::of(file, identity, written, state))
@@ -384,6 +391,16 @@ mod tests {
         let file = Memory::default().create("segment").unwrap();
         let backend = Backend::create(Arc::clone(&file), IDENTITY, Arc::default()).unwrap();
         (file, backend)
+    }
+
+    #[test]
+    fn a_length_that_no_file_grows_to_is_damage_10_4() {
+        let (file, backend) = fresh();
+        for (logical, sound) in [(10_000_000, true), (GROWTH_BYTES_MAX, true), (1 << 40, false)] {
+            backend.set_len(logical).unwrap();
+            let judged = Backend::judge(Arc::clone(&file), IDENTITY, Arc::default());
+            assert_eq!(judged.is_ok(), sound, "{logical}");
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ mod block;
 mod disk;
 mod extent;
 mod fault;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod faulty;
 mod files;
 #[cfg(feature = "redb-transactions")]
@@ -54,10 +54,10 @@ use std::time::Duration;
 
 pub(crate) use disk::{Directory, Disk, Memory};
 pub(crate) use fault::io_error;
-#[cfg(all(test, feature = "redb-transactions"))]
+#[cfg(all(any(test, fuzzing), feature = "redb-transactions"))]
 pub(crate) use faulty::callers;
-#[cfg(test)]
-pub(crate) use faulty::{Chance, Cut, Failure, Faulty, Paged, Platter};
+#[cfg(any(test, fuzzing))]
+pub(crate) use faulty::{Chance, Change, Cut, Failure, Faulty, Paged, Platter};
 #[cfg(feature = "redb-transactions")]
 pub(crate) use guest::{
     Column, Database, Fate, Lent, MultimapTable, MultimapTableDefinition, MultimapTableHandle, Place,

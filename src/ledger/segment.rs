@@ -103,7 +103,9 @@ impl Segment {
             let database = builder(WRITING_CACHE_BYTES, true).create_with_backend(backend.clone())?;
             let table = database.begin_read()?.open_table(TABLE)?;
             let footer = read_footer(&table, &keys)?;
-            let first = table.first()?.map(|(block, _)| block.value()).ok_or(Fault::Damaged)?;
+            // Blocks are numbered from 1.
+            let first = table.first()?.map(|(block, _)| block.value()).filter(|first| *first > 0);
+            let first = first.ok_or(Fault::Damaged)?;
             Ok((database, first, footer))
         })?;
         let segment = Self::new(number, first, first - 1, backend, keys, Handle::writing(database));

@@ -237,16 +237,21 @@ impl<'a> Record<'a> {
             return Err(Unreadable::Damaged);
         }
         let kind = Kind::of(bytes[KIND]).ok_or(Unreadable::Newer)?;
-        if bytes[FLAGS] & !FLAGS_KNOWN != 0 {
+        let flags = match kind {
+            Kind::Finished => FLAGS_KNOWN,
+            Kind::Started | Kind::Released => FLAG_OUTLINE,
+            Kind::Forgotten | Kind::Control => 0,
+        };
+        if bytes[FLAGS] & !flags != 0 {
             return Err(Unreadable::Newer);
         }
         let key_len = match kind {
-            Kind::Started | Kind::Released if bytes[FLAGS] & !FLAG_OUTLINE != 0 => {
-                return Err(Unreadable::Newer);
+            Kind::Finished => check_parts(bytes).filter(|_| is_plain(bytes)).ok_or(Unreadable::Damaged)?,
+            Kind::Started | Kind::Released => {
+                let sound = |_: &usize| started::is_plain(bytes, kind);
+                check_parts(bytes).filter(sound).ok_or(Unreadable::Damaged)?
             }
-            Kind::Finished | Kind::Started | Kind::Released => {
-                check_parts(bytes).ok_or(Unreadable::Damaged)?
-            }
+            _ if u16_at(bytes, DIGEST_VERSION) != 0 => return Err(Unreadable::Newer),
             Kind::Forgotten if bytes.len() == FORGET_END => 0,
             Kind::Forgotten => return Err(Unreadable::Damaged),
             Kind::Control => 0,
@@ -349,6 +354,10 @@ impl<'a> Record<'a> {
         if self.bytes[FLAGS] & FLAG_METADATA != 0 {
             let metadata = &rest[self.outline_bytes().len()..];
             outcome.metadata = codec::decode::<_, METADATA_BYTES_MAX>(metadata)?;
+            // What has none says so by its flag.
+            if outcome.metadata.is_empty() {
+                return None;
+            }
         }
         let (completed, expires) = (self.completed(), self.expires());
         let (attempts, format) = (self.attempts(), self.format());
@@ -369,6 +378,13 @@ fn check_parts(bytes: &[u8]) -> Option<usize> {
         + if flags & FLAG_OUTLINE == 0 { 0 } else { outline::length_at(bytes.get(before_outline..)?)? };
     let sound = if flags & FLAG_METADATA != 0 { bytes.len() > fixed } else { bytes.len() == fixed };
     (sound && scope_len > 0 && token_len > 0).then_some(key_len)
+}
+
+/// Whether a finished record says nothing that the writer never says: two bytes are reserved, and a body that was omitted
+/// is not there.
+fn is_plain(bytes: &[u8]) -> bool {
+    let omitted = bytes[FLAGS] & FLAG_OMITTED != 0;
+    u16_at(bytes, STATUS + 2) == 0 && (!omitted || u32_at(bytes, BODY_LENGTH) == 0)
 }
 
 /// Writes what every record begins with, but for the checksum.

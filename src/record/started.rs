@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{
     ATTEMPTS, BODY_LENGTH, COMPLETED, DIGEST, DIGEST_VERSION, EXPIRES, FLAG_OUTLINE, KEY, Kind,
-    OUTCOME_FORMAT, RULES, Record, SECRET, STATUS, length, prefix, put, u32_at,
+    OUTCOME_FORMAT, RULES, Record, SECRET, STATUS, length, prefix, put, u32_at, u64_at,
 };
 use crate::outcome::Checkpoint;
 use crate::time::Timestamp;
@@ -93,6 +93,13 @@ impl Started<'_> {
         let kind = if self.released_until.is_some() { Kind::Released } else { Kind::Started };
         prefix(bytes, kind, self.bound.flags());
     }
+}
+
+/// Whether a record of such a kind says nothing that the writer never says: a started one never expires, and without an
+/// attempt that wrote it there is no checkpoint.
+pub(super) fn is_plain(bytes: &[u8], kind: Kind) -> bool {
+    let expires = kind == Kind::Released || u64_at(bytes, EXPIRES) == Timestamp::MAX.as_millis();
+    expires && (u32_at(bytes, CHECKPOINT_ATTEMPT) > 0 || u32_at(bytes, BODY_LENGTH) == 0)
 }
 
 impl Record<'_> {

@@ -154,6 +154,47 @@ fn a_kind_of_a_newer_library_is_told_apart_from_damage_5_6() {
 }
 
 #[test]
+fn what_no_writer_says_is_refused_though_it_passes_its_checksum_5_6_5_9() {
+    let at = Location::new(1, 0);
+    let open = |mut bytes: Vec<u8>, change: &[(usize, &[u8])]| {
+        for (offset, value) in change {
+            put(&mut bytes, *offset, value);
+        }
+        seal(&mut bytes, at, &keys());
+        let opened = Record::open(&bytes, at, &keys());
+        opened.map(|record| record.kind() == Kind::Finished && record.replay().is_none())
+    };
+    let finished = || sample(&Outcome::http(200, "body"), None, at);
+    let no_outline = bound(None);
+    let started = Started {
+        key: b"\x05scope\x05token",
+        bound: no_outline,
+        since: Timestamp::from_millis(1000),
+        attempt: 4,
+        format: 5,
+        checkpoint: None,
+        released_until: None,
+    };
+    let noted = Checkpoint { attempt: 3, bytes: b"charged"[..].into() };
+    let noted = Started { checkpoint: Some(&noted), bound: bound(None), ..started };
+    assert_eq!(open(finished(), &[]), Ok(false));
+    assert_eq!(open(noted.encode(), &[]), Ok(false));
+    assert_eq!(open(control(b"hello"), &[(FLAGS, &[1])]), Err(Unreadable::Newer));
+    assert_eq!(open(control(b"hello"), &[(DIGEST_VERSION, &[1])]), Err(Unreadable::Newer));
+    assert_eq!(open(finished(), &[(STATUS + 2, &[1])]), Err(Unreadable::Damaged), "two bytes are reserved");
+    assert_eq!(open(noted.encode(), &[(EXPIRES, &[0])]), Err(Unreadable::Damaged), "it never expires (4.6)");
+    assert_eq!(open(noted.encode(), &[(STATUS, &[0])]), Err(Unreadable::Damaged), "in which attempt?");
+    let omitted = Omitted { bytes: 9, digest: [0; 32] };
+    let omitted = sample(&Outcome::http(200, ""), Some(omitted), at);
+    let both = [&omitted[..KEY + 12], b"body", &omitted[KEY + 12..]].concat();
+    let length = length(&both).to_le_bytes();
+    assert_eq!(open(both, &[(LENGTH, &length), (BODY_LENGTH, &[4])]), Err(Unreadable::Damaged), "4.5");
+    // The body's last 8 bytes, as metadata that say that there is none.
+    let bare = sample(&Outcome::http(200, [0; 8]), None, at);
+    assert_eq!(open(bare, &[(FLAGS, &[FLAG_METADATA]), (BODY_LENGTH, &[0])]), Ok(true), "no replay");
+}
+
+#[test]
 fn forgetting_and_control_come_back_as_they_were() {
     let at = Location::new(2, 0);
     let note = Forgotten {

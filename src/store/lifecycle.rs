@@ -57,7 +57,7 @@ impl Owner {
     }
 
     /// Opens the store on a disk of a test's own.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn on(options: Builder, disk: Arc<dyn ledger::Disk>) -> Result<Self> {
         Self::over(options.checked()?, Ground::Files(disk), Home::Directory)
     }

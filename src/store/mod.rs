@@ -35,8 +35,8 @@ mod settling;
 mod shared;
 mod stats;
 mod stripe;
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod tests;
 #[cfg(feature = "redb-transactions")]
 mod transaction;
 mod unfinished;
@@ -381,7 +381,7 @@ impl Builder {
     }
 
     /// Opens the store on a disk of a test's own.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn open_on(self, disk: Arc<dyn crate::ledger::Disk>) -> Result<Store> {
         Ok(Store { owner: Arc::new(Owner::on(self, disk)?) })
     }

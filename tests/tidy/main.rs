@@ -43,6 +43,24 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
     ("modes", 0, &[]),
     // The specification: no disk, no threads.
     ("reference", 5, &["digest", "error", "options", "outcome", "time", "token"]),
+    // What fuzzing checks, of every room.
+    (
+        "laws",
+        6,
+        &[
+            "digest",
+            "error",
+            "ledger",
+            "options",
+            "outcome",
+            "record",
+            "reference",
+            "store",
+            "sync",
+            "time",
+            "token",
+        ],
+    ),
 ];
 
 /// A path that only the given top-level modules may name: (paths, modules, whether tests may too, rule).

@@ -28,7 +28,7 @@ pub(super) const DEPTH_MAX: usize = 128;
 
 /// The canonical text of `input`, without the members of a top-level object that `rules` exclude; more than
 /// `count_max` of those members, excluded or not, are refused (contract 8.1).
-pub(super) fn canonical(input: &[u8], rules: &DigestRules, count_max: u64) -> Result<Vec<u8>> {
+pub(crate) fn canonical(input: &[u8], rules: &DigestRules, count_max: u64) -> Result<Vec<u8>> {
     if let Err(error) = std::str::from_utf8(input) {
         return Err(fault(error.valid_up_to()));
     }

@@ -43,6 +43,13 @@ pub(crate) enum Change {
     SyncNames,
 }
 
+impl Change {
+    /// Whether the files are as they were before.
+    pub(crate) fn is_sync(&self) -> bool {
+        matches!(self, Self::Sync(_) | Self::SyncLost(_) | Self::SyncNames)
+    }
+}
+
 /// Bytes that were written; zeros are written often.
 #[derive(Clone, Debug)]
 pub(crate) enum Data {
@@ -85,6 +92,8 @@ pub(crate) enum Failure {
     From(u64, IoKind),
     /// From the n-th change on no file grows and none is made.
     Full(u64),
+    /// No file grows beyond so many bytes.
+    Beyond(u64),
     /// The n-th reading, once.
     Read(u64, IoKind),
     /// The n-th change; of a write, half happens.
@@ -229,6 +238,18 @@ impl Faulty {
         self.script.lock().log.clone()
     }
 
+    /// Goes through the log from its n-th change on; how many changes stand in it.
+    pub(crate) fn go_through(&self, from: usize, see: impl FnMut(&Change)) -> usize {
+        let script = self.script.lock();
+        script.log[from..].iter().for_each(see);
+        script.log.len()
+    }
+
+    /// A copy of the files as they are at this moment: what a killed process leaves.
+    pub(crate) fn copied(&self) -> Paged {
+        self.memory.copy()
+    }
+
     fn change(
         &self,
         grows: bool,
@@ -344,9 +365,11 @@ impl DiskFile for FaultyFile {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut script = self.disk.script.lock();
-        let len = self.file.len()?;
-        let grows = offset + data.len() as u64 > len;
-        let fate = script.fate(grows);
+        let (len, end) = (self.file.len()?, offset + data.len() as u64);
+        if matches!(script.failure, Some(Failure::Beyond(most)) if end > most) {
+            return Err(IoKind::StorageFull.into());
+        }
+        let fate = script.fate(end > len);
         script.written += 1;
         let written = script.written;
         let kept = match fate {

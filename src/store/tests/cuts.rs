@@ -13,6 +13,7 @@ use super::check_serving;
 use super::history::Allowed;
 use super::home::Home;
 use super::life::{Life, live};
+use super::script::Step;
 use super::workload::World;
 use crate::ledger::{Chance, Cut, Faulty, Paged, Platter};
 use crate::time::ManualClock;
@@ -65,6 +66,37 @@ impl Trial<'_> {
     }
 }
 
+/// Runs steps to their end, a clean close.
+fn lived(home: Home, steps: impl IntoIterator<Item = Step>) -> World {
+    let mut world = World::new(home);
+    for step in steps {
+        world.run(step);
+    }
+    world.close();
+    world
+}
+
+/// Runs steps and cuts at these moments: after which share of all changes (of 65,536), in which of all manners, and with
+/// which seed for what becomes of the store then.
+pub(crate) fn check_cuts(steps: impl IntoIterator<Item = Step>, mut cuts: Vec<(u16, u16, u64)>) {
+    let (home, mut campaign) = (Home::Files, Campaign::new("power-cut", "ONCEKEY_CUTS"));
+    let world = lived(home, steps);
+    cuts.sort_unstable();
+    let (mut platter, mut done, log) = (Platter::of(world.disk.base()), 0, world.disk.log());
+    for (share, manner, seed) in cuts {
+        let moment = log.len() * usize::from(share) / usize::from(u16::MAX);
+        log[done..moment].iter().for_each(|change| platter.apply(change));
+        done = moment;
+        let mut chance = Chance(seed);
+        let all = Cut::all(platter.pending(), FEW, &mut chance);
+        let cut = all[usize::from(manner) % all.len()];
+        let context = || format!("after {moment} of {} changes, {cut:?}", log.len());
+        let allowed = Allowed::after(&world, done);
+        let mut trial = Trial { home, allowed: &allowed, campaign: &mut campaign, chance };
+        trial.check(platter.cut(cut), 1, &context);
+    }
+}
+
 /// Runs one workload and cuts it after every change, in so many random manners or in all. What was carried forward, and
 /// how many bytes were given back.
 pub(super) fn each_cut(
@@ -73,11 +105,7 @@ pub(super) fn each_cut(
     manners: Option<usize>,
     mut check: impl FnMut(Paged, &Allowed, Chance, &dyn Fn() -> String),
 ) -> (u64, u64) {
-    let mut world = World::new(home);
-    for step in home.script(seed, STEPS) {
-        world.run(step);
-    }
-    world.close();
+    let world = lived(home, home.script(seed, STEPS));
     let (mut platter, mut chance) = (Platter::of(world.disk.base()), Chance(seed ^ 0xc01d));
     let log = world.disk.log();
     for (change, done) in log.iter().zip(1..) {

@@ -47,10 +47,10 @@ struct Trial {
 }
 
 impl Trial {
-    fn new(failure: Failure, seed: u64) -> Self {
+    fn new(failure: Failure, of: &str) -> Self {
         let (clock, disk) = (ManualClock::at(START), Faulty::new());
         disk.fail(Some(failure));
-        let context = format!("seed {seed}, {failure:?}");
+        let context = format!("{of}, {failure:?}");
         let known = BTreeMap::new();
         let mut trial = Self { context, failure, opened: None, clock, disk, known, runs: 0, cut_off: false };
         trial.open();
@@ -341,10 +341,10 @@ fn brief(status: Option<&Status>) -> String {
     format!("{status:?}").chars().take(60).collect()
 }
 
-/// Runs a workload; whether anything failed.
-fn run(seed: u64, failure: Failure) -> bool {
-    let mut trial = Trial::new(failure, seed);
-    for step in script(seed, STEPS) {
+/// Runs steps on a disk with this failure; whether anything failed.
+pub(crate) fn check_fault(steps: impl IntoIterator<Item = Step>, failure: Failure, of: &str) -> bool {
+    let mut trial = Trial::new(failure, of);
+    for step in steps {
         trial.run(step);
     }
     let failed = trial.failed();
@@ -360,7 +360,7 @@ fn fail_everywhere(name: &'static str, stride: u64, manner: impl Fn(u64) -> Fail
     for seed in seeds {
         campaign.seed = seed;
         let mut at = 1 + seed % stride;
-        while run(seed, manner(at)) {
+        while check_fault(script(seed, STEPS), manner(at), &format!("seed {seed}")) {
             campaign.cases += 1;
             campaign.faults += 1;
             at += stride;

@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 
 /// What is kept of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kept {
+pub(crate) enum Kept {
     /// Outcome and expiry.
     Finished(Arc<[u8]>, Timestamp),
     /// Attempt, and the last checkpoint.
@@ -26,15 +26,15 @@ pub(super) enum Kept {
 
 /// What is there.
 #[derive(Clone, Debug, Default)]
-pub(super) struct State {
+pub(crate) struct State {
     /// By key.
-    pub(super) kept: BTreeMap<u8, Kept>,
+    pub(crate) kept: BTreeMap<u8, Kept>,
     /// Effects in the caller's table, run to key.
-    pub(super) effects: BTreeMap<u64, u64>,
+    pub(crate) effects: BTreeMap<u64, u64>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Effect {
+pub(crate) enum Effect {
     Kept(u8, Arc<[u8]>, Timestamp),
     Started(u8, u32, Option<Arc<[u8]>>),
     Released(u8),
@@ -50,16 +50,16 @@ pub(super) enum Effect {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) effect: Effect,
-    pub(super) durable: bool,
+pub(crate) struct Entry {
+    pub(crate) effect: Effect,
+    pub(crate) durable: bool,
     /// Changes of the disk before it was begun, and when it was acknowledged.
-    pub(super) begun: usize,
-    pub(super) acknowledged: usize,
+    pub(crate) begun: usize,
+    pub(crate) acknowledged: usize,
 }
 
 impl State {
-    pub(super) fn apply(&mut self, effect: &Effect) {
+    pub(crate) fn apply(&mut self, effect: &Effect) {
         match effect {
             Effect::Kept(key, body, expires) => {
                 drop(self.kept.insert(*key, Kept::Finished(Arc::clone(body), *expires)));
@@ -100,14 +100,14 @@ struct Found {
 }
 
 /// What may be found after a cut.
-pub(super) struct Allowed {
+pub(crate) struct Allowed {
     states: Vec<State>,
-    pub(super) time: Timestamp,
+    pub(crate) time: Timestamp,
 }
 
 impl Allowed {
     /// After so many changes.
-    pub(super) fn after(world: &World, changes: usize) -> Self {
+    pub(crate) fn after(world: &World, changes: usize) -> Self {
         let begun = world.history.iter().take_while(|entry| entry.begun < changes).count();
         let durable =
             |(at, entry): (usize, &Entry)| (entry.durable && entry.acknowledged <= changes).then_some(at + 1);
@@ -127,7 +127,7 @@ impl Allowed {
     }
 
     /// Whatever is answered was there: for a store that may refuse to answer.
-    pub(super) fn check_answers(&self, opened: &Opened, context: &dyn Fn() -> String) {
+    pub(crate) fn check_answers(&self, opened: &Opened, context: &dyn Fn() -> String) {
         for number in 0..KEYS {
             let Ok(Known::Finished(replay)) = opened.store.get(&key(number)) else { continue };
             let was_there = |state: &State| match state.kept.get(&number) {
@@ -138,7 +138,7 @@ impl Allowed {
         }
     }
 
-    pub(super) fn check(&self, opened: &Opened, context: &dyn Fn() -> String) {
+    pub(crate) fn check(&self, opened: &Opened, context: &dyn Fn() -> String) {
         let get = |number| match opened.store.get(&key(number)) {
             Ok(known @ (Known::Finished(_) | Known::Interrupted { .. } | Known::Absent)) => known,
             other => panic!("{}: key {number}: {other:?}", context()),
@@ -181,6 +181,6 @@ impl State {
 }
 
 /// The run that an outcome names.
-pub(super) fn run_of(body: &[u8]) -> u64 {
+pub(crate) fn run_of(body: &[u8]) -> u64 {
     u64::from_le_bytes(body[..8].try_into().unwrap())
 }

@@ -15,7 +15,7 @@ use crate::time::ManualClock;
 
 /// Where a store lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Home {
+pub(crate) enum Home {
     Files,
     #[cfg(feature = "redb-transactions")]
     Table,
@@ -23,15 +23,15 @@ pub(super) enum Home {
 
 /// An opened store, and where its caller's effects are. Clones are one.
 #[derive(Clone)]
-pub(super) struct Opened {
-    pub(super) store: Store,
+pub(crate) struct Opened {
+    pub(crate) store: Store,
     #[cfg(feature = "redb-transactions")]
-    pub(super) database: Option<Arc<Database>>,
+    pub(crate) database: Option<Arc<Database>>,
 }
 
 impl Home {
     /// The disk that a store of this home begins with.
-    pub(super) fn base(self) -> Paged {
+    pub(crate) fn base(self) -> Paged {
         match self {
             Self::Files => Paged::default(),
             #[cfg(feature = "redb-transactions")]
@@ -40,7 +40,7 @@ impl Home {
     }
 
     /// The steps of a workload there.
-    pub(super) fn script(self, seed: u64, steps: usize) -> Vec<Step> {
+    pub(crate) fn script(self, seed: u64, steps: usize) -> Vec<Step> {
         match self {
             Self::Files => script(seed, steps),
             #[cfg(feature = "redb-transactions")]
@@ -49,11 +49,11 @@ impl Home {
     }
 
     /// Opens the store, and before it its caller's database.
-    pub(super) fn open(self, disk: &Faulty, clock: &ManualClock) -> Result<Opened, String> {
+    pub(crate) fn open(self, disk: &Faulty, clock: &ManualClock) -> Result<Opened, String> {
         self.open_on(Arc::new(disk.clone()), clock)
     }
 
-    pub(super) fn open_on(self, disk: Arc<dyn Disk>, clock: &ManualClock) -> Result<Opened, String> {
+    pub(crate) fn open_on(self, disk: Arc<dyn Disk>, clock: &ManualClock) -> Result<Opened, String> {
         let builder = builder(clock);
         match self {
             Self::Files => Ok(Opened {
@@ -74,7 +74,7 @@ impl Home {
 
 impl Opened {
     /// All effects in the caller's table, run to key.
-    pub(super) fn effects(&self) -> BTreeMap<u64, u64> {
+    pub(crate) fn effects(&self) -> BTreeMap<u64, u64> {
         #[cfg(feature = "redb-transactions")]
         if let Some(database) = &self.database {
             return callers::effects(database);

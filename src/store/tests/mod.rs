@@ -1,5 +1,7 @@
 //! The store on a disk that fails, lies and is cut.
 //!
+//! The oracles of `cuts` and `faults` are laws of fuzzing too (`crate::laws`), which gives them steps of its own.
+//!
 //! | file | what stands there |
 //! | --- | --- |
 //! | `audit` | everything counted again |
@@ -15,25 +17,38 @@
 //! | `room` | what was promised on a full disk, beside all else that the store writes |
 //! | `spare` | the next segment's space, made before it is needed |
 
+#![cfg_attr(
+    not(test),
+    allow(dead_code, unused_imports, reason = "fuzzing takes the oracles and leaves the tests")
+)]
+
+#[cfg(test)]
 mod audit;
 mod campaign;
+#[cfg(test)]
 mod compound;
 mod cuts;
+#[cfg(test)]
 mod drops;
 mod faults;
-mod history;
-mod home;
+pub(crate) mod history;
+pub(crate) mod home;
 #[cfg(feature = "redb-transactions")]
 mod lending;
+#[cfg(test)]
 mod lies;
 mod life;
+#[cfg(test)]
 mod room;
-mod script;
+pub(crate) mod script;
+#[cfg(test)]
 mod spare;
-mod workload;
+pub(crate) mod workload;
 
 use std::time::Duration;
 
+pub(crate) use cuts::check_cuts;
+pub(crate) use faults::check_fault;
 use home::Opened;
 use script::{KEYS, key, parameters};
 

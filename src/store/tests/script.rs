@@ -9,13 +9,13 @@ use crate::options::Builder;
 use crate::time::{ManualClock, Timestamp};
 use crate::token::Key;
 
-pub(super) const KEYS: u8 = 14;
+pub(crate) const KEYS: u8 = 14;
 /// Of outcomes of durable reservations.
-pub(super) const RETENTION: Duration = Duration::from_secs(20);
-pub(super) const START: Timestamp = Timestamp::from_millis(1_000_000);
+pub(crate) const RETENTION: Duration = Duration::from_secs(20);
+pub(crate) const START: Timestamp = Timestamp::from_millis(1_000_000);
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Complete {
         key: u8,
         bytes: usize,
@@ -63,7 +63,7 @@ pub(super) enum Step {
 /// How a lent transaction ends.
 #[cfg(feature = "redb-transactions")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     Commit,
     Abort,
     Drop,
@@ -71,38 +71,40 @@ pub(super) enum End {
 }
 
 /// Few keys, short and long retentions, large and small outcomes, and time going on.
-pub(super) fn script(seed: u64, steps: usize) -> Vec<Step> {
+pub(crate) fn script(seed: u64, steps: usize) -> Vec<Step> {
     let mut chance = Chance(seed);
-    let mut one = || {
-        let key = u8::try_from(chance.below(u64::from(KEYS))).unwrap();
-        let relaxed = chance.below(4) == 0;
-        match chance.below(100) {
-            0..34 => {
-                let bytes = [10, 200, 5_000, 60_000, 300_000][usize::try_from(chance.below(5)).unwrap()];
-                let seconds = [2, 5, 30, 3600][usize::try_from(chance.below(4)).unwrap()];
-                Step::Complete { key, bytes, retention: Duration::from_secs(seconds), relaxed }
-            }
-            34..40 => Step::Start { key, relaxed },
-            40..44 => {
-                Step::Note { key, bytes: [0, 30, 5_000, 70_000][usize::try_from(chance.below(4)).unwrap()] }
-            }
-            44..46 => Step::Let(key),
-            46 => Step::Panic(key),
-            47 => Step::Resolve(key),
-            48..52 => Step::Batch { key: key.min(KEYS - 5), count: 5, relaxed },
-            52..56 => Step::Release(key),
-            56..66 => Step::Forget(key),
-            66..80 => Step::Advance(Duration::from_millis([300, 1100, 2500, 6000][usize::from(key) % 4])),
-            80..92 => Step::Sweep,
-            92..94 => Step::Flush,
-            94..97 => Step::Reopen,
-            _ => Step::Restart,
-        }
-    };
-    (0..steps).map(|_| one()).collect()
+    (0..steps).map(|_| Step::of(|bound| chance.below(bound))).collect()
 }
 
-pub(super) fn builder(clock: &ManualClock) -> Builder {
+impl Step {
+    /// A step of choices; `below` gives a number below its bound.
+    pub(crate) fn of(mut below: impl FnMut(u64) -> u64) -> Self {
+        let key = u8::try_from(below(u64::from(KEYS))).unwrap();
+        let relaxed = below(4) == 0;
+        match below(100) {
+            0..34 => {
+                let bytes = [10, 200, 5_000, 60_000, 300_000][usize::try_from(below(5)).unwrap()];
+                let seconds = [2, 5, 30, 3600][usize::try_from(below(4)).unwrap()];
+                Self::Complete { key, bytes, retention: Duration::from_secs(seconds), relaxed }
+            }
+            34..40 => Self::Start { key, relaxed },
+            40..44 => Self::Note { key, bytes: [0, 30, 5_000, 70_000][usize::try_from(below(4)).unwrap()] },
+            44..46 => Self::Let(key),
+            46 => Self::Panic(key),
+            47 => Self::Resolve(key),
+            48..52 => Self::Batch { key: key.min(KEYS - 5), count: 5, relaxed },
+            52..56 => Self::Release(key),
+            56..66 => Self::Forget(key),
+            66..80 => Self::Advance(Duration::from_millis([300, 1100, 2500, 6000][usize::from(key) % 4])),
+            80..92 => Self::Sweep,
+            92..94 => Self::Flush,
+            94..97 => Self::Reopen,
+            _ => Self::Restart,
+        }
+    }
+}
+
+pub(crate) fn builder(clock: &ManualClock) -> Builder {
     Store::builder()
         .clock(clock.clone())
         .background_sweep(false)
@@ -114,16 +116,16 @@ pub(super) fn builder(clock: &ManualClock) -> Builder {
         .relaxed(Duration::from_secs(100_000))
 }
 
-pub(super) fn key(number: u8) -> Key {
+pub(crate) fn key(number: u8) -> Key {
     Key::new([b'a' + number % 3], format!("token-{number}")).unwrap()
 }
 
-pub(super) fn parameters(number: u8) -> Parameters<'static> {
+pub(crate) fn parameters(number: u8) -> Parameters<'static> {
     Parameters::of(&number).unwrap()
 }
 
 /// An outcome that no other run has.
-pub(super) fn body(run: u64, bytes: usize) -> Vec<u8> {
+pub(crate) fn body(run: u64, bytes: usize) -> Vec<u8> {
     let mut body = run.to_le_bytes().to_vec();
     let mut chance = Chance(run);
     while body.len() < bytes {

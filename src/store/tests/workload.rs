@@ -17,23 +17,23 @@ use crate::time::{Clock, ManualClock, Timestamp};
 const SLOW: Duration = Duration::from_micros(100);
 
 /// A store on a disk that does not fail, and what must have become of every step.
-pub(super) struct World {
-    pub(super) home: Home,
-    pub(super) opened: Option<Opened>,
-    pub(super) clock: ManualClock,
-    pub(super) disk: Faulty,
-    pub(super) history: Vec<Entry>,
+pub(crate) struct World {
+    pub(crate) home: Home,
+    pub(crate) opened: Option<Opened>,
+    pub(crate) clock: ManualClock,
+    pub(crate) disk: Faulty,
+    pub(crate) history: Vec<Entry>,
     /// The time from so many changes on.
-    pub(super) times: Vec<(usize, Timestamp)>,
-    pub(super) carried: u64,
-    pub(super) removed: u64,
-    pub(super) state: State,
-    pub(super) held: BTreeMap<u8, Reservation>,
+    pub(crate) times: Vec<(usize, Timestamp)>,
+    pub(crate) carried: u64,
+    pub(crate) removed: u64,
+    pub(crate) state: State,
+    pub(crate) held: BTreeMap<u8, Reservation>,
     runs: u64,
 }
 
 impl World {
-    pub(super) fn new(home: Home) -> Self {
+    pub(crate) fn new(home: Home) -> Self {
         let (clock, disk) = (ManualClock::at(START), Faulty::over(home.base()));
         disk.slow(SLOW);
         let mut world = Self {
@@ -59,7 +59,7 @@ impl World {
     }
 
     /// Closes the store, and its caller's database.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         let begun = self.disk.changes();
         self.opened.take().unwrap().store.close(Duration::ZERO).unwrap();
         self.write_down(Effect::Synced, true, begun);
@@ -71,22 +71,22 @@ impl World {
         self.times.push((self.disk.changes(), self.clock.wall()));
     }
 
-    pub(super) fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &Store {
         &self.opened.as_ref().unwrap().store
     }
 
     /// The next run's number and outcome.
-    pub(super) fn next_run(&mut self, bytes: usize) -> (u64, Arc<[u8]>) {
+    pub(crate) fn next_run(&mut self, bytes: usize) -> (u64, Arc<[u8]>) {
         self.runs += 1;
         (self.runs, body(self.runs, bytes).into())
     }
 
-    pub(super) fn write_down(&mut self, effect: Effect, durable: bool, begun: usize) {
+    pub(crate) fn write_down(&mut self, effect: Effect, durable: bool, begun: usize) {
         self.state.apply(&effect);
         self.history.push(Entry { effect, durable, begun, acknowledged: self.disk.changes() });
     }
 
-    pub(super) fn run(&mut self, step: Step) {
+    pub(crate) fn run(&mut self, step: Step) {
         self.tick();
         let begun = self.disk.changes();
         match step {
@@ -187,7 +187,7 @@ impl World {
     }
 
     /// A start that is on disk: one attempt more than was interrupted, which also left the last checkpoint.
-    pub(super) fn start_of(&self, number: u8, held: &Reservation) -> Effect {
+    pub(crate) fn start_of(&self, number: u8, held: &Reservation) -> Effect {
         let seen = held.last_checkpoint().map(|note| note.bytes().into());
         match self.state.kept.get(&number) {
             Some(Kept::Started(attempt, note)) => {
@@ -202,7 +202,7 @@ impl World {
         matches!(self.state.kept.get(&number), Some(Kept::Started(..)))
     }
 
-    pub(super) fn kept(&self, number: u8) -> Option<&[u8]> {
+    pub(crate) fn kept(&self, number: u8) -> Option<&[u8]> {
         let now = self.clock.wall();
         match self.state.kept.get(&number)? {
             Kept::Finished(body, expires) if *expires > now => Some(body),

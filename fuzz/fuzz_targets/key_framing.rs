@@ -1,0 +1,3 @@
+//! See `src/laws`: the law of this name.
+#![no_main]
+libfuzzer_sys::fuzz_target!(init: oncekey::laws::hush(), |data: &[u8]| oncekey::laws::hold(oncekey::laws::key_framing, data));
