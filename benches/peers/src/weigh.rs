@@ -33,7 +33,6 @@ pub(crate) fn compare(form: Form, results: &mut Results) {
         let said = String::from_utf8_lossy(&child.expect("it starts itself").stdout).into_owned();
         // A server's memory is not the child's, who then says nothing.
         if let Ok(bytes) = said.trim().parse::<f64>() {
-            eprint!("\r");
             line(name, &[format!("{bytes:.0}")], "");
             rows.push(json!({ "name": name, "kept": kept, "bytes_per_record": bytes }));
         }
