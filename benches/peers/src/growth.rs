@@ -35,8 +35,9 @@ pub(crate) fn compare(form: Form, home: &Path, results: &mut Results) {
         let mut rates = [const { Series(Vec::new()) }; 2];
         for round in 0..form.rounds() {
             eprint!("\r  {in_flight} in flight: round {} of {}   ", round + 1, form.rounds());
-            for (seat, rates) in seats.iter_mut().zip(&mut rates) {
-                rates.push(seat.turn().rate);
+            // Another one begins each round.
+            for at in [round % 2, (round + 1) % 2] {
+                rates[at].push(seats[at].turn().rate);
             }
         }
         eprint!("\r{:60}\r", "");
