@@ -23,6 +23,18 @@ pub(crate) enum Kind {
     MemoryOnly,
 }
 
+impl Kind {
+    /// In `results.json`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Peer => "peer",
+            Self::FileLimit => "file limit",
+            Self::MemoryOnly => "memory only",
+        }
+    }
+}
+
 /// One way to keep tokens.
 pub(crate) trait Peer: Sync {
     fn name(&self) -> &'static str;

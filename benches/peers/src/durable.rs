@@ -4,7 +4,10 @@
 //! completes the tokens that are retried next; then the rounds, each contender once in each, the first of them another
 //! one each time. A turn's asks are made beforehand; retries are of the turn before.
 
+use serde_json::{Value, json};
+
 use crate::contender::{Contender, Kind, Turn};
+use crate::field::Filled;
 use crate::fill::token;
 use crate::form::Form;
 use crate::report::{float, title};
@@ -21,7 +24,9 @@ const ASKS_IN_MEMORY_MAX: f64 = 1e5;
 pub(crate) struct Cell {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
+    /// What all were to keep beforehand, and what this one did.
     pub(crate) kept: u64,
+    pub(crate) filled: u64,
     pub(crate) in_flight: usize,
     pub(crate) rate: Series,
     /// Nanoseconds that 50, 99 and 99.9 % stay below.
@@ -35,12 +40,13 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    fn new(contender: &dyn Contender, kept: u64, in_flight: usize) -> Self {
+    fn new(own: Filled<'_>, kept: u64, in_flight: usize) -> Self {
         let series = Series::default;
         Self {
-            name: contender.name(),
-            kind: contender.kind(),
+            name: own.contender.name(),
+            kind: own.contender.kind(),
             kept,
+            filled: own.kept,
             in_flight,
             rate: series(),
             p50: series(),
@@ -74,10 +80,11 @@ pub(crate) struct Seat<'a> {
 }
 
 impl<'a> Seat<'a> {
-    pub(crate) fn warm_up(contender: &'a dyn Contender, kept: u64, in_flight: usize, form: Form) -> Self {
-        let known = if contender.kind() == Kind::FileLimit { 0 } else { kept.min(1000) };
+    pub(crate) fn warm_up(own: Filled<'a>, kept: u64, in_flight: usize, form: Form) -> Self {
+        let contender = own.contender;
+        let known = if contender.kind() == Kind::FileLimit { 0 } else { own.kept.min(1000) };
         let earlier = (0..known).map(token).collect();
-        let cell = Cell::new(contender, kept, in_flight);
+        let cell = Cell::new(own, kept, in_flight);
         let mut seat = Self { contender, steps: STEPS_MIN, earlier, cell };
         // Twice, since the first of them also pays for what is cold.
         for _ in 0..2 {
@@ -100,8 +107,8 @@ impl<'a> Seat<'a> {
     }
 }
 
-/// The turns of one field that keeps so many records, and their table.
-pub(crate) fn compare(form: Form, contenders: &[&dyn Contender], kept: u64) -> Vec<Cell> {
+/// The turns of contenders that keep so many records, oncekey first, and their table.
+pub(crate) fn compare(form: Form, contenders: &[Filled<'_>], kept: u64) -> Vec<Cell> {
     let mut cells = Vec::new();
     for &in_flight in form.in_flight() {
         let mut seats: Vec<Seat<'_>> =
@@ -121,6 +128,33 @@ pub(crate) fn compare(form: Form, contenders: &[&dyn Contender], kept: u64) -> V
         cells.extend(own);
     }
     cells
+}
+
+/// As `results.json` has them, each with oncekey's rate over its own.
+pub(crate) fn rows(cells: &[Cell]) -> Vec<Value> {
+    let ours = |cell: &Cell| {
+        let same = cells.iter().find(|own| own.kind == Kind::Ours && own.in_flight == cell.in_flight);
+        same.expect("oncekey takes part").rate.over(&cell.rate).median()
+    };
+    cells.iter().map(|cell| row(cell, ours(cell))).collect()
+}
+
+fn row(cell: &Cell, oncekey_over_it: f64) -> Value {
+    json!({
+        "name": cell.name,
+        "kind": cell.kind.name(),
+        "kept": cell.kept,
+        "filled": cell.filled,
+        "in_flight": cell.in_flight,
+        "tokens_per_s": cell.rate.median(),
+        "spread": cell.rate.spread(),
+        "oncekey_over_it": oncekey_over_it,
+        "p50_us": cell.p50.median() / 1e3,
+        "p99_us": cell.p99.median() / 1e3,
+        "p999_us": cell.p999.median() / 1e3,
+        "bytes_per_record": (!cell.written.0.is_empty()).then(|| cell.written.median()),
+        "own_count": cell.counted.as_ref().map(|all| all.each_ref().map(Series::mean)),
+    })
 }
 
 fn table(cells: &[Cell], kept: u64, in_flight: usize) {

@@ -1,7 +1,7 @@
 //! Who takes part: oncekey, every peer, and the two limits, each in a directory of its own.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::batched::Batched;
 use crate::contender::{Contender, Kind};
@@ -14,54 +14,35 @@ use crate::limits::{HashTable, PlainFile};
 use crate::ours::Ours;
 
 /// Tokens of one step of a fill, between two signs of progress.
-const FILL_STEP: u64 = 1_000_000;
+const FILL_STEP: u64 = 250_000;
+/// What a fill may take: who is slower keeps fewer, and the tables say how many.
+const FILL_MAX: Duration = Duration::from_mins(10);
 
-const IN_MEMORY_MAX: u64 = 1_000_000;
-
-/// How a contender is set up in a directory of its own.
-type Create = fn(&Path) -> Box<dyn Contender>;
+/// How a contender is set up in a directory of its own; `None` where it is not installed.
+type Create = fn(&Path) -> Option<Box<dyn Contender>>;
 
 /// All but oncekey and redb, whose inner doors are asked for as well.
-const OTHERS: &[(&str, Create)] = &[
-    ("fjall", |home| Box::new(Batched::new(Fjall::create(home)))),
+const OTHERS: &[(&str, Kind, Create)] = &[
+    ("fjall", Kind::Peer, |home| Some(Box::new(Batched::new(Fjall::create(home))))),
     #[cfg(feature = "rocksdb")]
-    ("RocksDB", |home| Box::new(Batched::new(crate::engines::lsm_rocksdb::RocksDb::create(home)))),
-    ("LMDB", |home| Box::new(Batched::new(Lmdb::create(home)))),
-    ("SQLite", |home| Box::new(Batched::new(Sqlite::create(home)))),
-    ("file limit", |home| Box::new(PlainFile::create(home))),
-    ("idempotent (memory)", |_| Box::new(InMemory::create())),
-    ("memory limit", |_| Box::<HashTable>::default()),
+    ("RocksDB", Kind::Peer, |home| {
+        Some(Box::new(Batched::new(crate::engines::lsm_rocksdb::RocksDb::create(home))))
+    }),
+    ("LMDB", Kind::Peer, |home| Some(Box::new(Batched::new(Lmdb::create(home))))),
+    ("SQLite", Kind::Peer, |home| Some(Box::new(Batched::new(Sqlite::create(home))))),
+    ("file limit", Kind::FileLimit, |home| Some(Box::new(PlainFile::create(home)))),
+    ("idempotent (memory)", Kind::MemoryOnly, |_| Some(Box::new(InMemory::create()))),
+    ("memory limit", Kind::MemoryOnly, |_| Some(Box::<HashTable>::default())),
+    #[cfg(feature = "servers")]
+    ("PostgreSQL", Kind::Peer, crate::servers::postgresql),
+    #[cfg(feature = "servers")]
+    ("Redis", Kind::Peer, crate::servers::redis),
 ];
 
-pub(crate) struct Field {
-    pub(crate) ours: Ours,
-    pub(crate) redb: Batched<KeyedRedb>,
-    others: Vec<Box<dyn Contender>>,
-}
-
-impl Field {
-    pub(crate) fn create(home: &Path) -> Self {
-        let others = OTHERS.iter().map(|(_, create)| create(home));
-        #[cfg(feature = "servers")]
-        let others = others.chain(crate::servers::installed(home));
-        let others = others.collect();
-        Self { ours: Ours::create(home), redb: Batched::new(KeyedRedb::create(home)), others }
-    }
-
-    /// oncekey first.
-    pub(crate) fn all(&self) -> Vec<&dyn Contender> {
-        let first: [&dyn Contender; 2] = [&self.ours, &self.redb];
-        first.into_iter().chain(self.others.iter().map(|own| &**own)).collect()
-    }
-
-    /// Each keeps the tokens numbered from 0; what keeps only memory leaves it to the others beyond
-    /// [`IN_MEMORY_MAX`].
-    pub(crate) fn fill(&self, kept: u64) {
-        for contender in self.all() {
-            let is_in_memory = contender.kind() == Kind::MemoryOnly;
-            fill(contender, if is_in_memory { kept.min(IN_MEMORY_MAX) } else { kept }, FILL_STEP);
-        }
-    }
+/// Everybody, oncekey first.
+pub(crate) fn names() -> impl Iterator<Item = (&'static str, Kind)> {
+    let first = [("oncekey", Kind::Ours), ("redb", Kind::Peer)];
+    first.into_iter().chain(OTHERS.iter().map(|(name, kind, _)| (*name, *kind)))
 }
 
 /// One of them alone.
@@ -69,17 +50,63 @@ pub(crate) fn create_one(name: &str, home: &Path) -> Option<Box<dyn Contender>> 
     match name {
         "oncekey" => Some(Box::new(Ours::create(home))),
         "redb" => Some(Box::new(Batched::new(KeyedRedb::create(home)))),
-        _ => OTHERS.iter().find(|(own, _)| *own == name).map(|(_, create)| create(home)),
+        _ => OTHERS.iter().find(|(own, ..)| *own == name).and_then(|(.., create)| create(home)),
     }
 }
 
-/// In steps of so many.
-pub(crate) fn fill(contender: &dyn Contender, kept: u64, step: u64) {
-    let start = Instant::now();
-    for first in (0..kept).step_by(usize::try_from(step).expect("it is small")) {
+/// A contender, and the tokens numbered from 0 that it was given beforehand.
+#[derive(Clone, Copy)]
+pub(crate) struct Filled<'a> {
+    pub(crate) contender: &'a dyn Contender,
+    pub(crate) kept: u64,
+}
+
+impl<'a> Filled<'a> {
+    pub(crate) fn new(contender: &'a dyn Contender, kept: u64) -> Self {
+        Self { contender, kept: fill(contender, kept, FILL_STEP) }
+    }
+}
+
+/// All of them, filled.
+pub(crate) struct Field {
+    pub(crate) ours: Ours,
+    pub(crate) redb: Batched<KeyedRedb>,
+    others: Vec<Box<dyn Contender>>,
+    /// What each keeps, in their order.
+    kept: Vec<u64>,
+}
+
+impl Field {
+    pub(crate) fn create(home: &Path, kept: u64) -> Self {
+        let others = OTHERS.iter().filter_map(|(.., create)| create(home)).collect();
+        let (ours, redb) = (Ours::create(home), Batched::new(KeyedRedb::create(home)));
+        let mut field = Self { ours, redb, others, kept: Vec::new() };
+        field.kept = field.contenders().map(|own| fill(own, kept, FILL_STEP)).collect();
+        field
+    }
+
+    fn contenders(&self) -> impl Iterator<Item = &dyn Contender> {
+        let first: [&dyn Contender; 2] = [&self.ours, &self.redb];
+        first.into_iter().chain(self.others.iter().map(|own| &**own))
+    }
+
+    /// oncekey first.
+    pub(crate) fn all(&self) -> Vec<Filled<'_>> {
+        let kept = self.kept.iter().copied();
+        self.contenders().zip(kept).map(|(contender, kept)| Filled { contender, kept }).collect()
+    }
+}
+
+/// In steps of so many, until all are kept or the time is over; gives how many are.
+pub(crate) fn fill(contender: &dyn Contender, kept: u64, step: u64) -> u64 {
+    let (start, mut first) = (Instant::now(), 0);
+    while first < kept && start.elapsed() < FILL_MAX {
         eprint!("\r  {} fills: {first} of {kept}     ", contender.name());
-        contender.fill(first..kept.min(first + step));
+        let end = kept.min(first + step);
+        contender.fill(first..end);
+        first = end;
     }
     let seconds = start.elapsed().as_secs_f64();
-    eprintln!("\r  {} keeps {kept} records after {seconds:.1} s      ", contender.name());
+    eprintln!("\r  {} keeps {first} of {kept} records after {seconds:.1} s      ", contender.name());
+    first
 }

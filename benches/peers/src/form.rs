@@ -1,29 +1,41 @@
-//! How much is done: asked for on the command line.
+//! How much is done: asked for on the command line, and divided by `ONCEKEY_PEERS_SCALE` where somebody only tries it.
 
 use std::time::Duration;
 
+pub(crate) const MILLION: u64 = 1_000_000;
+pub(crate) const TEN_MILLION: u64 = 10 * MILLION;
+
+/// Divides every count of records; what was measured is then not kept.
+const SCALE: &str = "ONCEKEY_PEERS_SCALE";
+/// Of a smoke test.
+const SMOKE_SCALE: u64 = 5000;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// Everything.
+enum Size {
     Full,
-    /// Under ten minutes.
     Short,
-    /// Asks only whether everything runs; its figures say nothing.
     Smoke,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form {
+    size: Size,
+    scale: u64,
 }
 
 impl Form {
     pub(crate) fn asked() -> Option<Self> {
-        let mut forms = std::env::args().skip(1).filter_map(|argument| match argument.as_str() {
-            "--full" => Some(Self::Full),
-            "--short" => Some(Self::Short),
-            "--smoke" => Some(Self::Smoke),
+        let size = std::env::args().skip(1).find_map(|argument| match argument.as_str() {
+            "--full" => Some(Size::Full),
+            "--short" => Some(Size::Short),
+            "--smoke" => Some(Size::Smoke),
             _ => None,
-        });
-        forms.next()
+        })?;
+        let scale = std::env::var(SCALE).ok().and_then(|text| text.parse().ok()).filter(|own| *own > 0);
+        Some(Self { size, scale: scale.unwrap_or(if size == Size::Smoke { SMOKE_SCALE } else { 1 }) })
     }
 
-    /// What was called.
+    /// What was called, up to the part.
     pub(crate) fn command(self) -> String {
         let features = match (cfg!(feature = "rocksdb"), cfg!(feature = "servers")) {
             (true, true) => " --features rocksdb,servers",
@@ -34,13 +46,27 @@ impl Form {
         format!("cargo run --release{features} -- {}", self.pick("--full", "--short", "--smoke"))
     }
 
+    /// Whether its figures, pictures and tables are kept.
+    pub(crate) fn is_kept(self) -> bool {
+        self.size != Size::Smoke && self.scale == 1
+    }
+
+    pub(crate) fn is_short(self) -> bool {
+        self.size == Size::Short
+    }
+
     /// One of three, by how much is done.
     pub(crate) fn pick<T>(self, full: T, short: T, smoke: T) -> T {
-        match self {
-            Self::Full => full,
-            Self::Short => short,
-            Self::Smoke => smoke,
+        match self.size {
+            Size::Full => full,
+            Size::Short => short,
+            Size::Smoke => smoke,
         }
+    }
+
+    /// So many records, or fewer where somebody only tries it.
+    pub(crate) fn count(self, records: u64) -> u64 {
+        records / self.scale
     }
 
     /// Interleaved rounds of everything that is compared.
@@ -48,14 +74,9 @@ impl Form {
         self.pick(7, 5, 2)
     }
 
-    /// Records kept before the callers come.
-    pub(crate) fn kept(self) -> &'static [u64] {
-        self.pick(&[0, 1_000_000, 10_000_000], &[1_000_000], &[2000])
-    }
-
-    /// The level whose ratios become figures.
+    /// Records kept where the ratios of the durable table become figures.
     pub(crate) fn kept_of_figures(self) -> u64 {
-        self.pick(1_000_000, 1_000_000, 2000)
+        self.count(MILLION)
     }
 
     pub(crate) fn in_flight(self) -> &'static [usize] {
@@ -64,6 +85,6 @@ impl Form {
 
     /// How long a turn of one contender should take.
     pub(crate) fn turn(self) -> Duration {
-        self.pick(Duration::from_secs(1), Duration::from_millis(350), Duration::from_millis(20))
+        self.pick(Duration::from_millis(600), Duration::from_millis(350), Duration::from_millis(20))
     }
 }

@@ -9,11 +9,10 @@ use std::path::Path;
 use dashmap::DashMap;
 use oncekey::Key;
 
-use crate::contender::Contender;
 use crate::durable::Seat;
-use crate::field::fill;
+use crate::field::Filled;
 use crate::fill::{SCOPE, token};
-use crate::form::Form;
+use crate::form::{Form, TEN_MILLION};
 use crate::ours::Ours;
 use crate::reading::{begin_and_release, insert_and_remove, nanos};
 use crate::report::{line, title};
@@ -21,33 +20,27 @@ use crate::results::Results;
 use crate::series::Series;
 use crate::work::fresh_tokens;
 
-/// Tokens of a step of a fill.
-const STEP: u64 = 500_000;
-
 pub(crate) fn compare(form: Form, home: &Path, results: &mut Results) {
-    let sizes = form.pick([100_000, 10_000_000], [0, 0], [500, 5000]);
-    if form == Form::Short {
-        return;
-    }
+    let sizes = [TEN_MILLION / 100, TEN_MILLION].map(|own| form.count(own));
     let stores = ["few", "many"].map(|name| {
         let home = home.join(name);
         std::fs::create_dir(&home).expect("the disk works");
         Ours::create(&home)
     });
-    for (store, kept) in stores.iter().zip(sizes) {
-        fill(store, kept, STEP);
-    }
+    let filled = [0, 1].map(|at| Filled::new(&stores[at], sizes[at]));
     title(&format!("{} kept, beside {} kept", sizes[1], sizes[0]), &["times slower", "spread"]);
     let mut all: Vec<(String, Series)> = Vec::new();
     for &in_flight in form.in_flight() {
-        let mut seats =
-            [0, 1].map(|at| Seat::warm_up(&stores[at] as &dyn Contender, sizes[at], in_flight, form));
+        let mut seats = filled.map(|own| Seat::warm_up(own, own.kept, in_flight, form));
         let mut rates = [const { Series(Vec::new()) }; 2];
-        for _ in 0..form.rounds() {
-            for (seat, rates) in seats.iter_mut().zip(&mut rates) {
-                rates.push(seat.turn().rate);
+        for round in 0..form.rounds() {
+            eprint!("\r  {in_flight} in flight: round {} of {}   ", round + 1, form.rounds());
+            // Another one begins each round.
+            for at in [round % 2, (round + 1) % 2] {
+                rates[at].push(seats[at].turn().rate);
             }
         }
+        eprint!("\r{:60}\r", "");
         all.push((format!("durable, {in_flight} in flight"), rates[0].over(&rates[1])));
     }
     all.push(("fresh, by DashMap's own growth".to_owned(), fresh(form, &stores, sizes)));

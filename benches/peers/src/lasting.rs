@@ -14,7 +14,7 @@ use oncekey::{Answer, ManualClock, Outcome, Store, Timestamp};
 use crate::callers::as_tasks;
 use crate::expiring::{remove, sweep};
 use crate::fill::{SCOPE, parameters};
-use crate::form::Form;
+use crate::form::{Form, MILLION};
 use crate::home;
 use crate::limits::LAID_DOWN_BYTES;
 use crate::report::{float, line, title};
@@ -23,8 +23,7 @@ use crate::series::Series;
 use crate::waking::{wait_oncekey, wait_watch};
 use crate::work::{fresh_tokens, outcome_of};
 
-/// Records, and waiters, that the figures speak of.
-const MILLION: u64 = 1_000_000;
+/// Waiters that the figure speaks of.
 const WAITERS: usize = 10_000;
 
 /// How long a record is kept, and in how many steps the load of that time comes.
@@ -35,16 +34,10 @@ const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 /// Callers of the load.
 const CALLERS: usize = 256;
 
-pub(crate) fn compare(form: Form, results: &mut Results) {
-    title("expiry, space, waking", &["value"]);
-    expiry(form, results);
-    space(form, results);
-    waking(form, results);
-}
-
-fn expiry(form: Form, results: &mut Results) {
-    let records = form.pick(MILLION, 200_000, 500);
+pub(crate) fn expiry(form: Form, results: &mut Results) {
+    let records = form.count(form.pick(MILLION, MILLION / 5, MILLION));
     let count = usize::try_from(records).expect("it is small");
+    title("expiry", &["value"]);
     let [mut times, mut tails] = [const { Series(Vec::new()) }; 2];
     for round in 0..form.rounds().min(5) {
         eprint!("\r  expiry of {records} records: round {}   ", round + 1);
@@ -54,12 +47,13 @@ fn expiry(form: Form, results: &mut Results) {
     }
     eprint!("\r{:60}\r", "");
     let note = format!("{records} records");
-    results.figure_if(records == MILLION, "expire_vs_remove", &times, &note);
-    results.figure_if(records == MILLION, "sweep_p99_vs_quiet", &tails, &note);
+    results.figure_if(!form.is_short(), "expire_vs_remove", &times, &note);
+    results.figure_if(!form.is_short(), "sweep_p99_vs_quiet", &tails, &note);
 }
 
-fn space(form: Form, results: &mut Results) {
-    let live = form.pick(2 * MILLION, MILLION / 5, 3200);
+pub(crate) fn space(form: Form, results: &mut Results) {
+    let live = form.count(form.pick(2 * MILLION, MILLION / 5, 2 * MILLION));
+    title("space", &["value"]);
     let clock = ManualClock::at(START);
     let home = home();
     let settings = Store::builder().clock(clock.clone()).retention(RETENTION).background_sweep(false);
@@ -81,7 +75,7 @@ fn space(form: Form, results: &mut Results) {
     }
     eprint!("\r{:60}\r", "");
     let note = format!("{live} records live, {PERIODS} periods");
-    results.figure_if(form == Form::Full, "space_vs_live", &shares, &note);
+    results.figure_if(!form.is_short(), "space_vs_live", &shares, &note);
     let stats = store.stats();
     let row = [stats.file_bytes, stats.segments, stats.kept_records].map(|own| own.to_string());
     line("  file bytes, segments, records", &row, "");
@@ -103,8 +97,9 @@ fn load(store: &Store, count: u64) {
     store.flush().expect("the disk works");
 }
 
-fn waking(form: Form, results: &mut Results) {
+pub(crate) fn waking(form: Form, results: &mut Results) {
     let waiters = form.pick(WAITERS, WAITERS, 10);
+    title("waking", &["value"]);
     let store = Store::in_memory().expect("memory");
     let [mut ours, mut theirs] = [const { Series(Vec::new()) }; 2];
     for _ in 0..form.rounds() * 3 {

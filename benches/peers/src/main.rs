@@ -1,6 +1,6 @@
 //! How fast is oncekey beside every store that one would pick instead, and beside what the machine can do at all?
 //!
-//! `cargo run --release -- --short` (under ten minutes) or `--full`. Every contender is driven through one trait with
+//! `cargo run --release -- --short` (under ten minutes) or `--full`, all of it or a part. Every contender is driven through one trait with
 //! the same work, in interleaved rounds of one run; what is claimed are ratios. It prints tables, writes
 //! `results.json` beside this package's manifest, draws `pictures` and renews the tables of the page *Performance*. What
 //! misses its goal is printed as *MISSED*. README.md says what is compared how, and what is unfair.
@@ -28,6 +28,7 @@ mod limits;
 mod opening;
 mod ours;
 mod page;
+mod parts;
 mod pictures;
 mod reading;
 #[path = "../../support/report.rs"]
@@ -43,14 +44,10 @@ mod waking;
 mod weigh;
 mod work;
 
-use std::error::Error;
-use std::path::Path;
 use std::process::ExitCode;
-use std::time::Instant;
 
-use field::Field;
 use form::Form;
-use results::Results;
+use parts::Asked;
 
 fn main() -> ExitCode {
     opening::be_child();
@@ -58,48 +55,17 @@ fn main() -> ExitCode {
         println!("{bytes}");
         return ExitCode::SUCCESS;
     }
-    let Some(form) = Form::asked() else {
-        eprintln!("usage: cargo run --release -- --short | --full | --smoke");
+    let (Some(form), Some(asked)) = (Form::asked(), Asked::new()) else {
+        eprintln!("{}", Asked::usage());
         return ExitCode::FAILURE;
     };
-    run(form).map_or_else(
+    parts::run(form, &asked).map_or_else(
         |error| {
-            eprintln!("the results could not be written: {error}");
+            eprintln!("the run ends early: {error}");
             ExitCode::FAILURE
         },
         |()| ExitCode::SUCCESS,
     )
-}
-
-fn run(form: Form) -> Result<(), Box<dyn Error>> {
-    println!("{}", form.command());
-    let start = Instant::now();
-    let (mut cells, mut weights, mut results) = (Vec::new(), Vec::new(), Results::new(form));
-    for &kept in form.kept() {
-        let home = home();
-        let field = Field::create(home.path());
-        field.fill(kept);
-        cells.extend(durable::compare(form, &field.all(), kept));
-        reading::compare(form, &field, kept, &mut results);
-        if kept == form.kept_of_figures() {
-            weights = weigh::compare(form, &field.all());
-        }
-        eprintln!("  {} s so far", start.elapsed().as_secs());
-    }
-    weigh::index(form, home().path(), &mut results);
-    growth::compare(form, home().path(), &mut results);
-    opening::compare(form, &mut results);
-    lasting::compare(form, &mut results);
-    eprintln!("  {} s in all", start.elapsed().as_secs());
-    report::title("figures of the durable table", &["value"]);
-    figures::durable(form, &cells, &mut results);
-    // A smoke test leaves the figures, the pictures and the page of a real run as they are.
-    let written = home();
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let target = if form == Form::Smoke { written.path() } else { package };
-    let results = results.write(target, &cells, &weights)?;
-    pictures::draw(target, form, &cells, &weights)?;
-    page::renew(package, form, &results)
 }
 
 /// A directory beside this program, below the target directory; gone with its guard.

@@ -1,4 +1,4 @@
-//! The tables as pictures: SVG files in `pictures`, drawn from the very medians of the run.
+//! The tables as pictures: SVG files in `pictures`, drawn from what `results.json` holds.
 //!
 //! Both axes of a line are logarithmic, since contenders lie orders of magnitude apart; bars stand on zero. Each contender keeps its colour in all
 //! of them; oncekey is drawn last, so that nothing hides it, and thicker. The colours can be read on white and on black;
@@ -13,11 +13,11 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use serde_json::Value;
+
 use crate::contender::Kind;
-use crate::durable::Cell;
 use crate::form::Form;
 use crate::report::float;
-use crate::weigh::Weight;
 
 const SIZE: (u32, u32) = (960, 520);
 const FONT: (&str, u32) = ("sans-serif", 15);
@@ -46,60 +46,82 @@ const COLOURS: [(&str, RGBColor); 11] = [
 type Outcome = Result<(), Box<dyn Error>>;
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// A line of a chart: whose, and its points.
-type Curve = (&'static str, Vec<(f64, f64)>);
+type Curve<'a> = (&'a str, Vec<(f64, f64)>);
 
-pub(crate) fn draw(home: &Path, form: Form, cells: &[Cell], weights: &[Weight]) -> Outcome {
+/// Whatever `results` has rows for; a picture without rows stays as it is.
+pub(crate) fn draw(home: &Path, form: Form, results: &Value) -> Outcome {
     let home = home.join("pictures");
     fs::create_dir_all(&home)?;
     let kept = form.kept_of_figures();
-    let figures: Vec<&Cell> = cells.iter().filter(|own| own.kept == kept).collect();
-    let by = |of: &[&Cell], x: fn(&Cell) -> f64, y: fn(&Cell) -> f64| curves(of, x, y);
-    let in_flight = |cell: &Cell| float(cell.in_flight as u64);
-    let rates = by(&figures, in_flight, |cell| cell.rate.median());
+    let durable = rows(results, "durable");
+    let disk = |own: &&&Value| own["kind"] != Kind::MemoryOnly.name();
+    let figures: Vec<&Value> = durable.iter().copied().filter(|own| own["kept"] == kept).collect();
+    let rates = curves(&figures, "in_flight", "tokens_per_s");
     let title = format!("Durable tokens per second, {kept} records kept");
-    draw_into(&home.join("throughput.svg"), |canvas| {
-        lines(canvas, &title, ["callers in flight", "tokens per second"], &rates)
-    })?;
-    let disk: Vec<&Cell> = figures.iter().copied().filter(|own| own.kind != Kind::MemoryOnly).collect();
-    let ours: Vec<&Cell> = disk.iter().copied().filter(|own| !own.written.0.is_empty()).collect();
-    let written = by(&ours, in_flight, |cell| cell.written.median());
+    lines_into(&home.join("throughput.svg"), &title, ["callers in flight", "tokens per second"], &rates)?;
+    let written: Vec<&Value> = figures.iter().filter(disk).copied().collect();
+    let written = curves(&written, "in_flight", "bytes_per_record");
     let title = format!("Bytes written per completed record, {kept} records kept");
-    draw_into(&home.join("bytes_written.svg"), |canvas| {
-        lines(canvas, &title, ["callers in flight", "bytes handed to write"], &written)
-    })?;
+    lines_into(
+        &home.join("bytes_written.svg"),
+        &title,
+        ["callers in flight", "bytes handed to write"],
+        &written,
+    )?;
     let Some(&busy) = form.in_flight().iter().find(|count| **count > 64) else { return Ok(()) };
-    let busiest: Vec<&Cell> = disk.iter().copied().filter(|own| own.in_flight == busy).collect();
-    let groups: Vec<Group> = busiest
-        .iter()
-        .map(|cell| (cell.name, [&cell.p50, &cell.p99, &cell.p999].map(|own| own.median() / 1e6).to_vec()))
+    let busiest: Vec<&Value> =
+        durable.iter().filter(disk).filter(|own| own["in_flight"] == busy).copied().collect();
+    let of_figures = busiest.iter().filter(|own| own["kept"] == kept);
+    let groups: Vec<Group<'_>> = of_figures
+        .map(|row| {
+            (
+                name(row),
+                ["p50_us", "p99_us", "p999_us"].map(|of| number(row, of).unwrap_or_default() / 1e3).to_vec(),
+            )
+        })
         .collect();
     let title = format!("Milliseconds until durable: 50, 99 and 99.9 %; {busy} in flight, {kept} kept");
-    draw_into(&home.join("latency.svg"), |canvas| bars(canvas, &title, &groups))?;
-    let groups: Vec<Group> = weights.iter().map(|own| (own.name, vec![own.bytes])).collect();
-    draw_into(&home.join("memory.svg"), |canvas| {
-        bars(canvas, "Private memory per kept record, bytes", &groups)
-    })?;
-    if form.kept().len() > 1 {
-        let levels: Vec<&Cell> =
-            cells.iter().filter(|own| own.in_flight == busy && own.kind != Kind::MemoryOnly).collect();
-        // A logarithmic axis has no zero: nothing kept stands at one thousand.
-        let growth = by(&levels, |cell| float(cell.kept.max(1000)), |cell| cell.rate.median());
-        let title = format!("Durable tokens per second by records kept, {busy} in flight");
-        let axes = ["records kept beforehand (the leftmost: none)", "tokens per second"];
-        draw_into(&home.join("growth.svg"), |canvas| lines(canvas, &title, axes, &growth))?;
+    bars_into(&home.join("latency.svg"), &title, &groups)?;
+    let memory = rows(results, "memory");
+    let weight = |row: &&Value| number(row, "bytes_per_record").unwrap_or_default();
+    let groups: Vec<Group<'_>> = memory.iter().map(|row| (name(row), vec![weight(row)])).collect();
+    bars_into(&home.join("memory.svg"), "Private memory per kept record, bytes", &groups)?;
+    if busiest.iter().all(|own| own["kept"] == kept) {
+        return Ok(());
     }
-    Ok(())
+    let mut by_kept = busiest;
+    by_kept.sort_by_key(|own| own["kept"].as_u64());
+    let growth = curves(&by_kept, "kept", "tokens_per_s");
+    let title = format!("Durable tokens per second by records kept, {busy} in flight");
+    let axes = ["records kept beforehand (the leftmost: none)", "tokens per second"];
+    lines_into(&home.join("growth.svg"), &title, axes, &growth)
 }
 
-fn curves(cells: &[&Cell], x: fn(&Cell) -> f64, y: fn(&Cell) -> f64) -> Vec<Curve> {
-    let mut curves: Vec<Curve> = Vec::new();
-    for cell in cells {
-        let point = (x(cell), y(cell).max(1.0));
-        match curves.iter_mut().find(|(name, _)| *name == cell.name) {
+fn rows<'a>(results: &'a Value, table: &str) -> Vec<&'a Value> {
+    results[table].as_array().into_iter().flatten().collect()
+}
+
+fn name(row: &Value) -> &str {
+    row["name"].as_str().unwrap_or_default()
+}
+
+fn number(row: &Value, of: &str) -> Option<f64> {
+    row[of].as_f64()
+}
+
+/// What has no figure has no point. A logarithmic axis has no zero: nothing kept stands at one thousand.
+fn curves<'a>(rows: &[&'a Value], x: &str, y: &str) -> Vec<Curve<'a>> {
+    let mut curves: Vec<Curve<'a>> = Vec::new();
+    for row in rows {
+        let (Some(across), Some(up)) = (number(row, x), number(row, y)) else { continue };
+        let point = (if x == "kept" { across.max(1000.0) } else { across }, up.max(1.0));
+        match curves.iter_mut().find(|(own, _)| *own == name(row)) {
             Some((_, points)) => points.push(point),
-            None => curves.push((cell.name, vec![point])),
+            None => curves.push((name(row), vec![point])),
         }
     }
+    // oncekey is the first: drawn last.
+    curves.sort_by_key(|(own, _)| *own != "oncekey");
     curves
 }
 
@@ -122,7 +144,15 @@ fn draw_into(path: &Path, draw: impl FnOnce(&Canvas<'_>) -> Outcome) -> Outcome 
     Ok(fs::write(path, format!("{head}>\n{DARK}{rest}"))?)
 }
 
-fn lines(canvas: &Canvas<'_>, title: &str, axes: [&str; 2], curves: &[Curve]) -> Outcome {
+fn lines_into(path: &Path, title: &str, axes: [&str; 2], curves: &[Curve<'_>]) -> Outcome {
+    if curves.is_empty() { Ok(()) } else { draw_into(path, |canvas| lines(canvas, title, axes, curves)) }
+}
+
+fn bars_into(path: &Path, title: &str, groups: &[Group<'_>]) -> Outcome {
+    if groups.is_empty() { Ok(()) } else { draw_into(path, |canvas| bars(canvas, title, groups)) }
+}
+
+fn lines(canvas: &Canvas<'_>, title: &str, axes: [&str; 2], curves: &[Curve<'_>]) -> Outcome {
     canvas.fill(&WHITE)?;
     let points = || curves.iter().flat_map(|(_, points)| points);
     let (across, up) = (around(points().map(|point| point.0)), around(points().map(|point| point.1)));
@@ -153,9 +183,9 @@ fn lines(canvas: &Canvas<'_>, title: &str, axes: [&str; 2], curves: &[Curve]) ->
 }
 
 /// One contender's bars: whose, and how high.
-type Group = (&'static str, Vec<f64>);
+type Group<'a> = (&'a str, Vec<f64>);
 
-fn bars(canvas: &Canvas<'_>, title: &str, groups: &[Group]) -> Outcome {
+fn bars(canvas: &Canvas<'_>, title: &str, groups: &[Group<'_>]) -> Outcome {
     canvas.fill(&WHITE)?;
     let highest = groups.iter().flat_map(|(_, heights)| heights).copied().fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(canvas)

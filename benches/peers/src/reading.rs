@@ -3,20 +3,22 @@
 //! *fresh*: begin and release of a token never seen, its parameters digested beforehand, beside insert and remove of
 //! the same keys in a `DashMap` that holds as many. *absent*: a lookup of such a token, beside every peer's. *replay*:
 //! a retry that gets its first answer, recent or any, from two threads, beside redb's get on one held table; oncekey
-//! digests two parameters, compares them and checks the record as well. All through the field as the durable rounds
-//! left it.
+//! digests two parameters, compares them and checks the record as well.
 
 use std::sync::LazyLock;
 use std::time::Instant;
 
 use dashmap::DashMap;
 use oncekey::{Answer, DigestRules, Key, Parameters, Store};
+use serde_json::{Value, json};
 
+use crate::batched::Batched;
 use crate::contender::{Contender, Kind};
-use crate::engines::keyed_redb::Held;
-use crate::field::Field;
+use crate::engines::keyed_redb::{Held, KeyedRedb};
+use crate::field::Filled;
 use crate::fill::{SCOPE, parameters, token};
-use crate::form::Form;
+use crate::form::{Form, TEN_MILLION};
+use crate::ours::Ours;
 use crate::report::{float, line, title};
 use crate::results::Results;
 use crate::series::Series;
@@ -26,56 +28,63 @@ use crate::work::{fresh_tokens, plan};
 static READY: LazyLock<Parameters<'static>> = LazyLock::new(|| {
     Parameters::digest(parameters().digest_under(&DigestRules::none()).expect("sound pairs"))
 });
-/// Records that a figure at 10 million kept needs.
-const MANY: u64 = 10_000_000;
 /// Tokens counted as recent.
 const RECENT: u64 = 1000;
 
-pub(crate) fn compare(form: Form, field: &Field, kept: u64, results: &mut Results) {
-    absent(form, field, kept, results);
-    replay(form, field, kept, results);
-    if kept == form.kept_of_figures() {
-        fresh(form, field.ours.store(), kept, results);
-    }
-}
-
-fn absent(form: Form, field: &Field, kept: u64, results: &mut Results) {
-    title(&format!("lookup of an absent token, {kept} kept, ns"), &["median", "spread"]);
+/// oncekey first, and its peers.
+pub(crate) fn absent(form: Form, contenders: &[Filled<'_>], kept: u64, results: &mut Results) {
+    title(&format!("lookup of an absent token, {kept} kept, ns"), &["median", "spread", "oncekey/it"]);
     let count = form.pick(100_000, 50_000, 100);
-    let mut asked: Vec<_> = field
-        .all()
-        .into_iter()
-        .filter(|own| matches!(own.kind(), Kind::Ours | Kind::Peer))
-        .map(|own| (own, Series::default()))
-        .collect();
+    let looked_up = contenders.iter().filter(|own| matches!(own.contender.kind(), Kind::Ours | Kind::Peer));
+    let mut asked: Vec<_> = looked_up.map(|own| (own, Series::default())).collect();
     for _ in 0..form.rounds() {
         let tokens = fresh_tokens(count);
-        for (contender, series) in &mut asked {
-            series.push(nanos(&tokens, 1, |token| usize::from(contender.look_up(token).is_some())));
+        for (own, series) in &mut asked {
+            series.push(nanos(&tokens, 1, |token| usize::from(own.contender.look_up(token).is_some())));
         }
     }
-    for (contender, series) in &asked {
-        let row = [format!("{:.0}", series.median()), format!("{:.0} %", 100.0 * series.spread())];
-        line(contender.name(), &row, "");
+    let ours = asked[0].1.clone();
+    let mut rows = Vec::new();
+    for (own, series) in &asked {
+        let (name, ratios) = (own.contender.name(), ours.over(series));
+        let shares = [series.spread() * 100.0, ratios.median()];
+        let row =
+            [format!("{:.0}", series.median()), format!("{:.0} %", shares[0]), format!("{:.2}", shares[1])];
+        line(name, &row, "");
+        rows.push(json!({
+            "name": name, "kept": kept, "filled": own.kept, "ns": series.median(), "spread": series.spread(),
+            "oncekey_over_it": ratios.0,
+        }));
     }
-    let ours = &asked[0].1;
-    let peers = asked[1..].iter();
-    let Some((best, theirs)) = peers.min_by(|(_, one), (_, other)| one.median().total_cmp(&other.median()))
-    else {
-        return;
-    };
-    let note = format!("{kept} kept; the best peer is {}", best.name());
-    results.figure_if(kept == MANY, "absent_lookup_vs_peer", &ours.over(theirs), &note);
+    let names: Vec<&str> = asked.iter().map(|(own, _)| own.contender.name()).collect();
+    let same = |row: &Value| row["kept"] == kept && names.iter().any(|own| row["name"] == *own);
+    results.renew("absent_lookup", rows, same);
+    absent_figure(form, kept, results);
 }
 
-fn replay(form: Form, field: &Field, kept: u64, results: &mut Results) {
-    if kept == 0 {
-        return;
+/// Of all peers that were measured with so many kept, the one beside which oncekey looks worst.
+fn absent_figure(form: Form, kept: u64, results: &mut Results) {
+    let rows = results.rows("absent_lookup").iter();
+    let peers = rows.filter(|row| row["kept"] == kept && row["name"] != "oncekey").map(|row| {
+        let ratios = row["oncekey_over_it"].as_array().into_iter().flatten();
+        (
+            row["name"].as_str().unwrap_or_default().to_owned(),
+            Series(ratios.filter_map(Value::as_f64).collect()),
+        )
+    });
+    let best = peers.max_by(|(_, one), (_, other)| one.median().total_cmp(&other.median()));
+    if let Some((name, ratios)) = best {
+        let note = format!("{kept} kept; the best peer is {name}");
+        results.figure_if(kept == form.count(TEN_MILLION), "absent_lookup_vs_peer", &ratios, &note);
     }
-    let store = field.ours.store();
+}
+
+/// `kept` by both.
+pub(crate) fn replay(form: Form, ours: &Ours, redb: &Batched<KeyedRedb>, kept: u64, results: &mut Results) {
+    let store = ours.store();
     let count = form.pick(100_000, 50_000, 100);
-    let recent = completed_now(field);
-    let held = field.redb.engine().held();
+    let recent = completed_now(ours, redb);
+    let held = redb.engine().held();
     for name in ["recent", "uniform"] {
         let pick = |at: u64| {
             let spread = at.wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -84,30 +93,30 @@ fn replay(form: Form, field: &Field, kept: u64, results: &mut Results) {
                 _ => token(spread % kept),
             }
         };
-        let (mut ours, mut theirs) = (Series::default(), Series::default());
+        let [mut own, mut theirs] = [const { Series(Vec::new()) }; 2];
         for round in 0..form.rounds() as u64 {
             let tokens: Vec<String> = (0..count).map(|at| pick(at + round * count)).collect();
             let keys: Vec<Key> =
                 tokens.iter().map(|own| Key::new(SCOPE, own).expect("a sound token")).collect();
-            ours.push(nanos(&keys, 2, |key| replayed(store, key)));
+            own.push(nanos(&keys, 2, |key| replayed(store, key)));
             theirs.push(nanos(&tokens, 2, |token| got(&held, token)));
         }
         title(&format!("replay of {name} outcomes, two threads, {kept} kept, ns"), &["oncekey", "redb"]);
-        line("", &[&ours, &theirs].map(|own| format!("{:.0}", own.median())), "");
+        line("", &[&own, &theirs].map(|own| format!("{:.0}", own.median())), "");
         // How often as many: redb's time over ours.
-        let (ratio, note) = (theirs.over(&ours), format!("{kept} kept"));
+        let (ratio, note) = (theirs.over(&own), format!("{kept} kept"));
         let id = format!("replay_{name}_vs_redb");
-        let level = if name == "recent" { form.kept_of_figures() } else { MANY };
+        let level = if name == "recent" { form.kept_of_figures() } else { form.count(TEN_MILLION) };
         results.figure_if(kept == level, &id, &ratio, &note);
     }
 }
 
 /// Tokens that both have just completed.
-fn completed_now(field: &Field) -> Vec<String> {
+fn completed_now(ours: &Ours, redb: &Batched<KeyedRedb>) -> Vec<String> {
     let callers = 100;
     let plan = plan(callers, usize::try_from(RECENT).expect("it is small") / callers, &[]);
-    field.ours.turn(&plan);
-    field.redb.turn(&plan);
+    ours.turn(&plan);
+    redb.turn(&plan);
     plan.into_iter().flatten().map(|ask| ask.token).collect()
 }
 
@@ -123,7 +132,7 @@ fn got(held: &Held, token: &str) -> usize {
     known.value().to_vec().len()
 }
 
-fn fresh(form: Form, store: &Store, kept: u64, results: &mut Results) {
+pub(crate) fn fresh(form: Form, store: &Store, kept: u64, results: &mut Results) {
     let key = |text: String| Key::new(SCOPE, text).expect("a sound token");
     let map: DashMap<Key, u64> = (0..kept).map(|number| (key(token(number)), number)).collect();
     let count = form.pick(100_000, 50_000, 100);

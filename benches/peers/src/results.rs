@@ -1,36 +1,47 @@
 //! Where do the figures go? Onto the screen as they come, MISSED where missed, and into `results.json`.
 //!
 //! A figure stands under `figures` only if it was measured as its goal means it; what was measured otherwise (with
-//! fewer records kept, say) stands under `beside`. One that this form does not measure is carried over from the results
-//! that stood there, marked so and with the command that measured it, or stands under `absent`. Nothing is filled in.
+//! fewer records kept, say) stands under `beside`. Every figure and every row says which command measured it, and `runs`
+//! says on what machine and of which versions that was. What a part does not measure stays as it is; what nobody
+//! has measured yet stands under `absent`. Nothing is filled in.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Map, Value, json};
 
-use crate::durable::Cell;
 use crate::form::Form;
 use crate::goals;
 use crate::report::Goal;
 use crate::series::Series;
-use crate::weigh::Weight;
+use crate::{page, pictures};
 
-/// Why a figure is not there, where neither this run nor an earlier one has measured it.
+/// Why a figure is not there.
 const ABSENT: &str = "measured by the full form alone";
+/// What holds rows: of the durable work, of absent lookups, of memory.
+const TABLES: [&str; 3] = ["durable", "absent_lookup", "memory"];
 
+/// Everything that was measured by now, here and by earlier runs.
 pub(crate) struct Results {
     form: Form,
-    figures: Map<String, Value>,
-    beside: Map<String, Value>,
+    command: String,
+    all: Map<String, Value>,
 }
 
 impl Results {
-    pub(crate) fn new(form: Form) -> Self {
-        Self { form, figures: Map::new(), beside: Map::new() }
+    /// What stands there. A run that is not kept begins with nothing.
+    pub(crate) fn open(form: Form) -> Self {
+        let text = fs::read_to_string(package().join("results.json")).ok().filter(|_| form.is_kept());
+        let all = text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        Self { form, command: String::new(), all }
+    }
+
+    /// What comes now is measured by this command.
+    pub(crate) fn begin(&mut self, command: String) {
+        let run = json!({ "machine": machine(), "versions": versions() });
+        self.part("runs").insert(command.clone(), run);
+        self.command = command;
     }
 
     /// A figure of the list, measured as its goal means it.
@@ -43,9 +54,9 @@ impl Results {
         );
         let figure = json!({
             "value": value, "goal": bound(*goal), "unit": unit, "spread": series.spread(), "rounds": series.0.len(),
-            "note": note, "command": self.form.command(),
+            "note": note, "command": self.command,
         });
-        self.figures.insert(id.to_owned(), figure);
+        self.part("figures").insert(id.to_owned(), figure);
     }
 
     /// Something else that was measured.
@@ -54,8 +65,9 @@ impl Results {
         crate::report::line(id, &[format!("{value:.2}")], &format!("{unit}; no figure of the list: {note}"));
         let figure = json!({
             "value": value, "unit": unit, "spread": series.spread(), "rounds": series.0.len(), "note": note,
+            "command": self.command,
         });
-        self.beside.insert(id.to_owned(), figure);
+        self.part("beside").insert(id.to_owned(), figure);
     }
 
     /// As a figure where it `counts` as one, else beside them.
@@ -63,44 +75,63 @@ impl Results {
         if counts {
             self.figure(id, series, note);
         } else {
-            self.beside(&format!("{id}: {note}"), series, goals::of(id).unit, note);
+            let level = note.split(';').next().unwrap_or_default();
+            self.beside(&format!("{id}: {level}"), series, goals::of(id).unit, note);
         }
     }
 
-    /// Writes them all; a figure that this run does not have is carried over from the file that stands there.
-    pub(crate) fn write(mut self, home: &Path, cells: &[Cell], weights: &[Weight]) -> io::Result<Value> {
-        let path = home.join("results.json");
-        let earlier =
-            fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
-        let mut absent = Map::new();
-        for own in &goals::ALL {
-            if self.figures.contains_key(own.id) {
-                continue;
-            }
-            match earlier.as_ref().map(|all| &all["figures"][own.id]).filter(|own| own.is_object()) {
-                Some(known) => {
-                    let mut known = known.clone();
-                    known["carried"] = json!(true);
-                    self.figures.insert(own.id.to_owned(), known);
-                }
-                None => drop(absent.insert(own.id.to_owned(), json!(ABSENT))),
-            }
-        }
-        let all = json!({
-            "command": self.form.command(),
-            "machine": machine(),
-            "versions": versions(),
-            "figures": self.figures,
-            "absent": absent,
-            "beside": self.beside,
-            "private_bytes_per_record":
-                weights.iter().map(|own| (own.name, own.bytes)).collect::<BTreeMap<_, _>>(),
-            "durable": cells.iter().map(shown).collect::<Vec<_>>(),
+    /// Puts these rows in the place of those that they are `instead` of.
+    pub(crate) fn renew(&mut self, table: &str, rows: Vec<Value>, instead: impl Fn(&Value) -> bool) {
+        let kept = self.rows(table).iter().filter(|row| !instead(row)).cloned();
+        let new = rows.into_iter().map(|mut row| {
+            row["command"] = json!(self.command);
+            row
         });
-        let text = serde_json::to_string_pretty(&all).expect("plain values");
-        fs::write(path, text + "\n")?;
-        Ok(all)
+        let mut all: Vec<Value> = kept.chain(new).collect();
+        let number = |row: &Value, name: &str| row[name].as_u64().unwrap_or_default();
+        // Stable: contenders stay in the order in which they came.
+        all.sort_by_key(|row| (number(row, "in_flight"), number(row, "kept"), row["name"] != "oncekey"));
+        self.all.insert(table.to_owned(), Value::Array(all));
     }
+
+    pub(crate) fn rows(&self, table: &str) -> &[Value] {
+        self.all.get(table).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Writes them, draws the pictures and renews the page; a run that is not kept only tries all that.
+    pub(crate) fn write(&mut self) -> Result<(), Box<dyn std::error::Error>> {
+        self.forget_runs();
+        let missing = goals::ALL.iter().filter(|own| self.all["figures"].get(own.id).is_none());
+        let absent: Map<String, Value> = missing.map(|own| (own.id.to_owned(), json!(ABSENT))).collect();
+        self.all.insert("absent".to_owned(), Value::Object(absent));
+        let all = Value::Object(self.all.clone());
+        let tried = crate::home();
+        let target = if self.form.is_kept() { package() } else { tried.path().to_path_buf() };
+        fs::write(target.join("results.json"), serde_json::to_string_pretty(&all)? + "\n")?;
+        pictures::draw(&target, self.form, &all)?;
+        page::renew(&package(), self.form, &all)
+    }
+
+    /// Drops the runs of which nothing is left.
+    fn forget_runs(&mut self) {
+        for part in ["figures", "beside", "runs"] {
+            self.part(part);
+        }
+        let named = ["figures", "beside"].into_iter().filter_map(|part| self.all[part].as_object());
+        let rows = TABLES.into_iter().flat_map(|table| self.rows(table));
+        let all = named.flat_map(Map::values).chain(rows);
+        let commands: Vec<String> = all.filter_map(|own| Some(own["command"].as_str()?.to_owned())).collect();
+        self.part("runs").retain(|command, _| commands.contains(command));
+    }
+
+    fn part(&mut self, name: &str) -> &mut Map<String, Value> {
+        let part = self.all.entry(name).or_insert_with(|| json!({}));
+        part.as_object_mut().expect("this program wrote it")
+    }
+}
+
+fn package() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
 }
 
 fn bound(goal: Goal) -> Value {
@@ -109,21 +140,6 @@ fn bound(goal: Goal) -> Value {
         Goal::AtLeast(bound) => json!(format!(">= {bound}")),
         Goal::AtMost(bound) => json!(format!("<= {bound}")),
     }
-}
-
-fn shown(cell: &Cell) -> Value {
-    json!({
-        "name": cell.name,
-        "kept": cell.kept,
-        "in_flight": cell.in_flight,
-        "tokens_per_s": cell.rate.median(),
-        "spread": cell.rate.spread(),
-        "p50_us": cell.p50.median() / 1e3,
-        "p99_us": cell.p99.median() / 1e3,
-        "p999_us": cell.p999.median() / 1e3,
-        "bytes_per_record": (!cell.written.0.is_empty()).then(|| cell.written.median()),
-        "own_count": cell.counted.as_ref().map(|all| all.each_ref().map(Series::mean)),
-    })
 }
 
 fn machine() -> Value {

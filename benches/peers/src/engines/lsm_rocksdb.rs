@@ -20,7 +20,8 @@ pub(crate) struct RocksDb(DB);
 impl RocksDb {
     pub(crate) fn create(home: &Path) -> Self {
         let mut blocks = BlockBasedOptions::default();
-        blocks.set_block_cache(&Cache::new_lru_cache(CACHE_BYTES));
+        let cache = Cache::new_lru_cache(CACHE_BYTES).expect("a cache can be made");
+        blocks.set_block_cache(&cache);
         blocks.set_bloom_filter(BITS_A_KEY, false);
         let mut options = Options::default();
         options.create_if_missing(true);

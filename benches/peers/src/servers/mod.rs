@@ -40,16 +40,17 @@ struct Served<S> {
     writer: Writer,
 }
 
-/// Every server that is installed.
-pub(crate) fn installed(home: &Path) -> Vec<Box<dyn Contender>> {
-    let postgresql = postgresql::PostgreSql::start(home).map(Served::boxed);
-    let redis = redis_server::Redis::start(home).map(Served::boxed);
-    let all = [("PostgreSQL", postgresql), ("Redis", redis)];
-    all.into_iter()
-        .filter_map(|(name, server)| {
-            server.map_err(|why| eprintln!("\n!!! {name} IS LEFT OUT: {why} !!!\n")).ok()
-        })
-        .collect()
+pub(crate) fn postgresql(home: &Path) -> Option<Box<dyn Contender>> {
+    installed(postgresql::PostgreSql::start(home))
+}
+
+pub(crate) fn redis(home: &Path) -> Option<Box<dyn Contender>> {
+    installed(redis_server::Redis::start(home))
+}
+
+fn installed<S: Server>(server: Result<S, String>) -> Option<Box<dyn Contender>> {
+    let server = server.map_err(|why| eprintln!("\n!!! {} IS LEFT OUT: {why} !!!\n", S::NAME));
+    server.ok().map(Served::boxed)
 }
 
 impl<S: Server> Served<S> {
