@@ -376,6 +376,8 @@ impl Simulation {
             let (now, known) = (self.now(), self.store().get(&key(at)).unwrap());
             let own = &mut self.keys[at];
             let mut doubts = std::mem::take(&mut own.doubts);
+            // Where an end did not reach the disk, its start may be there.
+            own.digests.extend(own.kept.iter().chain(&doubts).map(|own| own.digest));
             match known {
                 Known::Finished(replay) => {
                     let kept = own.kept.into_iter().chain(doubts.drain(..));
