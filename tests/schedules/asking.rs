@@ -69,22 +69,21 @@ fn woken_by_the_outcome() {
 }
 
 fn mismatched_waiter() {
-    let World { store, .. } = world();
+    let World { store, clock, .. } = world_of(|own| own.lease(SECOND));
     let held = hold(&store, &key());
-    let other =
-        spawned(&store, |store| store.request(&key(), &other_parameters()).wait(LONG).begin().map(drop));
-    // The same parameters, and then others: who sits there through a release by one of other parameters.
-    let same = spawned(&store, |store| match store.request(&key(), &parameters()).wait(LONG).begin() {
-        Ok(Answer::Fresh(held)) => held.complete(outcome("mine")).map(drop).unwrap(),
-        Ok(Answer::Replay(replay)) => assert_eq!(replay.outcome().body(), b"others'"),
-        other => assert!(other.is_err_and(|error| error.is_mismatch())),
-    });
+    let same =
+        spawned(&store, |store| match store.request(&key(), &parameters()).lease(LONG).wait(LONG).begin() {
+            Ok(Answer::Fresh(held)) => held.complete(outcome("mine")).map(drop).unwrap(),
+            Ok(answer) => panic!("an outcome of other parameters: {answer:?}"),
+            Err(error) => assert!(error.is_mismatch()),
+        });
     held.release().unwrap();
-    let third = store.request(&key(), &other_parameters()).wait(LONG).begin();
-    if let Ok(Answer::Fresh(held)) = third {
+    // The promise to the one who waits ends with the lease; then one with other parameters comes and completes it.
+    clock.advance(SECOND);
+    if let Ok(Answer::Fresh(held)) = store.begin(&key(), &other_parameters()) {
         held.complete(outcome("others'")).unwrap();
     }
-    drop((other.join().unwrap(), same.join().unwrap()));
+    same.join().unwrap();
     let kept = store.begin(&key(), &parameters()).is_ok();
     assert_ne!(kept, store.begin(&key(), &other_parameters()).is_ok(), "it was completed under one of both");
 }

@@ -41,7 +41,7 @@ fn grouped() {
         })
     };
     let callers = [caller(key, "one"), caller(other_key, "two")];
-    callers.map(|own| own.join().unwrap());
+    callers.into_iter().for_each(|own| own.join().unwrap());
     check_settled(&store);
 }
 
@@ -112,7 +112,7 @@ fn relaxed() {
     };
     let callers = [caller(key, true), caller(other_key, false)];
     store.flush().unwrap();
-    callers.map(|own| own.join().unwrap());
+    callers.into_iter().for_each(|own| own.join().unwrap());
     check_settled(&store);
 }
 

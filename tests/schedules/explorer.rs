@@ -1,7 +1,7 @@
 //! Runs programs under every scheduler, on all cores, and says how many orders that were.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, ReplayScheduler, Scheduler};
@@ -79,6 +79,47 @@ pub(crate) fn explore(small: &[Program], large: &[Program]) {
     }
 }
 
+/// Seeds of the simulation in the short form.
+const SIMULATIONS: u64 = 5_000;
+const SIMULATION: &str = "callers_clock_and_disk_do_what_they_want_and_nothing_is_lost_3_4_5";
+
+/// Runs a simulation for one seed after another, each as one order of steps.
+///
+/// # Panics
+/// With the seed, at the first that fails.
+pub(crate) fn simulate(run: fn(u64)) {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    if std::env::var_os("ONCEKEY_REPLAY").is_some()
+        || !words.is_empty() && !words.iter().any(|word| SIMULATION.contains(word.as_str()))
+    {
+        return;
+    }
+    let setting = |name: &str| std::env::var(name).ok().and_then(|own| own.parse::<u64>().ok());
+    let (count, first) =
+        (setting("ONCEKEY_SIMULATIONS").unwrap_or(SIMULATIONS), setting("ONCEKEY_SEED").unwrap_or(1));
+    let (next, failed, begun) = (AtomicU64::new(first), AtomicU64::new(0), Instant::now());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + count || failed.load(Ordering::Relaxed) > 0 {
+                return;
+            }
+            let scheduler = RandomScheduler::new_from_seed(seed, 1);
+            let run = || Runner::new(scheduler, config()).run(move || run(seed));
+            if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                failed.fetch_add(1, Ordering::Relaxed);
+                println!("{SIMULATION} ... FAILED; ONCEKEY_SEED={seed} ONCEKEY_SIMULATIONS=1 runs it again");
+            }
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(work))));
+    if failed.load(Ordering::Relaxed) > 0 {
+        std::process::exit(101);
+    }
+    println!("{SIMULATION} ... ok, {count} seeds in {:.1} s", begun.elapsed().as_secs_f64());
+}
+
 impl Plan {
     fn run(self, program: &Program, small: bool) -> usize {
         let Self { count, seed } = self;
@@ -96,9 +137,13 @@ impl Plan {
 }
 
 fn run(program: &Program, scheduler: impl Scheduler + 'static) -> usize {
+    Runner::new(scheduler, config()).run(program.run)
+}
+
+fn config() -> Config {
     let mut config = Config::new();
     config.stack_size = 512 << 10;
     config.max_steps = MaxSteps::FailAfter(STEPS);
     config.silence_warnings = true;
-    Runner::new(scheduler, config).run(program.run)
+    config
 }

@@ -63,12 +63,15 @@ mod panics;
 #[cfg(not(feature = "redb-transactions"))]
 mod parts;
 #[cfg(not(feature = "redb-transactions"))]
+mod simulation;
+#[cfg(not(feature = "redb-transactions"))]
 mod sync;
 #[cfg(not(feature = "redb-transactions"))]
 mod world;
 
 #[cfg(not(feature = "redb-transactions"))]
 fn main() {
+    explorer::simulate(simulation::simulate);
     explorer::explore(
         parts::PROGRAMS,
         &[asking::PROGRAMS, leases::PROGRAMS, durable::PROGRAMS, panics::PROGRAMS].concat(),

@@ -18,6 +18,9 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 /// Longer than any program waits.
 pub(crate) const LONG: Duration = Duration::from_secs(1_000_000);
 
+/// When every program begins.
+pub(crate) const START: Timestamp = Timestamp::from_millis(1_000_000);
+
 /// A store on a disk of its own, whose time stands still.
 pub(crate) struct World {
     pub(crate) store: Store,
@@ -30,7 +33,7 @@ pub(crate) fn world() -> World {
 }
 
 pub(crate) fn world_of(settings: impl FnOnce(Builder) -> Builder) -> World {
-    let clock = ManualClock::at(Timestamp::from_millis(1_000_000));
+    let clock = ManualClock::at(START);
     let disk = Faulty::over(Memory::default());
     let store = settings(builder(&clock)).open_on(Arc::new(disk.clone())).unwrap();
     World { store, disk, clock }
