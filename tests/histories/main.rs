@@ -32,7 +32,7 @@ pub(crate) fn seed() -> u64 {
 /// Histories of one store: threads that call whatever comes to their minds, and a clock that now and then jumps.
 fn histories_of(store: &Store, clock: &ManualClock, seed: u64) -> Vec<Vec<Call>> {
     let count = AtomicU64::new(0);
-    let lapses = seed % 2 == 0;
+    let lapses = seed.is_multiple_of(2);
     let recorders = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|thread| {

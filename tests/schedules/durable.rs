@@ -51,14 +51,14 @@ fn fail_somewhere(world: &World) {
     hold(store, &other_key()).complete(outcome("before")).unwrap();
     let held = hold(store, &key());
     let disk = disk.clone();
-    let completer = thread::spawn(move || held.complete(outcome("doubtful")));
+    let holder = thread::spawn(move || held.complete(outcome("doubtful")));
     let waiter = spawned(store, |store| store.request(&key(), &parameters()).wait(LONG).begin());
     let breaker = thread::spawn(move || {
         let (asked, ..) = disk.asked();
         disk.fail(Some(Failure::From(asked + 1, IoKind::Other)));
     });
     breaker.join().unwrap();
-    let completed = completer.join().unwrap().map(drop).map_err(|refused| refused.error);
+    let completed = holder.join().unwrap().map(drop).map_err(|refused| refused.error);
     match (&completed, waiter.join().unwrap()) {
         (Ok(()), answer) => assert_eq!(replayed(answer.unwrap()), "doubtful"),
         (Err(error), Err(told)) => {
@@ -171,7 +171,7 @@ fn resolved_or_resumed() {
     let Ok(Answer::Fresh(held)) = start(&store) else { panic!("never seen") };
     crate::sync::drop_by_panic(held);
     assert_eq!(store.stats().interrupted, 1);
-    let resolver = spawned(&store, |store| store.resolve(&key(), outcome("resolved")));
+    let settler = spawned(&store, |store| store.resolve(&key(), outcome("resolved")));
     let resumer = spawned(&store, |store| match start(store).unwrap() {
         Answer::Fresh(held) => {
             assert_eq!((held.attempt(), held.is_resumed()), (2, true));
@@ -183,7 +183,7 @@ fn resolved_or_resumed() {
             "resolved"
         }
     });
-    let (resolved, ended) = (resolver.join().unwrap(), resumer.join().unwrap());
+    let (resolved, ended) = (settler.join().unwrap(), resumer.join().unwrap());
     assert_eq!(resolved.is_ok(), ended == "resolved");
     assert_eq!(replayed(store.begin(&key(), &parameters()).unwrap()), ended);
     assert_eq!(store.stats().interrupted, 0);

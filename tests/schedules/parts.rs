@@ -1,6 +1,6 @@
 //! The smallest parts alone, in every order there is: a gate, a record on its way, the writer's queue, the timer.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -11,7 +11,7 @@ use shuttle::thread;
 use super::explorer::Program;
 use super::world::{SECOND, ended};
 use crate::error::ErrorKind;
-use crate::inflight::{Gate, Timer, Written};
+use crate::inflight::{Gate, Listener, Timer, Written};
 use crate::ledger::{Job, Meaning, queue};
 use crate::sync::{Mutex, block_on};
 use crate::time::{ManualClock, Timestamp};
@@ -26,11 +26,16 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program { name: "every_order_of_the_timer_s_end_and_its_clock_5_11", run: timer_end },
 ];
 
+/// Sleeps until it is woken, or that moment has come.
+fn sleep(listener: &Listener, until: Option<(&Timer, Duration)>) {
+    block_on(poll_fn(|context| listener.poll(context, until)));
+}
+
 fn gate_end() {
     let gate = Arc::<Gate>::default();
-    let mut listener = gate.listen();
+    let listener = gate.listen();
     let sleeper = thread::spawn(move || {
-        block_on(listener.sleep(None));
+        sleep(&listener, None);
         assert!(listener.gate().is_finished());
     });
     gate.end(ended(b"end"));
@@ -39,17 +44,17 @@ fn gate_end() {
 
 fn gate_all() {
     let gate = Arc::<Gate>::default();
-    let mut listener = gate.listen();
-    let sleeper = thread::spawn(move || block_on(listener.sleep(None)));
+    let listener = gate.listen();
+    let sleeper = thread::spawn(move || sleep(&listener, None));
     gate.wake_all();
     sleeper.join().unwrap();
 }
 
 fn gate_call() {
     let gate = Arc::<Gate>::default();
-    let (leaver, mut stayer) = (gate.listen(), gate.listen());
+    let (leaver, stayer) = (gate.listen(), gate.listen());
     let leaver = thread::spawn(move || drop(leaver));
-    let stayer = thread::spawn(move || block_on(stayer.sleep(None)));
+    let stayer = thread::spawn(move || sleep(&stayer, None));
     gate.wake_one();
     leaver.join().unwrap();
     stayer.join().unwrap();
@@ -58,9 +63,9 @@ fn gate_call() {
 fn gate_deadline() {
     let (gate, clock) = (Arc::<Gate>::default(), ManualClock::default());
     let timer = Timer::new(Arc::new(clock.clone()));
-    let mut listener = gate.listen();
+    let listener = gate.listen();
     let sleeper = thread::spawn(move || {
-        block_on(listener.sleep(Some((&timer, SECOND))));
+        sleep(&listener, Some((&timer, SECOND)));
         assert!(timer.has_come(SECOND));
     });
     clock.advance(SECOND);

@@ -34,7 +34,7 @@ pub(crate) fn world() -> World {
 
 pub(crate) fn world_of(settings: impl FnOnce(Builder) -> Builder) -> World {
     let clock = ManualClock::at(START);
-    let disk = Faulty::over(Memory::default());
+    let disk = Faulty::new();
     let store = settings(builder(&clock)).open_on(Arc::new(disk.clone())).unwrap();
     World { store, disk, clock }
 }

@@ -74,6 +74,10 @@ impl Home {
 
 impl Opened {
     /// All effects in the caller's table, run to key.
+    #[cfg_attr(
+        not(feature = "redb-transactions"),
+        expect(clippy::unused_self, reason = "files have no callers' table")
+    )]
     pub(crate) fn effects(&self) -> BTreeMap<u64, u64> {
         #[cfg(feature = "redb-transactions")]
         if let Some(database) = &self.database {

@@ -99,6 +99,8 @@ fn check_serving(opened: &Opened, clock: &ManualClock, context: &str) {
         store.sweep().unwrap();
         clock.advance(Duration::from_secs(2));
     }
+    #[cfg(test)]
+    assert_eq!(store.audit(), 0, "{context}");
     let stats = store.stats();
     assert_eq!((stats.kept_records, stats.kept_bytes), (0, 0), "{context}");
     assert!(stats.segments <= 2, "{context}: {} segments are left", stats.segments);
