@@ -111,11 +111,14 @@ pub(crate) fn check(calls: &[Call], lease: u64) -> Result<(), String> {
     if search.goes_on(0, &State::Free(0, None), &mut order) {
         return Ok(());
     }
-    let lines = |own: Vec<&Call>| own.iter().map(|call| format!("\n  {call:?}")).collect::<String>();
+    let lines = |own: Vec<&Call>| {
+        let lines: Vec<_> = own.iter().map(|call| format!("  {call:?}")).collect();
+        lines.join("\n")
+    };
     let told = lines(search.deepest.iter().map(|at| &calls[*at]).collect());
     let rest: Vec<_> =
         (0..calls.len()).filter(|at| !search.deepest.contains(at)).map(|at| &calls[at]).collect();
-    Err(format!("in this order as far as it goes: {told}\nand then none of: {}", lines(rest)))
+    Err(format!("in this order as far as it goes:\n{told}\nand then none of:\n{}", lines(rest)))
 }
 
 struct Search<'a> {
@@ -266,7 +269,7 @@ impl State {
         let since = call.clock;
         let reserve = |before: u32, attempt: u32, durable: bool, resumes: bool| match answer {
             Some(Began::Fresh { held, attempt: told, resumed }) => (*told == attempt && *resumed == resumes)
-                .then(|| Self::Reserved(Reserved { held: *held, digest, attempt, before, durable, since })),
+                .then_some(Self::Reserved(Reserved { held: *held, digest, attempt, before, durable, since })),
             // Given by a process that was killed before it said so: nobody will ever complete it.
             None => Some(Self::Reserved(Reserved { held: NEVER, digest, attempt, before, durable, since })),
             _ => None,

@@ -77,7 +77,7 @@ fn check_serving(store: &Store, clock: &ManualClock, context: &str) {
     let stats = store.stats();
     assert_eq!((stats.kept_records, stats.kept_bytes), (0, 0), "{context}");
     assert!(stats.segments <= 2, "{context}: {} segments are left", stats.segments);
-    assert_eq!(stats.live_reservations, 0, "{context}");
+    assert_eq!((stats.live_reservations, store.audit()), (0, 0), "{context}: reservations, and waiters");
 }
 
 /// Opens on this disk.
