@@ -111,7 +111,10 @@ pub(crate) fn check(calls: &[Call], lease: u64) -> Result<(), String> {
     if search.goes_on(0, &State::Free(0, None), &mut order) {
         return Ok(());
     }
-    let lines = |own: Vec<&Call>| own.iter().map(|call| format!("  {call:?}")).collect::<Vec<_>>().join("\n");
+    let lines = |own: Vec<&Call>| {
+        let lines: Vec<_> = own.iter().map(|call| format!("  {call:?}")).collect();
+        lines.join("\n")
+    };
     let told = lines(search.deepest.iter().map(|at| &calls[*at]).collect());
     let rest: Vec<_> =
         (0..calls.len()).filter(|at| !search.deepest.contains(at)).map(|at| &calls[at]).collect();

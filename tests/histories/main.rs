@@ -78,7 +78,7 @@ fn histories_of_a_store_in_memory_are_linearizable_3_6() {
     let (mut checked, mut run) = (0, seed);
     while checked < wanted {
         let clock = clock();
-        let stripes = [1, 64][usize::from(run % 3 == 0)];
+        let stripes = [1, 64][usize::from(run.is_multiple_of(3))];
         let builder =
             Store::builder().clock(clock.clone()).lease(LEASE).stripes(stripes).background_sweep(false);
         let store = builder.open_in_memory().expect("a store");

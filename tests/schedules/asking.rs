@@ -10,8 +10,8 @@ use shuttle::thread;
 
 use super::explorer::Program;
 use super::world::{
-    LONG, SECOND, World, ask, hold, key, other_key, other_parameters, outcome, parameters, replayed, spawned,
-    world, world_of,
+    LONG, SECOND, World, ask, hold, joined, key, other_key, other_parameters, outcome, parameters, replayed,
+    spawned, world, world_of,
 };
 use crate::store::{Answer, Never, Store};
 use crate::sync::block_on;
@@ -52,7 +52,7 @@ fn keys_and_digests() {
     assert!(matches!(apart, Ok(Answer::Fresh(_))));
     match (one, two) {
         (Ok(Answer::Fresh(_)), Err(error)) | (Err(error), Ok(Answer::Fresh(_))) => {
-            assert!(error.is_mismatch())
+            assert!(error.is_mismatch());
         }
         other => panic!("one runs, the other differs: {other:?}"),
     }
@@ -148,7 +148,7 @@ fn one_is_dropped_called() {
         Answer::Fresh(held) => drop(held),
         answer => panic!("nobody completed it: {answer:?}"),
     }
-    leavers.into_iter().for_each(|own| own.join().unwrap());
+    joined(leavers);
 }
 
 fn deadline() {

@@ -7,8 +7,8 @@ use shuttle::thread;
 
 use super::explorer::Program;
 use super::world::{
-    LONG, World, ask, check_settled, hold, key, other_key, outcome, parameters, replayed, spawned, world,
-    world_of,
+    LONG, World, ask, check_settled, hold, joined, key, other_key, outcome, parameters, replayed, spawned,
+    world, world_of,
 };
 use crate::error::ErrorKind;
 use crate::ledger::Failure;
@@ -41,7 +41,7 @@ fn grouped() {
         })
     };
     let callers = [caller(key, "one"), caller(other_key, "two")];
-    callers.into_iter().for_each(|own| own.join().unwrap());
+    joined(callers);
     check_settled(&store);
 }
 
@@ -51,23 +51,24 @@ fn fail_somewhere(world: &World) {
     hold(store, &other_key()).complete(outcome("before")).unwrap();
     let held = hold(store, &key());
     let disk = disk.clone();
-    let holder = thread::spawn(move || held.complete(outcome("doubtful")));
+    let completer =
+        thread::spawn(move || held.complete(outcome("doubtful")).err().map(|refused| refused.error));
     let waiter = spawned(store, |store| store.request(&key(), &parameters()).wait(LONG).begin());
     let breaker = thread::spawn(move || {
         let (asked, ..) = disk.asked();
         disk.fail(Some(Failure::From(asked + 1, IoKind::Other)));
     });
     breaker.join().unwrap();
-    let completed = holder.join().unwrap().map(drop).map_err(|refused| refused.error);
-    match (&completed, waiter.join().unwrap()) {
-        (Ok(()), answer) => assert_eq!(replayed(answer.unwrap()), "doubtful"),
-        (Err(error), Err(told)) => {
-            assert!(error.is_unknown_outcome() && told.is_unknown_outcome(), "{error}, {told}");
+    let told = completer.join().unwrap();
+    match (&told, waiter.join().unwrap()) {
+        (None, answer) => assert_eq!(replayed(answer.unwrap()), "doubtful"),
+        (Some(error), Err(other)) => {
+            assert!(error.is_unknown_outcome() && other.is_unknown_outcome(), "{error}, {other}");
         }
-        (Err(error), Ok(answer)) => panic!("{error}, and its waiter: {answer:?}"),
+        (Some(error), Ok(answer)) => panic!("{error}, and its waiter: {answer:?}"),
     }
     let again = store.begin(&key(), &parameters());
-    assert_eq!(again.is_ok(), completed.is_ok(), "unknown until it is reopened");
+    assert_eq!(again.is_ok(), told.is_none(), "unknown until it is reopened");
     assert_eq!(replayed(store.begin(&other_key(), &parameters()).unwrap()), "before", "on disk, so replayed");
 }
 
@@ -112,7 +113,7 @@ fn relaxed() {
     };
     let callers = [caller(key, true), caller(other_key, false)];
     store.flush().unwrap();
-    callers.into_iter().for_each(|own| own.join().unwrap());
+    joined(callers);
     check_settled(&store);
 }
 
@@ -171,7 +172,7 @@ fn resolved_or_resumed() {
     let Ok(Answer::Fresh(held)) = start(&store) else { panic!("never seen") };
     crate::sync::drop_by_panic(held);
     assert_eq!(store.stats().interrupted, 1);
-    let settler = spawned(&store, |store| store.resolve(&key(), outcome("resolved")));
+    let resolver = spawned(&store, |store| store.resolve(&key(), outcome("resolved")));
     let resumer = spawned(&store, |store| match start(store).unwrap() {
         Answer::Fresh(held) => {
             assert_eq!((held.attempt(), held.is_resumed()), (2, true));
@@ -183,8 +184,8 @@ fn resolved_or_resumed() {
             "resolved"
         }
     });
-    let (resolved, ended) = (settler.join().unwrap(), resumer.join().unwrap());
-    assert_eq!(resolved.is_ok(), ended == "resolved");
+    let (told, ended) = (resolver.join().unwrap(), resumer.join().unwrap());
+    assert_eq!(told.is_ok(), ended == "resolved");
     assert_eq!(replayed(store.begin(&key(), &parameters()).unwrap()), ended);
     assert_eq!(store.stats().interrupted, 0);
     check_settled(&store);

@@ -57,16 +57,14 @@ pub(crate) fn explore(small: &[Program], large: &[Program]) {
                 Some(schedule) => run(program, ReplayScheduler::new_from_encoded(schedule)),
                 None => plan.run(program, *small),
             };
-            match catch_unwind(AssertUnwindSafe(run)) {
-                Ok(own) => {
-                    orders.fetch_add(own, Ordering::Relaxed);
-                    println!("{name} ... ok, {own} schedules in {:.1} s", started.elapsed().as_secs_f64());
-                }
-                Err(_) => {
-                    failed.fetch_add(1, Ordering::Relaxed);
-                    println!("{name} ... FAILED after {:.2} s", started.elapsed().as_secs_f64());
-                }
-            }
+            let (done, seconds) = (catch_unwind(AssertUnwindSafe(run)), started.elapsed().as_secs_f64());
+            let Ok(own) = done else {
+                failed.fetch_add(1, Ordering::Relaxed);
+                println!("{name} ... FAILED after {seconds:.2} s");
+                continue;
+            };
+            orders.fetch_add(own, Ordering::Relaxed);
+            println!("{name} ... ok, {own} schedules in {seconds:.1} s");
         }
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -9,6 +9,7 @@
 #![cfg_attr(
     not(feature = "redb-transactions"),
     expect(
+        clippy::wrong_self_convention,
         dead_code,
         unused_imports,
         unreachable_pub,
@@ -34,7 +35,6 @@ mod source {
     pub(crate) mod options;
     pub(crate) mod outcome;
     pub(crate) mod record;
-    pub(crate) mod reference;
     pub(crate) mod store;
     pub(crate) mod sweep;
     pub(crate) mod time;
@@ -44,8 +44,7 @@ mod source {
 
 #[cfg(not(feature = "redb-transactions"))]
 use source::{
-    codec, digest, error, inflight, ledger, options, outcome, record, reference, store, sweep, time, token,
-    verdict,
+    codec, digest, error, inflight, ledger, options, outcome, record, store, sweep, time, token, verdict,
 };
 
 #[cfg(not(feature = "redb-transactions"))]

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::explorer::Program;
 use super::world::{
-    LONG, World, ask, check_settled, hold, key, other_key, outcome, parameters, replayed, spawned, world,
-    world_of,
+    LONG, World, ask, check_settled, hold, joined, key, other_key, outcome, parameters, replayed, spawned,
+    world, world_of,
 };
 use crate::store::Answer;
 use crate::sync::{drop_by_panic, shielded};
@@ -55,7 +55,7 @@ fn durable_holder() {
     };
     let waiters = [waiter(), waiter()];
     drop_by_panic(held);
-    waiters.into_iter().for_each(|own| own.join().unwrap());
+    joined(waiters);
     assert_eq!(store.stats().interrupted, 0);
     check_settled(&store);
 }
@@ -134,6 +134,6 @@ fn clock() {
         Answer::Fresh(held) => held.complete(outcome("done")).map(drop).unwrap(),
         answer => assert_eq!(replayed(answer), "done"),
     }
-    waiters.into_iter().for_each(|own| own.join().unwrap());
+    joined(waiters);
     check_settled(&store);
 }

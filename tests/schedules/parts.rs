@@ -9,7 +9,7 @@ use std::time::Duration;
 use shuttle::thread;
 
 use super::explorer::Program;
-use super::world::{SECOND, ended};
+use super::world::{SECOND, ended, joined};
 use crate::error::ErrorKind;
 use crate::inflight::{Gate, Listener, Timer, Written};
 use crate::ledger::{Job, Meaning, queue};
@@ -107,7 +107,7 @@ fn queued() {
         })
     });
     drop(queue);
-    callers.into_iter().for_each(|own| own.join().unwrap());
+    joined(callers);
     writer.join().unwrap();
     taken.lock().sort_unstable();
     assert_eq!(*taken.lock(), [1, 2], "each was taken, once");

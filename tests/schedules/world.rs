@@ -99,6 +99,13 @@ pub(crate) fn spawned<T: Send + 'static>(
     shuttle::thread::spawn(move || run(&store))
 }
 
+/// Waits for all of them.
+pub(crate) fn joined(threads: impl IntoIterator<Item = JoinHandle<()>>) {
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
 /// After the dust has settled nothing is live, nobody waits, and everything is counted.
 pub(crate) fn check_settled(store: &Store) {
     assert_eq!((store.audit(), store.stats().live_reservations), (0, 0), "waiters, and live reservations");

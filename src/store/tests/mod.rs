@@ -22,7 +22,6 @@
     allow(dead_code, unused_imports, reason = "fuzzing takes the oracles and leaves the tests")
 )]
 
-#[cfg(test)]
 mod audit;
 mod campaign;
 #[cfg(test)]
@@ -99,10 +98,8 @@ fn check_serving(opened: &Opened, clock: &ManualClock, context: &str) {
         store.sweep().unwrap();
         clock.advance(Duration::from_secs(2));
     }
-    #[cfg(test)]
-    assert_eq!(store.audit(), 0, "{context}");
     let stats = store.stats();
     assert_eq!((stats.kept_records, stats.kept_bytes), (0, 0), "{context}");
     assert!(stats.segments <= 2, "{context}: {} segments are left", stats.segments);
-    assert_eq!(stats.live_reservations, 0, "{context}");
+    assert_eq!((stats.live_reservations, store.audit()), (0, 0), "{context}: reservations, and waiters");
 }
