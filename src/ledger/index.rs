@@ -53,7 +53,7 @@ pub(crate) struct Index {
 
 impl Index {
     /// Entries.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -166,7 +166,7 @@ impl Index {
     }
 
     /// Recounts from scratch that the law holds.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn validate(&self) {
         let mut count = 0;
         let mut last = 0;

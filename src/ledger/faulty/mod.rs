@@ -83,6 +83,7 @@ impl Data {
 
 /// What shall fail, or be answered with a lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(test), allow(dead_code, reason = "fuzzing asks for some of them"))]
 pub(crate) enum Failure {
     /// The n-th change, counted from 1; nothing of it happens.
     Once(u64, IoKind),
