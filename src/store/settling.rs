@@ -1,7 +1,8 @@
 //! Ending a key from outside: forgetting it, and resolving one that was interrupted (contract 4.6).
 //!
-//! Law: a live reservation is never touched: both answer *in flight*. An interrupted key is claimed in the stripe
-//! first, so that nobody resumes it while its end is being written; the claim goes with its guard.
+//! Law: a live reservation is never touched: both answer *in flight*. A key that was interrupted, or durably released, is
+//! claimed in the stripe first, so that nobody goes on with it while its end is being written; the claim goes with its
+//! guard.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,7 +29,7 @@ struct Interrupted {
     checkpoint: Option<Checkpoint>,
 }
 
-/// An interrupted key that nobody resumes now: its end is being written.
+/// A key that nobody goes on with now: its end is being written.
 struct Claim<'a> {
     shared: &'a Shared,
     hash: u64,
@@ -61,23 +62,25 @@ impl Shared {
         self.check_not_reserved(key, hash, now)?;
         ledger.check_running()?;
         log.rotate_if_full(now.time);
-        let (mut notes, mut kept, mut interrupted) = (Vec::new(), false, None);
+        let (mut notes, mut kept, mut unfinished) = (Vec::new(), false, None);
         for target in self.stripes.find(hash) {
             let own = |record: Record<'_>| {
                 let counts = record.kind() != Kind::Released && record.expires() > now.time;
-                let started = (record.kind() == Kind::Started).then(|| record.attempts());
-                (record.key() == key.as_framed()).then(|| (counts, started, record.weight(&self.keys)))
+                let unfinished = matches!(record.kind(), Kind::Started | Kind::Released);
+                let attempts = unfinished.then(|| record.attempts());
+                (record.key() == key.as_framed()).then(|| (counts, attempts, record.weight(&self.keys)))
             };
-            if let Some(Some((counts, started, weight))) = ledger.read(target, own)? {
+            if let Some(Some((counts, attempts, weight))) = ledger.read(target, own)? {
                 kept |= counts;
-                interrupted = interrupted.max(started);
+                unfinished = unfinished.max(attempts);
                 notes.push(Forgotten { time: now.time, target, hash, weight });
             }
         }
         if notes.is_empty() {
             return self.no_record().map(|_| false);
         }
-        let _claim = interrupted.map(|attempt| self.claim(key, hash, now, attempt)).transpose()?;
+        // So that nobody goes on with an attempt that is being forgotten.
+        let _claim = unfinished.map(|attempt| self.claim(key, hash, now, attempt)).transpose()?;
         let entries: Vec<Entry<'_>> = notes.iter().copied().map(Entry::forgotten).collect();
         let appended = log.append(now.time, &entries, true);
         if let Err(error) = appended {

@@ -214,10 +214,12 @@ impl State {
                 })
             }
             What::Get(seen) => {
-                let promised = *seen == Seen::InFlight && self.promised(call, search).is_some();
-                (promised || self.seen() == *seen).then(|| self.clone())
+                let flies = || self.promised(call, search).is_some() || self.is_settling(call, search);
+                (self.seen() == *seen || *seen == Seen::InFlight && flies()).then(|| self.clone())
             }
-            What::Forget(Some(Forgot::InFlight)) if self.promised(call, search).is_some() => {
+            What::Forget(Some(Forgot::InFlight))
+                if self.promised(call, search).is_some() || self.is_settling(call, search) =>
+            {
                 Some(self.clone())
             }
             What::Forget(told) => {
@@ -276,6 +278,7 @@ impl State {
         };
         let told = |own: &Began| answer.is_none_or(|answer| answer == own).then(|| self.clone());
         match self {
+            _ if answer == Some(&Began::InFlight) && self.is_settling(call, search) => Some(self.clone()),
             _ if self.digest().is_some_and(|own| own != digest) => told(&Began::Mismatch),
             Self::Free(..) if matches!(answer, Some(Began::InFlight | Began::Mismatch)) => {
                 let running = self.promised(call, search)?;
@@ -305,6 +308,12 @@ impl State {
             Self::Free(_, promised) => promised.filter(|_| search.is_waiting(call)),
             _ => None,
         }
+    }
+
+    /// Whether somebody forgets, during a call, what an attempt has left: for that long it is claimed.
+    fn is_settling(&self, call: &Call, search: &Search<'_>) -> bool {
+        let has_attempts = matches!(self, Self::Free(1.., _) | Self::Interrupted { .. });
+        has_attempts && search.meanwhile(call).any(|other| matches!(other.what, What::Forget(_)))
     }
 
     fn digest(&self) -> Option<u8> {

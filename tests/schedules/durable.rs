@@ -21,6 +21,10 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program { name: "relaxed_and_durable_completions_share_a_writer_5_2", run: relaxed },
     Program { name: "a_dropped_durable_reservation_is_released_once_and_remembered_4_3", run: durable_drop },
     Program { name: "of_durable_callers_at_once_one_starts_5_4", run: durable_starts },
+    Program {
+        name: "a_released_key_is_forgotten_or_run_again_and_never_half_4_6",
+        run: forgotten_or_run_again,
+    },
     Program { name: "a_resolution_and_a_resumption_exclude_each_other_4_6", run: resolved_or_resumed },
     Program { name: "reopening_in_place_loses_nothing_while_others_complete_5_5", run: reopened },
     Program { name: "closing_answers_everybody_and_keeps_what_was_acknowledged_11", run: closed },
@@ -188,6 +192,26 @@ fn resolved_or_resumed() {
     assert_eq!(told.is_ok(), ended == "resolved");
     assert_eq!(replayed(store.begin(&key(), &parameters()).unwrap()), ended);
     assert_eq!(store.stats().interrupted, 0);
+    check_settled(&store);
+}
+
+/// What a durable attempt left is gone for whoever comes behind the forgetting; one who came before it holds it off.
+fn forgotten_or_run_again() {
+    let World { store, .. } = world();
+    let Ok(Answer::Fresh(held)) = start(&store) else { panic!("never seen") };
+    held.complete(outcome("again later").retryable()).unwrap();
+    let forgetter = spawned(&store, |store| store.forget(&key()));
+    let caller = spawned(&store, |store| match store.begin(&key(), &parameters()).unwrap() {
+        Answer::Fresh(held) => Some(held),
+        _ => None,
+    });
+    let (forgot, held) = (forgetter.join().unwrap(), caller.join().unwrap());
+    match (forgot, held.as_ref().map(crate::store::Reservation::attempt)) {
+        (Ok(kept), None | Some(1)) => assert!(!kept, "it was released"),
+        (Err(error), Some(2)) => assert!(matches!(error.kind(), ErrorKind::InFlight { .. }), "{error}"),
+        other => panic!("half forgotten: {other:?}"),
+    }
+    drop(held);
     check_settled(&store);
 }
 
