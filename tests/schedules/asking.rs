@@ -10,8 +10,8 @@ use shuttle::thread;
 
 use super::explorer::Program;
 use super::world::{
-    LONG, SECOND, World, ask, hold, joined, key, other_key, other_parameters, outcome, parameters, replayed,
-    spawned, world, world_of,
+    LONG, SECOND, World, advance, ask, hold, joined, key, other_key, other_parameters, outcome, parameters,
+    replayed, spawned, world, world_of,
 };
 use crate::store::{Answer, Never, Store};
 use crate::sync::block_on;
@@ -79,7 +79,7 @@ fn mismatched_waiter() {
         });
     held.release().unwrap();
     // The promise to the one who waits ends with the lease; then one with other parameters comes and completes it.
-    clock.advance(SECOND);
+    advance(&clock, SECOND);
     if let Ok(Answer::Fresh(held)) = store.begin(&key(), &other_parameters()) {
         held.complete(outcome("others'")).unwrap();
     }
@@ -165,7 +165,7 @@ fn deadline() {
     let patient = spawned(&store, |store| replayed(ask(store, &key())));
     // Whenever it begins to wait, its time is over a second later.
     while !over.load(Ordering::Relaxed) {
-        clock.advance(SECOND);
+        advance(&clock, SECOND);
         thread::yield_now();
     }
     let told = waiter.join().unwrap();

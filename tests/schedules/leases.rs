@@ -4,8 +4,8 @@ use shuttle::thread;
 
 use super::explorer::Program;
 use super::world::{
-    LONG, SECOND, World, ask, check_settled, hold, key, other_key, outcome, parameters, replayed, spawned,
-    world, world_of,
+    LONG, SECOND, World, advance, ask, check_settled, hold, key, other_key, outcome, parameters, replayed,
+    spawned, world, world_of,
 };
 use crate::store::{Answer, Known};
 
@@ -51,7 +51,7 @@ fn take_over() {
         })
     };
     let others = [second(), second()];
-    clock.advance(SECOND);
+    advance(&clock, SECOND);
     let first = first.join().unwrap();
     let others = others.map(|own| own.join().unwrap());
     match store.begin(&key(), &parameters()).unwrap() {
@@ -68,7 +68,7 @@ fn take_over() {
 fn late_holder() {
     let World { store, clock, .. } = world_of(|own| own.lease(SECOND));
     let held = hold(&store, &key());
-    clock.advance(SECOND);
+    advance(&clock, SECOND);
     let taker = spawned(&store, |store| match store.begin(&key(), &parameters()).unwrap() {
         Answer::Fresh(held) => {
             let over = held.attempt() == 2;
@@ -96,13 +96,13 @@ fn renewed() {
     let World { store, clock, .. } = world_of(|own| own.lease(2 * SECOND));
     let held = hold(&store, &key());
     let time = thread::spawn(move || {
-        clock.advance(SECOND);
+        advance(&clock, SECOND);
         clock
     });
     let waiter = spawned(&store, |store| replayed(ask(store, &key())));
     let clock = time.join().unwrap();
     held.renew().unwrap();
-    clock.advance(SECOND);
+    advance(&clock, SECOND);
     held.complete(outcome("renewed")).unwrap();
     assert_eq!(waiter.join().unwrap(), "renewed");
     check_settled(&store);
@@ -127,7 +127,7 @@ fn waiter_takes_over() {
         })
     };
     let waiters = [waiter(), waiter()];
-    clock.advance(SECOND);
+    advance(&clock, SECOND);
     let runs: u8 = waiters.map(|own| u8::from(own.join().unwrap())).iter().sum();
     assert_eq!(runs, 1);
     assert!(held.release().unwrap_err().is_reservation_lost());
@@ -138,7 +138,7 @@ fn expired() {
     let World { store, clock, .. } = world_of(|own| own.retention(SECOND).recent_bytes_max(1 << 20));
     hold(&store, &key()).complete(outcome("old")).unwrap();
     hold(&store, &other_key()).complete(outcome("other")).unwrap();
-    let time = thread::spawn(move || clock.advance(SECOND));
+    let time = thread::spawn(move || advance(&clock, SECOND));
     let sweeper = spawned(&store, |store| store.sweep().map(|_| ()).unwrap());
     let caller = spawned(&store, |store| match store.begin(&key(), &parameters()).unwrap() {
         Answer::Fresh(held) => held.complete(outcome("new")).map(drop).unwrap(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use shuttle::thread;
 
 use super::explorer::Program;
-use super::world::{SECOND, ended, joined};
+use super::world::{SECOND, advance, ended, joined};
 use crate::error::ErrorKind;
 use crate::inflight::{Gate, Listener, Timer, Written};
 use crate::ledger::{Job, Meaning, queue};
@@ -68,7 +68,7 @@ fn gate_deadline() {
         sleep(&listener, Some((&timer, SECOND)));
         assert!(timer.has_come(SECOND));
     });
-    clock.advance(SECOND);
+    advance(&clock, SECOND);
     sleeper.join().unwrap();
 }
 

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use super::world::{SECOND, START, World, check_settled, world_of};
+use super::world::{SECOND, START, World, advance, check_settled, world_of};
 use crate::digest::Parameters;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::{Chance, Failure};
@@ -155,7 +155,7 @@ impl Simulation {
             9 if self.has(Feature::Forgetting) => self.forget(at),
             10 => {
                 let times = if self.has(Feature::Jumps) { self.chance.below(15) } else { 1 };
-                self.world.clock.advance(SECOND * u32::try_from(times).unwrap());
+                advance(&self.world.clock, SECOND * u32::try_from(times).unwrap());
             }
             11 if self.has(Feature::Failing) && !self.stopped => {
                 let (asked, ..) = self.world.disk.asked();
@@ -414,12 +414,12 @@ impl Simulation {
             }
             if turn % 20 == 0 {
                 // Those who hang have lapsed, and whoever waits has waited long enough.
-                self.world.clock.advance(LEASE);
+                advance(&self.world.clock, LEASE);
             }
             shuttle::thread::yield_now();
         }
         assert!(self.keys.iter().all(|own| own.waiters.is_empty()), "somebody waits for ever");
-        self.world.clock.advance(LEASE);
+        advance(&self.world.clock, LEASE);
         for at in 0..KEYS {
             // What hangs is taken over, and let go.
             match self.store().begin(&key(at), &parameters(0)) {
