@@ -36,7 +36,8 @@ pub enum Completed {
 pub struct Refused {
     /// Why.
     pub error: Error,
-    /// The reservation, still held; `None` where it was lost or its outcome is unknown.
+    /// The reservation, still held; `None` where it was lost, its outcome is unknown, or its release could not be written
+    /// (then its key is interrupted, or free).
     pub reservation: Option<Reservation>,
 }
 
