@@ -200,7 +200,7 @@ fn histories_across_kills_are_linearizable_5_1() {
     }
     let (wanted, seed) = (setting("ONCEKEY_HISTORIES").unwrap_or(2_000) / 50, seed());
     let directory = tempfile::tempdir().expect("a directory");
-    let (mut checked, mut calls, mut chance) = (0, 0, Chance(seed));
+    let (mut checked, mut calls, mut kills, mut chance) = (0, 0, 0, Chance(seed));
     while checked < wanted {
         let path = directory.path().join(format!("{checked}"));
         let (mut histories, mut from) = (vec![Vec::new(); KEYS], 1);
@@ -214,6 +214,7 @@ fn histories_across_kills_are_linearizable_5_1() {
             if !whole {
                 break;
             }
+            kills += 1;
             for history in &mut histories {
                 history.push(Call { made: end, answered: end + 1, clock: (0, 0), what: What::Crash });
             }
@@ -225,5 +226,5 @@ fn histories_across_kills_are_linearizable_5_1() {
         }
         checked += check_all(&histories, &format!("ONCEKEY_SEED={seed}, store {checked}")) as u64;
     }
-    println!("{checked} histories, {calls} calls");
+    println!("histories-killed cases {checked} faults {kills} failures 0 seed {seed}, {calls} calls");
 }

@@ -69,8 +69,9 @@ pub(crate) fn explore(small: &[Program], large: &[Program]) {
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(work))));
-    println!("{} schedules in {:.1} s", orders.load(Ordering::Relaxed), begun.elapsed().as_secs_f64());
-    let failed = failed.load(Ordering::Relaxed);
+    let (failed, orders) = (failed.load(Ordering::Relaxed), orders.load(Ordering::Relaxed));
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("schedules cases {orders} faults 0 failures {failed} seed {seed} in {seconds:.1} s");
     if failed > 0 {
         println!("{failed} programs failed; ONCEKEY_REPLAY=schedule and its name run one of them again");
         std::process::exit(101);
@@ -115,7 +116,7 @@ pub(crate) fn simulate(run: fn(u64)) {
     if failed.load(Ordering::Relaxed) > 0 {
         std::process::exit(101);
     }
-    println!("{SIMULATION} ... ok, {count} seeds in {:.1} s", begun.elapsed().as_secs_f64());
+    println!("simulations cases {count} faults 0 failures 0 in {:.1} s", begun.elapsed().as_secs_f64());
 }
 
 impl Plan {

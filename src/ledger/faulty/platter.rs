@@ -30,6 +30,8 @@ pub(crate) enum Cut {
     Only(usize),
     /// So many, in their order; the next one torn if that is not 0.
     Prefix(usize, u64),
+    /// Of each file so many of its own, in their order, and the next one torn; of the names so many.
+    Each(u64),
     /// All but that this one is torn.
     Torn(usize, u64),
     /// Those whose bit is set.
@@ -126,12 +128,12 @@ impl Platter {
     /// One of the disks that a cut at this moment may leave.
     pub(crate) fn cut(&self, cut: Cut) -> Paged {
         let mut chance = Chance(match cut {
-            Cut::Prefix(_, seed) | Cut::Some(seed, _) | Cut::Torn(_, seed) => seed,
+            Cut::Prefix(_, seed) | Cut::Each(seed) | Cut::Some(seed, _) | Cut::Torn(_, seed) => seed,
             _ => 0,
         });
         let (mut files, mut names) = (self.files.clone(), self.names.clone());
         for (at, pending) in self.pending.iter().enumerate() {
-            let fate = cut.fate(at, pending, &mut chance);
+            let fate = cut.fate(at, &self.pending, &mut chance);
             match (pending, fate) {
                 (_, Fate::Lost) => {}
                 // A name is never half there: a torn one is as one that came.
@@ -154,7 +156,8 @@ impl Platter {
 }
 
 impl Cut {
-    fn fate<'a>(self, at: usize, pending: &Pending, chance: &'a mut Chance) -> Fate<'a> {
+    fn fate<'a>(self, at: usize, all: &[Pending], chance: &'a mut Chance) -> Fate<'a> {
+        let pending = &all[at];
         let keep = match self {
             Self::Lost => false,
             Self::Names => matches!(pending, Pending::Name(..)),
@@ -163,6 +166,17 @@ impl Cut {
             Self::Only(one) => at == one,
             Self::Prefix(end, seed) if at == end && seed != 0 => return Fate::Torn(chance),
             Self::Prefix(end, _) => at < end,
+            Self::Each(seed) => {
+                let own = |other: &&Pending| other.file() == pending.file();
+                let (before, count) = (all[..at].iter().filter(own).count(), all.iter().filter(own).count());
+                // The same for all of a file.
+                let salt = pending.file().map_or(u64::MAX, |file| file as u64);
+                let end = usize::try_from(Chance(seed ^ salt << 32).below(count as u64 + 1)).unwrap();
+                if before == end && pending.file().is_some() {
+                    return Fate::Torn(chance);
+                }
+                before < end
+            }
             Self::Torn(one, _) if at == one => return Fate::Torn(chance),
             Self::Kept | Self::Torn(..) => true,
             Self::Subset(bits) => bits >> at & 1 == 1,
@@ -185,6 +199,7 @@ impl Cut {
         } else {
             cuts.extend([Self::Lost, Self::Kept, Self::Names, Self::Bytes]);
             cuts.extend((0..pending).flat_map(|at| [Self::Without(at), Self::Only(at), Self::Prefix(at, 0)]));
+            cuts.extend((0..pending.div_ceil(2)).map(|_| Self::Each(chance.next())));
             cuts.extend((0..8).map(|round| Self::Some(chance.next(), [20, 128, 128, 236][round % 4])));
         }
         cuts.extend((0..pending).flat_map(|at| {
@@ -196,8 +211,16 @@ impl Cut {
 }
 
 impl Pending {
+    /// The file that it changes; `None` for a name.
+    fn file(&self) -> Option<usize> {
+        match self {
+            Self::Write(file, ..) | Self::SetLen(file, _) => Some(*file),
+            Self::Name(..) => None,
+        }
+    }
+
     fn is_of(&self, number: usize) -> bool {
-        matches!(self, Self::Write(file, ..) | Self::SetLen(file, _) if *file == number)
+        self.file() == Some(number)
     }
 
     /// Does it to its file's bytes.

@@ -24,7 +24,9 @@ const FEW: usize = 8;
 /// A store that was cut is cut again so often at most.
 const DEEP: usize = 3;
 /// One in so many is asked to serve, which ends it.
-const SERVING: u64 = 24;
+const SERVING: u64 = 6;
+/// So many workloads carry records forward and give space back, whatever their seeds.
+const MANY: usize = 20;
 
 /// One history and what is cut of it.
 struct Trial<'a> {
@@ -129,6 +131,7 @@ pub(super) fn each_cut(
 
 fn campaign(name: &'static str, home: Home, short: u64, manners: usize) {
     let (seeds, long) = seeds("ONCEKEY_CUTS", short);
+    let is_many = !long || seeds.clone().count() >= MANY;
     let mut campaign = Campaign::new(name, "ONCEKEY_CUTS");
     let mut sums = (0, 0);
     for seed in seeds {
@@ -141,7 +144,7 @@ fn campaign(name: &'static str, home: Home, short: u64, manners: usize) {
         sums = (sums.0 + carried, sums.1 + removed);
         campaign.tell(format_args!("{carried} records carried forward, {removed} bytes given back"));
     }
-    assert!(long || sums.0 > 0 && sums.1 > 0, "the workloads carry forward and give back: {sums:?}");
+    assert!(!is_many || sums.0 > 0 && sums.1 > 0, "the workloads carry forward and give back: {sums:?}");
 }
 
 #[test]
