@@ -160,11 +160,10 @@ impl Model {
             Some(Slot::Doubt(..)) => return Err(Refusal::UnknownOutcome),
             None => self.going()?,
         }
+        // Where there is nothing to forget, nothing is written, and nothing that was relaxed is taken along.
+        let Some(record) = self.records.remove(key) else { return Ok(false) };
         self.sync();
-        self.disk.remove(key);
-        let now = self.now();
-        let counts = |record: &Record| !record.has_expired(now) && !matches!(record.what, What::Released(..));
-        Ok(self.records.remove(key).as_ref().is_some_and(counts))
+        Ok(!record.has_expired(self.now()) && !matches!(record.what, What::Released(..)))
     }
 }
 
