@@ -137,7 +137,8 @@ impl Sweep<'_> {
     /// Goes through a sealed segment; `false` if the sweep shall end.
     fn sweep_sealed(&self, segment: &Segment, swept: &mut Swept) -> Result<bool> {
         let mut known = Known::default();
-        for chunk in 0..segment.chunks() {
+        let Some(chunks) = segment.chunks() else { return Ok(true) };
+        for chunk in 0..chunks {
             // A chunk that does not read: the segment stays until the operator restores it (contract 5.9).
             let Ok(hints) = segment.hints(chunk) else { return Ok(true) };
             for hint in hints {

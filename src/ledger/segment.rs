@@ -68,7 +68,7 @@ pub(crate) struct Segment {
 
 enum Handle {
     Writing { database: Database, view: Mutex<Option<View>> },
-    Sealed { table: Table, _database: ReadOnlyDatabase },
+    Sealed { table: Table, chunks: u64, _database: ReadOnlyDatabase },
     Fallen { table: Table, _database: Database },
     Closed,
 }
@@ -120,13 +120,7 @@ impl Segment {
         backend: Backend,
         keys: HashKeys,
     ) -> Result<(Self, Footer), Fault> {
-        let (database, table, footer) = barrier(|| {
-            let database = builder(SEALED_CACHE_BYTES, false).open_read_only_with_backend(backend.clone())?;
-            let table = database.begin_read()?.open_table(TABLE)?;
-            let footer = read_footer(&table, &keys)?.ok_or(Fault::Io(std::io::ErrorKind::NotFound))?;
-            Ok((database, table, footer))
-        })?;
-        let handle = Handle::Sealed { table, _database: database };
+        let (handle, footer) = Handle::sealed(&backend, &keys)?;
         let segment = Self::new(number, footer.first, footer.last, backend, keys, handle);
         segment.expires.store(footer.expires, Ordering::Release);
         Ok((segment, footer))
@@ -167,7 +161,7 @@ impl Segment {
     }
 
     pub(crate) fn is_sealed(&self) -> bool {
-        matches!(*self.handle.read(), Handle::Sealed { .. })
+        self.chunks().is_some()
     }
 
     /// Commits blocks under the numbers that follow the last one.
@@ -304,8 +298,8 @@ impl Segment {
         };
         drop(view);
         let closed = barrier(|| Ok(database.close()?)).and_then(|()| Ok(self.backend.seal()?));
-        match closed.and_then(|()| self.open_table()) {
-            Ok(sealed) => *handle = sealed,
+        match closed.and_then(|()| Handle::sealed(&self.backend, &self.keys)) {
+            Ok((sealed, _)) => *handle = sealed,
             Err(fault) => {
                 self.backend.refuse_writes();
                 let judge = self.backend.judge_again().map_err(|_| fault)?;
@@ -317,27 +311,18 @@ impl Segment {
         Ok(())
     }
 
-    fn open_table(&self) -> Result<Handle, Fault> {
-        barrier(|| {
-            let database =
-                builder(SEALED_CACHE_BYTES, false).open_read_only_with_backend(self.backend.clone())?;
-            let table = database.begin_read()?.open_table(TABLE)?;
-            Ok(Handle::Sealed { table, _database: database })
-        })
-    }
-
     /// The hints of one chunk of a sealed segment.
     pub(crate) fn hints(&self, chunk: u64) -> Result<Vec<Hint>, Fault> {
         let row = HINTS + chunk;
         self.with_block(row, |bytes| hint::decode(row, bytes, &self.keys).ok_or(Fault::Damaged))
     }
 
-    /// How many chunks of hints a sealed segment has; 0 where it is not sealed.
-    pub(crate) fn chunks(&self) -> u64 {
-        let handle = self.handle.read();
-        let Handle::Sealed { table, .. } = &*handle else { return 0 };
-        let footer = barrier(|| read_footer(table, &self.keys));
-        footer.ok().flatten().map_or(0, |footer| footer.chunks)
+    /// How many chunks of hints a sealed segment has; `None` where it is not sealed.
+    pub(crate) fn chunks(&self) -> Option<u64> {
+        match *self.handle.read() {
+            Handle::Sealed { chunks, .. } => Some(chunks),
+            _ => None,
+        }
     }
 
     /// Closes redb cleanly and reports what that says.
@@ -368,6 +353,16 @@ impl Segment {
 impl Handle {
     fn writing(database: Database) -> Self {
         Self::Writing { database, view: Mutex::new(None) }
+    }
+
+    /// What was sealed, open to read. `NotFound` as its fault where it has no footer.
+    fn sealed(backend: &Backend, keys: &HashKeys) -> Result<(Self, Footer), Fault> {
+        barrier(|| {
+            let database = builder(SEALED_CACHE_BYTES, false).open_read_only_with_backend(backend.clone())?;
+            let table = database.begin_read()?.open_table(TABLE)?;
+            let footer = read_footer(&table, keys)?.ok_or(Fault::Io(std::io::ErrorKind::NotFound))?;
+            Ok((Self::Sealed { table, chunks: footer.chunks, _database: database }, footer))
+        })
     }
 }
 

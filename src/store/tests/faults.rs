@@ -404,3 +404,23 @@ fn the_nth_change_is_cut_short_5_5() {
 fn the_nth_sync_fails_and_its_pages_stay_in_the_cache_alone_5_5() {
     fail_everywhere("fault-sync-lost", 4, |at| Failure::SyncLost(at, IoKind::Other));
 }
+
+/// A sealed segment that does not say what is in it stays; a sweep once took it for an empty one, and removed it.
+#[test]
+fn no_reading_of_a_sweep_that_fails_takes_a_kept_record_along_5_5_8_3() {
+    let complete = |key, bytes, retention| {
+        let retention = Duration::from_secs(retention);
+        Step::Complete { key, bytes, retention, relaxed: false }
+    };
+    let later = Step::Advance(Duration::from_secs(6));
+    let steps = [
+        [complete(1, 60_000, 3600), complete(2, 60_000, 5), later, Step::Sweep],
+        [complete(3, 10, 3600), later, Step::Sweep, Step::Reopen],
+        [complete(4, 5_000, 3600), later, Step::Sweep, Step::Sweep],
+    ];
+    let mut at = 1;
+    while check_fault(steps.concat(), Failure::Read(at, IoKind::Other), "sweeping") {
+        at += 1;
+    }
+    assert!(at > 50, "{at} readings are few");
+}
