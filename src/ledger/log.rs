@@ -197,8 +197,7 @@ impl Ledger {
         extended.map_err(io_error("making room in a new segment")).map(|()| made)
     }
 
-    /// Copies of the records that were started and have not ended, and where they stand. What does not read stays
-    /// there, and its key answers *damaged*.
+    /// Copies of the records that were started and have not ended, and where they stand.
     pub(super) fn started(&self) -> Result<Vec<(Location, Entry<'static>)>> {
         let copy = |record: Record<'_>| Entry {
             hash: self.keys().fingerprint(record.key()),
@@ -206,11 +205,7 @@ impl Ledger {
             expires: record.expires(),
             meaning: Meaning::Kept(What::Started, record.weight(self.keys())),
         };
-        let read = |at| match self.read(at, copy) {
-            Ok(entry) => Ok(entry.map(|entry| (at, entry))),
-            Err(error) if error.is_damaged() => Ok(None),
-            Err(error) => Err(error),
-        };
+        let read = |at| self.read_sound(at, copy).map(|entry| entry.map(|entry| (at, entry)));
         self.catalogue.started().into_iter().filter_map(|at| read(at).transpose()).collect()
     }
 

@@ -145,6 +145,18 @@ impl Ledger {
         }
     }
 
+    /// Reads the record at `at`; `Ok(None)` also where it is damaged: it stays there, and its key answers so when it is
+    /// asked for. What the system would not read just now is no answer.
+    ///
+    /// # Errors
+    /// *Io*.
+    fn read_sound<T>(&self, at: Location, use_it: impl FnOnce(Record<'_>) -> T) -> Result<Option<T>> {
+        match self.read(at, use_it) {
+            Err(error) if error.is_damaged() => Ok(None),
+            read => read,
+        }
+    }
+
     /// Number of a segment that holds fingerprints that do not read, or 0 (contract 5.9).
     pub(crate) fn blind(&self) -> u64 {
         self.blind

@@ -110,7 +110,7 @@ pub(super) fn open(
     }
     opener.remove_leftovers(&judged)?;
     let (epoch, rules) = (identity.epoch, identity.all_rules());
-    let ledger = assemble(Arc::clone(disk), lock, identity, maker, options, room, judged, start, catalogue);
+    let ledger = assemble(Arc::clone(disk), lock, identity, maker, options, room, judged, start, catalogue)?;
     let ledger = House::Files(Box::new(ledger));
     Ok(Opening { ledger, start, epoch, secrets, rules, current_rules })
 }
@@ -140,7 +140,7 @@ fn assemble(
     judged: Vec<Judged>,
     start: Timestamp,
     catalogue: &Arc<dyn Catalogue>,
-) -> Ledger {
+) -> Result<Ledger> {
     let blind = judged.iter().find(|own| own.blind).map_or(0, |own| own.segment.number);
     let (mut segments, mut unsealed, mut found) = (Vec::new(), Vec::new(), Vec::new());
     let (mut since, mut time) = (Timestamp::default(), Timestamp::default());
@@ -179,13 +179,22 @@ fn assemble(
     catalogue.reserve(found.iter().map(Vec::len).sum());
     let newest = found.len() - 1;
     for (number, mut hints) in found.into_iter().enumerate() {
+        let mut all_read = Ok(());
+        let mut reads = |at| match ledger.read_sound(at, |_| ()) {
+            Ok(read) => read.is_some(),
+            Err(error) => {
+                all_read = Err(error);
+                false
+            }
+        };
         // The newest segment has copies of those that count.
-        hints.retain(|own| number == newest || own.what != What::Started || !is_sound(&ledger, own.at));
+        hints.retain(|own| number == newest || own.what != What::Started || !reads(own.at));
+        all_read?;
         // Those of a sealed segment lie so already. Stable: what is said of one fingerprint keeps its order.
         hints.sort_by_key(|hint| hint.hash);
-        for hint in &newest_of_each(&ledger, hints) {
+        for hint in &newest_of_each(&ledger, hints)? {
             if !hint.is_forgotten() {
-                adopt(&ledger, &**catalogue, hint, &mut gone);
+                adopt(&ledger, &**catalogue, hint, &mut gone)?;
             }
             if hint.is_forgotten() || hint.expires <= start {
                 gone.push((hint.hash, hint.at, hint.weight));
@@ -196,18 +205,14 @@ fn assemble(
     for (hash, at, weight) in gone {
         catalogue.remove(hash, at, weight);
     }
-    ledger
-}
-
-fn is_sound(ledger: &Ledger, at: Location) -> bool {
-    ledger.read(at, |_| ()).is_ok_and(|read| read.is_some())
+    Ok(ledger)
 }
 
 /// Of hints that lie by fingerprint, those of each key's newest record: of the starts, checkpoints and end of one
 /// operation only the last counts, and each is read once.
-fn newest_of_each(ledger: &Ledger, hints: Vec<Hint>) -> Vec<Hint> {
+fn newest_of_each(ledger: &Ledger, hints: Vec<Hint>) -> Result<Vec<Hint>> {
     if hints.windows(2).all(|pair| pair[0].hash != pair[1].hash) {
-        return hints;
+        return Ok(hints);
     }
     let mut newest = Vec::with_capacity(hints.len());
     for same in hints.chunk_by(|one, other| one.hash == other.hash) {
@@ -215,36 +220,36 @@ fn newest_of_each(ledger: &Ledger, hints: Vec<Hint>) -> Vec<Hint> {
         let from = newest.len();
         for hint in same.iter().rev() {
             let single = same.len() == 1 || hint.is_forgotten();
-            let key =
-                if single { None } else { ledger.read(hint.at, |own| own.key().to_vec()).ok().flatten() };
+            let key = if single { None } else { ledger.read_sound(hint.at, |own| own.key().to_vec())? };
             match key {
                 Some(key) if keys.contains(&key) => continue,
                 Some(key) => keys.push(key),
-                // What reads as damaged stays, and answers so when it is asked for.
                 None => {}
             }
             newest.push(*hint);
         }
         newest[from..].reverse();
     }
-    newest
+    Ok(newest)
 }
 
 /// Enters a record; an older one of the same key is `gone`, since the later sequence wins.
-fn adopt(ledger: &Ledger, catalogue: &dyn Catalogue, hint: &Hint, gone: &mut Vec<(u64, Location, Weight)>) {
+fn adopt(
+    ledger: &Ledger,
+    catalogue: &dyn Catalogue,
+    hint: &Hint,
+    gone: &mut Vec<(u64, Location, Weight)>,
+) -> Result<()> {
     for other in catalogue.find(hint.hash) {
         let key_of = |record: Record<'_>| (record.key().to_vec(), record.weight(ledger.keys()));
-        // What reads as damaged stays, and answers so when it is asked for.
-        let (Ok(Some((older, weight))), Ok(Some((newer, _)))) =
-            (ledger.read(other, key_of), ledger.read(hint.at, key_of))
-        else {
-            continue;
-        };
+        let Some((older, weight)) = ledger.read_sound(other, key_of)? else { continue };
+        let Some((newer, _)) = ledger.read_sound(hint.at, key_of)? else { continue };
         if older == newer && other < hint.at {
             gone.push((hint.hash, other, weight));
         }
     }
     catalogue.insert(hint.hash, hint.at, hint.what, hint.weight);
+    Ok(())
 }
 
 /// A sealed segment and its hints.

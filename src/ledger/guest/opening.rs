@@ -193,7 +193,7 @@ impl Adoption<'_> {
         let mut seen = Seen::default();
         for (hash, at) in table.entries() {
             match block.record(at) {
-                Ok(record) => self.note(&mut seen, hash, at, record),
+                Ok(record) => self.note(&mut seen, hash, at, record)?,
                 Err(Unreadable::Newer) => return Err(Fault::Newer),
                 // It stays known by its fingerprint, so that its key answers *damaged* and never runs again.
                 Err(Unreadable::Damaged) => {
@@ -204,10 +204,10 @@ impl Adoption<'_> {
         Ok(seen)
     }
 
-    fn note(&self, seen: &mut Seen, hash: u64, at: Location, record: Record<'_>) {
+    fn note(&self, seen: &mut Seen, hash: u64, at: Location, record: Record<'_>) -> Result<(), Fault> {
         match record.kind() {
             Kind::Finished | Kind::Released | Kind::Started => {
-                self.supersede(hash, record.key());
+                self.supersede(hash, record.key())?;
                 let what = if record.kind() == Kind::Started { What::Started } else { What::Kept };
                 let (weight, bytes) = (record.weight(self.keys), record.bytes().len() as u64);
                 self.keep(seen, hash, at, what, record.expires(), weight, bytes);
@@ -219,6 +219,7 @@ impl Adoption<'_> {
             }
             Kind::Control => {}
         }
+        Ok(())
     }
 
     #[expect(clippy::too_many_arguments, reason = "all that the index has to know of one record")]
@@ -241,17 +242,20 @@ impl Adoption<'_> {
     }
 
     /// A later record of this key was found: the earlier one is no longer known.
-    fn supersede(&self, hash: u64, key: &[u8]) {
+    fn supersede(&self, hash: u64, key: &[u8]) -> Result<(), Fault> {
         for at in self.catalogue.find(hash) {
-            // What reads as damaged stays, and answers so when it is asked for.
             let earlier = barrier(|| {
                 let row = self.rows.get(at.block())?.ok_or(Fault::Damaged)?;
                 let record = Block::new(row.value(), at.block(), self.keys).record(at)?;
                 Ok((record.key() == key).then(|| record.weight(self.keys)))
             });
-            if let Ok(Some(weight)) = earlier {
-                self.catalogue.remove(hash, at, weight);
+            match earlier {
+                Ok(Some(weight)) => drop(self.catalogue.remove(hash, at, weight)),
+                // What reads as damaged stays, and answers so when it is asked for.
+                Ok(None) | Err(Fault::Damaged) => {}
+                Err(fault) => return Err(fault),
             }
         }
+        Ok(())
     }
 }
