@@ -59,3 +59,55 @@ impl HashKeys {
         SipHasher13::new_with_keys(self.fingerprint.0, self.fingerprint.1).hash(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Shares that the top bits of a fingerprint choose, as they choose a stripe.
+    const SHARE_BITS: u32 = 8;
+    const TOKENS: usize = 2048;
+    /// Of 2,048 tokens in 256 shares, 8 are in one on average; more than this come about by chance once in 10^9 stores.
+    const FULLEST: usize = 30;
+
+    fn share(keys: &HashKeys, token: &str) -> usize {
+        usize::try_from(keys.fingerprint(token.as_bytes()) >> (64 - SHARE_BITS)).unwrap()
+    }
+
+    /// How many of the tokens the fullest share gets, and how many fingerprints of 32 bits are met twice.
+    fn spread(keys: &HashKeys, tokens: &[String]) -> (usize, usize) {
+        let mut shares = [0; 1 << SHARE_BITS];
+        for token in tokens {
+            shares[share(keys, token)] += 1;
+        }
+        let mut short: Vec<u64> =
+            tokens.iter().map(|own| keys.fingerprint(own.as_bytes()) << SHARE_BITS >> 32).collect();
+        short.sort_unstable();
+        (shares.into_iter().max().unwrap(), short.windows(2).filter(|pair| pair[0] == pair[1]).count())
+    }
+
+    #[test]
+    fn tokens_that_all_meet_in_one_store_are_as_any_others_in_the_next_10_3() {
+        let (own, attackers) = (HashKeys::derive(&[1; 32]), HashKeys::derive(&[2; 32]));
+        let all = (0..).map(|number: u64| format!("token-{number}"));
+        let chosen: Vec<_> = all.filter(|token| share(&attackers, token) == 7).take(TOKENS).collect();
+        assert_eq!(spread(&attackers, &chosen).0, TOKENS);
+        let (fullest, met) = spread(&own, &chosen);
+        assert!(fullest < FULLEST && met < 2, "{fullest} in one share, {met} twice");
+    }
+
+    #[test]
+    fn tokens_of_any_pattern_are_spread_as_those_of_none_10_3() {
+        let keys = HashKeys::derive(&[3; 32]);
+        let patterns: [fn(usize) -> String; 4] = [
+            |number| format!("{number}"),
+            |number| format!("{number:064}"),
+            |number| "a".repeat(number % 64) + &"b".repeat(1 + number / 64) + &"c".repeat(63 - number % 64),
+            |number| char::from(u8::try_from(33 + number % 94).unwrap()).to_string().repeat(1 + number / 94),
+        ];
+        for pattern in patterns {
+            let (fullest, met) = spread(&keys, &(0..TOKENS).map(pattern).collect::<Vec<_>>());
+            assert!(fullest < FULLEST && met < 2, "{}: {fullest} in one share, {met} twice", pattern(1));
+        }
+    }
+}

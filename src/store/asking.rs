@@ -177,7 +177,6 @@ impl Shared {
             Err(error) => {
                 let mismatch = error.is_mismatch();
                 count(if mismatch { &self.counters.mismatches } else { &self.counters.refused });
-                self.pass_on(ask);
             }
         }
         asked

@@ -55,7 +55,8 @@ impl Drop for Seat {
             let fence = slot.fence;
             stripe.slots.remove(self.hash, fence);
         } else if slot.phase == Phase::Vacant {
-            // Perhaps it was this one who was woken, and who leaves by a panic of the caller's clock: wake another.
+            // Perhaps it was this one who was woken, and who is refused, or leaves by a panic of the caller's clock: wake
+            // another.
             drop(stripe);
             self.listener.gate().wake_one();
         }
@@ -85,16 +86,5 @@ impl Shared {
         slot.waiters += 1;
         let listener = slot.gate().listen();
         Ok(Some(Seat { shared: Arc::clone(self), hash: ask.hash, listener }))
-    }
-
-    /// One who was woken to take the key and could not: the wake-up goes to the next.
-    pub(super) fn pass_on(&self, ask: &Ask<'_>) {
-        let mut stripe = self.stripes.lock(ask.hash);
-        let slot = stripe.slots.find(ask.hash, ask.key).filter(|slot| slot.phase == Phase::Vacant);
-        let gate = slot.and_then(|slot| slot.gate.clone());
-        drop(stripe);
-        if let Some(gate) = gate {
-            gate.wake_one();
-        }
     }
 }

@@ -226,3 +226,19 @@ fn the_new_holder_has_its_own_terms_4_4() {
         assert_eq!(expires, completed.saturating_add(secs(7)));
     });
 }
+
+/// Fences begin anew with each epoch: only that it is another one tells the old holder's first fence from the new one's.
+#[test]
+fn a_fence_is_never_used_twice_though_the_store_was_opened_again_in_between_4_4() {
+    in_both_homes(|home| {
+        let (builder, clock) = with_clock();
+        let store = home.open(builder.stripes(1).lease(secs(10)));
+        let lost = fresh(store.begin(&key(0), &asked()));
+        store.reopen().expect("opened in place");
+        clock.advance(secs(10));
+        let held = fresh(store.begin(&key(0), &asked()));
+        is_lost(&lost.complete(Outcome::new("late").finally()).expect_err("taken over").error);
+        kept(held.complete(Outcome::new("right").finally()));
+        assert_replays(&store, &key(0), "right");
+    });
+}

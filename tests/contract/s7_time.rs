@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use oncekey::{ErrorKind, Known, ManualClock, Outcome, Store, Timestamp};
+use oncekey::{Clock, ErrorKind, Known, ManualClock, Outcome, Store, Timestamp};
 
 use crate::support::files::read_all;
 use crate::support::{
@@ -247,4 +247,33 @@ fn the_age_of_a_request_follows_the_stores_clock_7_2() {
         clock.advance(secs(11));
         assert!(refused(sent()).is_expired());
     });
+}
+
+#[test]
+fn a_record_that_is_carried_forward_keeps_its_time_7_1_8_3() {
+    let home = Home::directory();
+    let (builder, clock) = with_clock();
+    let store = home.open(builder.clone().retention(secs(100)));
+    let (own, parameters) = (key(0), asked());
+    let held = fresh(store.request(&own, &parameters).retention(secs(10_000)).begin());
+    let (_, expires) = kept(held.complete(Outcome::new("stays")));
+    let mut carried = 0;
+    for round in 1..6 {
+        run(&store, &key(round), &"goes ".repeat(1000));
+        // The segment is sealed while both are kept, and sparse when one has gone.
+        for wait in [10, 91] {
+            clock.advance(secs(wait));
+            carried += store.sweep().expect("swept").carried;
+        }
+        assert_replays(&store, &own, "stays");
+    }
+    assert!(carried >= 2, "{carried} carried");
+    close(store);
+    let store = home.open(builder);
+    let last = Timestamp::from_millis(expires.as_millis() - 1);
+    clock.advance(last.since(clock.wall()));
+    store.sweep().expect("swept");
+    assert_replays(&store, &own, "stays");
+    clock.advance(millis(1));
+    assert_free(&store, &own);
 }

@@ -3,7 +3,9 @@
 //! Goal: what is refused says what was measured, the limit and the remedy; nothing is evicted. Method: small
 //! settings, filled exactly, then asked for one more.
 
-use oncekey::{Error, ErrorKind, Key, Limit, Outcome, Parameters, Reservation, Store};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use oncekey::{Answer, Error, ErrorKind, Key, Limit, Outcome, Parameters, Reservation, Store};
 
 use crate::support::{
     Home, asked, assert_replays, close, fresh, in_both_homes, in_flight, kept, key, plain, refused, replay,
@@ -106,6 +108,45 @@ fn live_reservations_of_one_scope_8_1() {
         kept(held.complete(Outcome::new("done")));
         drop(fresh(store.begin(&scoped("a", 1), &asked())));
         drop(other);
+    });
+}
+
+#[test]
+fn a_scope_that_floods_is_held_to_its_limit_and_leaves_the_others_alone_8_1() {
+    const LIVE_MAX: u64 = 8;
+    in_both_homes(|home| {
+        let store = home.open(plain().live_reservations_per_scope_max(Some(LIVE_MAX)));
+        let (live, calm) = (AtomicU64::new(0), AtomicBool::new(false));
+        let flood = &|flooder: usize| {
+            let mut held = Vec::new();
+            let (mut refusals, mut number) = (0_u64, flooder << 32);
+            while !calm.load(Ordering::Acquire) || refusals == 0 {
+                match store.begin(&scoped("flood", number), &asked()) {
+                    Ok(Answer::Fresh(own)) => {
+                        held.push(own);
+                        assert!(live.fetch_add(1, Ordering::AcqRel) < LIVE_MAX);
+                    }
+                    other => {
+                        assert!(refused(other).is_overloaded());
+                        refusals += 1;
+                        live.fetch_sub(held.len() as u64, Ordering::AcqRel);
+                        held.clear();
+                    }
+                }
+                number += 1;
+            }
+            live.fetch_sub(held.len() as u64, Ordering::AcqRel);
+        };
+        std::thread::scope(|scope| {
+            (0..4).for_each(|flooder| drop(scope.spawn(move || flood(flooder))));
+            for number in 0..500 {
+                let all: Vec<_> =
+                    (0..8).map(|own| fresh(store.begin(&scoped("calm", own), &asked()))).collect();
+                assert_eq!(all.len(), 8, "{number}");
+            }
+            calm.store(true, Ordering::Release);
+        });
+        assert_eq!(store.stats().live_reservations, 0);
     });
 }
 

@@ -11,10 +11,10 @@
 //! | `cuts`, `life` | a power cut at every change of the disk, and again in what the store does then |
 //! | `compound` | a failure in the middle of a recovery |
 //! | `campaign` | what a campaign tells |
-//! | `drops` | a drop waits for nothing |
-//! | `faults` | the n-th change or reading fails, for every n |
+//! //! | `faults` | the n-th change or reading fails, for every n |
 //! | `lies` | the n-th call is answered with a lie |
 //! | `room` | what was promised on a full disk, beside all else that the store writes |
+//! | `slow` | what goes on while a disk holds the writer up |
 //! | `spare` | the next segment's space, made before it is needed |
 
 #![cfg_attr(
@@ -27,8 +27,6 @@ mod campaign;
 #[cfg(test)]
 mod compound;
 mod cuts;
-#[cfg(test)]
-mod drops;
 mod faults;
 pub(crate) mod history;
 pub(crate) mod home;
@@ -40,6 +38,8 @@ mod life;
 #[cfg(test)]
 mod room;
 pub(crate) mod script;
+#[cfg(test)]
+mod slow;
 #[cfg(test)]
 mod spare;
 pub(crate) mod workload;
