@@ -284,10 +284,6 @@ bank! {
         [text!("sweep.rs", "let expired = hint.expires <= self.now;" =>
             "let expired = hint.expires <= self.now || (PLANTED && hint.expires.since(self.now).as_millis() < 5_000);")], "conformance"
         "the_store_in_memory_conforms";
-    hints_that_do_not_read_are_passed_over:
-        [text!("sweep.rs", "let Ok(hints) = segment.hints(chunk) else { return Ok(true) };" =>
-            "let Ok(hints) = segment.hints(chunk) else { if PLANTED { continue } return Ok(true) };")], "lib"
-        "store::tests::faults::no_reading_of_a_sweep_that_fails_takes_a_kept_record_along_5_5_8_3";
     what_is_carried_loses_its_expiry:
         [text!("sweep.rs", "bytes: bytes.into(), expires: hint.expires, meaning" =>
             "bytes: bytes.into(), expires: if PLANTED { Timestamp::default() } else { hint.expires }, meaning")], "contract"
