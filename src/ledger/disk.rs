@@ -1,15 +1,16 @@
 //! The few verbs that a store asks of a disk, and the two disks there are.
 //!
 //! Law: a store is a flat set of named files. Files are made 0600 and exclusively, never through a symlink, in a
-//! directory made 0700 (contract 10.1); what is opened must be a plain file. Nothing here retries: an error goes
-//! up as it is. [`Directory`] is the real one; [`Memory`] keeps the same promises without a disk, for stores in
-//! memory and for tests. Unix only: elsewhere neither modes nor `O_NOFOLLOW` could be promised.
+//! directory made 0700 (contract 10.1); what is opened must be a plain file, and to be written it must belong to the user
+//! who runs this: nobody else's file is written to, or trusted. Nothing here retries: an error goes up as it is.
+//! [`Directory`] is the real one; [`Memory`] keeps the same promises without a disk, for stores in memory and for tests.
+//! Unix only: elsewhere neither modes nor `O_NOFOLLOW` could be promised.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind as IoKind};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -107,7 +108,14 @@ impl Directory {
             .mode(0o600)
             .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
             .open(path)?;
-        if file.metadata()?.is_file() { Ok(file) } else { Err(IoKind::InvalidInput.into()) }
+        let found = file.metadata()?;
+        if !found.is_file() {
+            return Err(IoKind::InvalidInput.into());
+        }
+        if !self.read_only && found.uid() != rustix::process::geteuid().as_raw() {
+            return Err(IoKind::PermissionDenied.into());
+        }
+        Ok(file)
     }
 }
 
@@ -276,7 +284,7 @@ pub(super) use tests::Counted;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::os::unix::fs::{chown, symlink};
     use std::sync::atomic::{AtomicU64, Ordering};
 
     /// Counts what is read.
@@ -345,6 +353,23 @@ mod tests {
         symlink(temporary.path().join("target"), temporary.path().join("link")).unwrap();
         assert!(disk.open("link").is_err() && disk.create("link").is_err() && disk.lock("link").is_err());
         assert!(Directory::at(&temporary.path().join("link")).is_err());
+    }
+
+    #[test]
+    fn a_file_of_another_user_is_read_and_never_opened_to_be_written_10_1() {
+        if !rustix::process::geteuid().is_root() {
+            return println!("SKIPPED: only root can give a file away");
+        }
+        let temporary = tempfile::tempdir().unwrap();
+        let disk = Directory::at(temporary.path()).unwrap();
+        disk.create("a").unwrap().write(0, b"sound").unwrap();
+        chown(temporary.path().join("a"), Some(12_345), None).unwrap();
+        for refused in [disk.open("a").map(drop), disk.lock("a").map(drop)] {
+            assert_eq!(refused.unwrap_err().kind(), IoKind::PermissionDenied);
+        }
+        let mut read = [0; 5];
+        Directory::to_read(temporary.path()).unwrap().open("a").unwrap().read(0, &mut read).unwrap();
+        assert_eq!(&read, b"sound");
     }
 
     #[test]

@@ -120,7 +120,8 @@ pub enum Answer {
 
 impl Store {
     /// Opens the store in the directory at `path`, with sound defaults; makes one where there is none. The parent
-    /// directory must be there. One process owns a store at a time.
+    /// directory must be there. One process owns a store at a time, and its files belong to the user of that process: those
+    /// of another one are not opened, *io*.
     ///
     /// # Errors
     /// *Locked*, *not a store*, *newer format*, *damaged store*, *segment missing*, *clock jump*, *io* (contract 5.6,

@@ -455,22 +455,22 @@ fn copy(from: &Path, to: &Path) {
 fn builder(settings: &Settings) -> Builder {
     let mut builder = Store::builder();
     macro_rules! set {
-        ($($name:ident),*) => {
-            $(if let Some(value) = settings.$name {
+        ($settings:expr; $($name:ident),*) => {
+            $(if let Some(value) = $settings.$name {
                 builder = builder.$name(value);
             })*
         };
     }
-    set!(token_bytes_max, scope_bytes_max, outcome_bytes_max, declared_outcome_bytes);
-    set!(parameter_count_max, parameter_bytes_max, live_reservations_max, waiters_per_key_max);
-    set!(kept_records_max, kept_bytes_max);
+    set!(settings; token_bytes_max, scope_bytes_max, outcome_bytes_max, declared_outcome_bytes);
+    set!(settings; parameter_count_max, parameter_bytes_max, live_reservations_max, waiters_per_key_max);
+    set!(settings; kept_records_max, kept_bytes_max);
     builder = builder
         .live_reservations_per_scope_max(settings.live_reservations_per_scope_max)
         .kept_records_per_scope_max(settings.kept_records_per_scope_max)
         .kept_bytes_per_scope_max(settings.kept_bytes_per_scope_max)
         .explain_mismatches(settings.explain_mismatches == Some(true))
         .rules(settings.rules.clone().unwrap_or_default().to_digest_rules());
-    set!(start_durably, checkpoint_bytes_max);
+    set!(settings; start_durably, checkpoint_bytes_max);
     if let Some(policy) = settings.on_interrupted {
         builder = builder.on_interrupted(policy.to_on_interrupted());
     }
@@ -490,5 +490,6 @@ fn builder(settings: &Settings) -> Builder {
         // Longer than any scenario takes, so that nothing is synced unasked.
         builder = builder.relaxed(Duration::from_secs(3600));
     }
+    set!(settings.tuning; stripes, recent_bytes_max, segment_bytes_max);
     builder
 }

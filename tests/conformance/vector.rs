@@ -58,6 +58,17 @@ pub(crate) struct Settings {
     pub(crate) checkpoint_bytes_max: Option<u64>,
     pub(crate) rules: Option<Rules>,
     pub(crate) explain_mismatches: Option<bool>,
+    /// No part of the vectors.
+    #[serde(skip)]
+    pub(crate) tuning: Tuning,
+}
+
+/// How a store is laid out inside, which changes no answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tuning {
+    pub(crate) stripes: Option<usize>,
+    pub(crate) recent_bytes_max: Option<u64>,
+    pub(crate) segment_bytes_max: Option<u64>,
 }
 
 /// What is answered for an interrupted key (3.4).

@@ -28,7 +28,7 @@ use reference::ReferenceSubject;
 use serde_json::{Value, json};
 use store::StoreSubject;
 use subject::Subject;
-use vector::{Settings, Step};
+use vector::{Settings, Step, Tuning};
 
 /// The clock moves by this; leases and retentions are multiples of it, and patience ends between two of them.
 const TICK_MS: u64 = 5;
@@ -331,23 +331,35 @@ fn step(value: Value) -> Step {
     serde_json::from_value(value).expect("a step as the vectors write it")
 }
 
+/// One stripe or many, recent outcomes in memory or none, small segments or large ones: no answer may tell them apart.
+fn tuning() -> impl Strategy<Value = Tuning> {
+    let stripes = prop::option::of(prop_oneof![Just(1_usize), Just(64)]);
+    let (recent, segment) = (prop::option::of(Just(0_u64)), prop::option::of(Just(1_u64 << 20)));
+    (stripes, recent, segment).prop_map(|(stripes, recent_bytes_max, segment_bytes_max)| Tuning {
+        stripes,
+        recent_bytes_max,
+        segment_bytes_max,
+    })
+}
+
 /// Of the two policies for what was interrupted; with mismatches explained or not.
-fn settings(refuse: bool, explain: bool) -> Settings {
-    serde_json::from_value(json!({
+fn settings(refuse: bool, explain: bool, tuning: Tuning) -> Settings {
+    let settings: Settings = serde_json::from_value(json!({
         "on_interrupted": if refuse { "refuse" } else { "resume" }, "checkpoint_bytes_max": 6,
         "retention_ms": 100, "lease_ms": 50, "outcome_bytes_max": 4096, "declared_outcome_bytes": 64,
         "live_reservations_max": 4, "kept_records_max": 6, "kept_records_per_scope_max": 4,
         "explain_mismatches": explain,
     }))
-    .expect("settings as the vectors write them")
+    .expect("settings as the vectors write them");
+    Settings { tuning, ..settings }
 }
 
 fn agree(
     make: impl Fn(&Settings) -> StoreSubject,
-    (refuse, explain): (bool, bool),
+    (refuse, explain, tuning): (bool, bool, Tuning),
     ops: &[Op],
 ) -> Result<(), TestCaseError> {
-    let settings = settings(refuse, explain);
+    let settings = settings(refuse, explain, tuning);
     let (mut store, mut model) = (make(&settings), ReferenceSubject::new(&settings));
     let store = &mut store;
     let now = subject::START.as_millis();
@@ -363,9 +375,10 @@ proptest! {
     fn the_store_in_memory_and_the_reference_say_the_same_3_4_6_7_8(
         refuse: bool,
         explain: bool,
+        tuning in tuning(),
         ops in prop::collection::vec(op(), 1..200)
     ) {
-        agree(StoreSubject::in_memory, (refuse, explain), &ops)?;
+        agree(StoreSubject::in_memory, (refuse, explain, tuning), &ops)?;
     }
 }
 
@@ -376,9 +389,10 @@ proptest! {
     fn the_store_in_a_directory_and_the_reference_say_the_same_also_over_crashes_5(
         refuse: bool,
         explain: bool,
+        tuning in tuning(),
         ops in prop::collection::vec(op(), 1..100)
     ) {
-        agree(StoreSubject::on_a_directory, (refuse, explain), &ops)?;
+        agree(StoreSubject::on_a_directory, (refuse, explain, tuning), &ops)?;
     }
 }
 
@@ -390,8 +404,9 @@ proptest! {
     fn the_store_in_a_callers_database_and_the_reference_say_the_same_also_over_crashes_6(
         refuse: bool,
         explain: bool,
+        tuning in tuning(),
         ops in prop::collection::vec(op(), 1..100)
     ) {
-        agree(StoreSubject::in_a_database, (refuse, explain), &ops)?;
+        agree(StoreSubject::in_a_database, (refuse, explain, tuning), &ops)?;
     }
 }
