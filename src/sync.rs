@@ -6,9 +6,11 @@
 //! and no stripe across a disk call.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -48,6 +50,29 @@ pub(crate) fn is_current(thread: &JoinHandle<()>) -> bool {
 /// Lets other threads go first.
 pub(crate) fn yield_now() {
     thread::yield_now();
+}
+
+/// Calls with each of the items, on all cores; what came of them, in their order.
+pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], call: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let taken = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        let own = taken.map_while(|at| Some((at, call(items.get(at)?))));
+        own.collect::<Vec<_>>()
+    };
+    let mut done = thread::scope(|scope| {
+        // Where the system gives no thread, those that there are do all of it.
+        let start = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+        let others: Vec<_> = (1..cores.min(items.len())).filter_map(start).collect();
+        let mut done = work();
+        for other in others {
+            done.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        done
+    });
+    done.sort_unstable_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Runs a future to its end on this thread, asleep in between.

@@ -16,13 +16,14 @@
 //! | `identity` | which store this is |
 //! | `files`, `spare` | segment files: names, and how a new one comes to be; the next one's space |
 //! | `log` | appending, rotating, sealing, dropping |
-//! | `recovery` | opening after anything |
+//! | `recovery`, `adoption` | opening after anything; what was found enters the index |
 //! | `room` | disk room for what was promised |
 //! | `house` | files of its own, or one table in the caller's database |
 //! | `guest` | the latter (feature `redb-transactions`) |
 //! | `queue`, `writer` | what waits for the writer; the thread that commits for everybody |
 //! | `faulty` | for tests: a disk that fails and can be cut |
 
+mod adoption;
 mod backend;
 mod block;
 mod disk;
@@ -89,8 +90,10 @@ pub(crate) trait Catalogue: Send + Sync {
     fn holds(&self, hash: u64, at: Location) -> bool;
     /// Where started records stand, the oldest first.
     fn started(&self) -> Vec<Location>;
-    /// A record now stands there.
-    fn insert(&self, hash: u64, at: Location, what: What, weight: Weight);
+    /// A record now stands there. It counts once it is kept.
+    fn insert(&self, hash: u64, at: Location, what: What);
+    /// These records count from now on. In one sum, since all cores count in the same memory.
+    fn keep(&self, records: &mut dyn Iterator<Item = Weight>);
     /// The record that stands at `from`, if it is still known, stands at `to` now.
     fn carry(&self, hash: u64, from: Location, to: Location);
     /// The record that stands there is no longer known. Whether it was.

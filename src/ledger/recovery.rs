@@ -18,11 +18,14 @@ use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
+use super::adoption::adopt_all;
 use super::backend::Backend;
 use super::block::Block;
 use super::disk::{Disk, DiskFile};
 use super::fault::{Fault, io_error};
-use super::files::{Maker, give_name, remove_if_there, segment_name, segment_name_new, segment_number};
+use super::files::{
+    Listed, Maker, give_name, remove_if_there, segment_name, segment_name_new, segment_number,
+};
 use super::hint::{Hint, What};
 use super::identity::{self, Identity};
 use super::log::{Log, Note};
@@ -34,10 +37,12 @@ use crate::digest::{DigestRules, Secret};
 use crate::error::{ErrorKind, Result};
 use crate::options::Builder;
 use crate::record::{HashKeys, Kind, Location, Record, Unreadable, Weight};
-use crate::sync::{Mutex, RwLock};
+use crate::sync::{Mutex, RwLock, in_parallel};
 use crate::time::Timestamp;
 
 const LOCK_NAME: &str = "oncekey.lock";
+/// From so many sealed segments on all cores judge them. Fewer are read in a moment, and in an order.
+const MANY_SEGMENTS: usize = 16;
 
 /// A ledger, opened, and what the store has to know of it.
 pub(crate) struct Opening {
@@ -127,8 +132,7 @@ fn is_leftover(name: &str) -> bool {
     name == LOCK_NAME || identity::is_leftover(name)
 }
 
-/// Puts the judged segments together and tells the catalogue what they hold, oldest first. What has expired at `start` is
-/// not counted again (contract 8.3): an opening sweeps.
+/// Puts the judged segments together, and tells the catalogue what they hold.
 #[expect(clippy::too_many_arguments, reason = "called once, with all that an opening found")]
 fn assemble(
     disk: Arc<dyn Disk>,
@@ -175,81 +179,8 @@ fn assemble(
         blind,
         failed_rotations: AtomicU64::new(0),
     };
-    let mut gone = Vec::new();
-    catalogue.reserve(found.iter().map(Vec::len).sum());
-    let newest = found.len() - 1;
-    for (number, mut hints) in found.into_iter().enumerate() {
-        let mut all_read = Ok(());
-        let mut reads = |at| match ledger.read_sound(at, |_| ()) {
-            Ok(read) => read.is_some(),
-            Err(error) => {
-                all_read = Err(error);
-                false
-            }
-        };
-        // The newest segment has copies of those that count.
-        hints.retain(|own| number == newest || own.what != What::Started || !reads(own.at));
-        all_read?;
-        // Those of a sealed segment lie so already. Stable: what is said of one fingerprint keeps its order.
-        hints.sort_by_key(|hint| hint.hash);
-        for hint in &newest_of_each(&ledger, hints)? {
-            if !hint.is_forgotten() {
-                adopt(&ledger, &**catalogue, hint, &mut gone)?;
-            }
-            if hint.is_forgotten() || hint.expires <= start {
-                gone.push((hint.hash, hint.at, hint.weight));
-            }
-        }
-    }
-    // Last, since an index that shrank on the way would have to grow again.
-    for (hash, at, weight) in gone {
-        catalogue.remove(hash, at, weight);
-    }
+    adopt_all(&ledger, &**catalogue, found, start)?;
     Ok(ledger)
-}
-
-/// Of hints that lie by fingerprint, those of each key's newest record: of the starts, checkpoints and end of one
-/// operation only the last counts, and each is read once.
-fn newest_of_each(ledger: &Ledger, hints: Vec<Hint>) -> Result<Vec<Hint>> {
-    if hints.windows(2).all(|pair| pair[0].hash != pair[1].hash) {
-        return Ok(hints);
-    }
-    let mut newest = Vec::with_capacity(hints.len());
-    for same in hints.chunk_by(|one, other| one.hash == other.hash) {
-        let mut keys: Vec<Vec<u8>> = Vec::new();
-        let from = newest.len();
-        for hint in same.iter().rev() {
-            let single = same.len() == 1 || hint.is_forgotten();
-            let key = if single { None } else { ledger.read_sound(hint.at, |own| own.key().to_vec())? };
-            match key {
-                Some(key) if keys.contains(&key) => continue,
-                Some(key) => keys.push(key),
-                None => {}
-            }
-            newest.push(*hint);
-        }
-        newest[from..].reverse();
-    }
-    Ok(newest)
-}
-
-/// Enters a record; an older one of the same key is `gone`, since the later sequence wins.
-fn adopt(
-    ledger: &Ledger,
-    catalogue: &dyn Catalogue,
-    hint: &Hint,
-    gone: &mut Vec<(u64, Location, Weight)>,
-) -> Result<()> {
-    for other in catalogue.find(hint.hash) {
-        let key_of = |record: Record<'_>| (record.key().to_vec(), record.weight(ledger.keys()));
-        let Some((older, weight)) = ledger.read_sound(other, key_of)? else { continue };
-        let Some((newer, _)) = ledger.read_sound(hint.at, key_of)? else { continue };
-        if older == newer && other < hint.at {
-            gone.push((hint.hash, other, weight));
-        }
-    }
-    catalogue.insert(hint.hash, hint.at, hint.what, hint.weight);
-    Ok(())
 }
 
 /// A sealed segment and its hints.
@@ -305,8 +236,7 @@ impl Opener<'_> {
             return Err(Fault::Damaged.at_opening(newest));
         };
         listed.retain(|(number, ..)| !active.notes.contains(&Note::Dropped(*number)));
-        let mut judged = Vec::with_capacity(listed.len() + 1);
-        for (number, first, last) in listed {
+        let judge = |&(number, first, last): &Listed| {
             if !numbers.contains(&number) {
                 return Err(ErrorKind::SegmentMissing { segment: number }.into());
             }
@@ -314,8 +244,14 @@ impl Opener<'_> {
             if own.segment.blocks() != (first..=last) {
                 return Err(Fault::Damaged.at_opening(number));
             }
-            judged.push(own);
-        }
+            Ok(own)
+        };
+        let judged: Result<Vec<_>> = if listed.len() < MANY_SEGMENTS {
+            listed.iter().map(judge).collect()
+        } else {
+            in_parallel(&listed, judge).into_iter().collect()
+        };
+        let mut judged = judged?;
         judged.push(active);
         Ok(judged)
     }

@@ -19,7 +19,7 @@ use crate::record::{Location, Weight};
 use crate::sync::{CachePadded, Mutex, MutexGuard};
 use crate::token::Key;
 
-use super::quota::Quota;
+use super::quota::{Quota, Tally};
 
 /// One lock and its share of the keys.
 pub(super) struct Stripe {
@@ -189,9 +189,14 @@ impl Catalogue for Stripes {
         all.into_iter().collect()
     }
 
-    fn insert(&self, hash: u64, at: Location, what: What, weight: Weight) {
+    fn keep(&self, records: &mut dyn Iterator<Item = Weight>) {
+        let mut tally = Tally::default();
+        records.for_each(|weight| self.quota.stay(weight, &mut tally));
+        self.quota.settle(&tally);
+    }
+
+    fn insert(&self, hash: u64, at: Location, what: What) {
         self.lock(hash).index.insert(self.fingerprint(hash), at);
-        self.quota.keep(weight);
         if what == What::Started {
             self.interrupted.insert(at);
         }
@@ -265,7 +270,7 @@ mod tests {
         let stripes = Stripes::new(4, 0, Quota::new(&Builder::default()));
         let [old, from, to] = [3, 5, 9].map(|block| Location::new(block, 0));
         let (other, own) = (7 << 40, 8 << 40);
-        stripes.insert(other, old, What::Started, Weight::default());
+        stripes.insert(other, old, What::Started);
         stripes.lock(own).slots.insert(running(own, 1, from));
         assert_eq!(stripes.started(), [old, from]);
         assert!(stripes.holds(other, old) && stripes.holds(own, from) && stripes.find(own).is_empty());
@@ -292,7 +297,8 @@ mod tests {
             let stripes = Stripes::new(count, 0, Quota::new(&Builder::default()));
             for hash in [0, 1, u64::MAX, 0x8000_0000_0000_0000, 0x1234_5678_9abc_def0] {
                 let at = Location::new(7, 7);
-                stripes.insert(hash, at, What::Kept, Weight::default());
+                stripes.insert(hash, at, What::Kept);
+                stripes.keep(&mut std::iter::once(Weight::default()));
                 assert_eq!(stripes.find(hash), [at]);
                 assert!(stripes.remove(hash, at, Weight::default()));
                 assert!(stripes.find(hash).is_empty());

@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use oncekey::{Answer, Builder, Completed, Key, Limit, ManualClock, Outcome, Parameters, Store, Timestamp};
+use oncekey::{
+    Answer, Builder, Completed, Key, Known, Limit, ManualClock, Outcome, Parameters, Store, Timestamp,
+};
 use usage::Usage;
 
 const RETENTION: Duration = Duration::from_secs(24 * 3600);
@@ -99,6 +101,61 @@ fn twenty_retention_periods_take_no_more_than_the_first_few_8_3() {
     clock.advance(RETENTION);
     store.sweep().unwrap();
     assert_eq!((store.stats().kept_records, store.stats().live_reservations), (0, 0));
+}
+
+/// Completes all of these at once.
+fn complete_all(store: &Store, numbers: impl Iterator<Item = usize>, body: impl Fn(usize) -> Vec<u8>) {
+    let complete = |number: usize| match store.request(&key(number), &asked(number)).relaxed().begin() {
+        Ok(Answer::Fresh(held)) => Box::pin(held.complete_async(Outcome::new(body(number)))),
+        other => panic!("token {number} is free: {other:?}"),
+    };
+    let mut completing: Vec<_> = numbers.map(complete).collect();
+    while !completing.is_empty() {
+        completing.retain_mut(|own| own.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        std::thread::yield_now();
+    }
+    store.flush().unwrap();
+}
+
+/// From 16 sealed segments and 131,072 records on an opening uses all cores.
+#[test]
+fn what_is_large_is_opened_as_what_is_small_5_7() {
+    const RECORDS: usize = 150_000;
+    let _alone = ALONE.lock();
+    let clock = ManualClock::default();
+    let folder = tempfile::tempdir().unwrap();
+    let open = || builder(&clock).segment_bytes_max(1 << 20).open(folder.path().join("store")).unwrap();
+    let store = open();
+    let started = |number: usize| match store.request(&key(number), &asked(number)).start_durably().begin() {
+        Ok(Answer::Fresh(held)) => held,
+        other => panic!("token {number} is free: {other:?}"),
+    };
+    let interrupted: Vec<_> = (RECORDS..RECORDS + 10).map(started).collect();
+    complete_all(&store, 0..1000, body);
+    clock.advance(RETENTION);
+    for first in (0..RECORDS).step_by(2000) {
+        // The first thousand for the second time.
+        complete_all(&store, first..first + 2000, |number| body(number + 1));
+    }
+    for number in (0..RECORDS).step_by(1000) {
+        assert_eq!(store.forget(&key(number)), Ok(true));
+    }
+    store.sweep().unwrap();
+    let before = store.stats();
+    assert!(before.segments > 16, "{before:?}");
+    store.close(Duration::ZERO).unwrap();
+    drop(interrupted);
+    let store = open();
+    let after = store.stats();
+    assert_eq!((after.kept_records, after.kept_bytes), (before.kept_records, before.kept_bytes));
+    assert_eq!((after.kept_records, after.interrupted), ((RECORDS - RECORDS / 1000 + 10) as u64, 10));
+    for number in (0..RECORDS).step_by(77) {
+        match store.get(&key(number)) {
+            Ok(Known::Absent) if number % 1000 == 0 => {}
+            Ok(Known::Finished(replay)) => assert_eq!(replay.outcome().body(), body(number + 1)),
+            other => panic!("token {number}: {other:?}"),
+        }
+    }
 }
 
 #[test]

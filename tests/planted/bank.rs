@@ -265,8 +265,8 @@ bank! {
 
     // Opening.
     a_missing_segment_is_passed_over:
-        [text!("ledger/recovery.rs", "return Err(ErrorKind::SegmentMissing { segment: number }.into());" =>
-            "if PLANTED { continue; } SOUND")], "contract"
+        [text!("ledger/recovery.rs", "listed.retain(|(number, ..)| !active.notes.contains(&Note::Dropped(*number)));" =>
+            "SOUND\n        listed.retain(|(number, ..)| !PLANTED || numbers.contains(number));")], "contract"
         "s5_files::a_missing_segment_is_said_and_never_taken_for_an_empty_store_5_6";
     what_was_started_is_passed_over:
         [text!("ledger/recovery.rs", "Kind::Finished | Kind::Released | Kind::Started => judged.hints.push" =>

@@ -167,6 +167,11 @@ pub(crate) fn yield_now() {
     thread::yield_now();
 }
 
+/// One after the other: nothing is shared that an order could tell apart.
+pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], call: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    items.iter().map(call).collect()
+}
+
 /// Runs a future to its end on this thread, asleep in between; unlike a parked thread it never wakes for nothing, which an
 /// explorer of all orders would do for ever.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
