@@ -130,7 +130,7 @@ fn newest_of_each(ledger: &Ledger, hints: &[Hint]) -> Result<Vec<Hint>> {
 
 /// Enters a record; an older one of the same key is `gone`, since the later sequence wins.
 fn adopt(ledger: &Ledger, catalogue: &dyn Catalogue, hint: &Hint, gone: &mut Gone) -> Result<()> {
-    for other in catalogue.find(hint.hash) {
+    for other in catalogue.insert(hint.hash, hint.at, hint.what) {
         let key_of = |record: Record<'_>| (record.key().to_vec(), record.weight(ledger.keys()));
         let Some((older, weight)) = ledger.read_sound(other, key_of)? else { continue };
         let Some((newer, _)) = ledger.read_sound(hint.at, key_of)? else { continue };
@@ -138,6 +138,5 @@ fn adopt(ledger: &Ledger, catalogue: &dyn Catalogue, hint: &Hint, gone: &mut Gon
             gone.push((hint.hash, other, weight));
         }
     }
-    catalogue.insert(hint.hash, hint.at, hint.what);
     Ok(())
 }

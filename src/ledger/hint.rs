@@ -96,16 +96,20 @@ pub(crate) fn encode(place: u64, hints: &[Hint], keys: &HashKeys) -> Vec<u8> {
 pub(crate) fn decode(place: u64, bytes: &[u8], keys: &HashKeys) -> Option<Vec<Hint>> {
     let (checksum, body) = bytes.split_at_checked(CHECKSUM_BYTES)?;
     let sound = body.len() % BYTES == 0 && u64_at(checksum, 0) == keys.checksum(place, &[body]);
-    let hint = |own: &[u8]| {
-        Some(Hint {
+    if !sound {
+        return None;
+    }
+    let mut hints = Vec::with_capacity(body.len() / BYTES);
+    for own in body.chunks_exact(BYTES) {
+        hints.push(Hint {
             what: What::of(own[0])?,
             hash: u64_at(own, 1),
             at: Location::from_u64(u64_at(own, 9)),
             expires: Timestamp::from_millis(u64_at(own, 17)),
             weight: Weight { scope: u64_at(own, 25), bytes: u32_at(own, 33) },
-        })
-    };
-    sound.then(|| body.chunks_exact(BYTES).map(hint).collect())?
+        });
+    }
+    Some(hints)
 }
 
 #[cfg(test)]

@@ -90,8 +90,8 @@ pub(crate) trait Catalogue: Send + Sync {
     fn holds(&self, hash: u64, at: Location) -> bool;
     /// Where started records stand, the oldest first.
     fn started(&self) -> Vec<Location>;
-    /// A record now stands there. It counts once it is kept.
-    fn insert(&self, hash: u64, at: Location, what: What);
+    /// A record now stands there; where others with this fingerprint are. It counts once it is kept.
+    fn insert(&self, hash: u64, at: Location, what: What) -> Vec<Location>;
     /// These records count from now on. In one sum, since all cores count in the same memory.
     fn keep(&self, records: &mut dyn Iterator<Item = Weight>);
     /// The record that stands at `from`, if it is still known, stands at `to` now.

@@ -288,11 +288,13 @@ impl Opener<'_> {
 
     /// What a sealed segment holds, from its hints; where a chunk of them is damaged, from its records.
     fn read_hints(&self, segment: Segment, footer: Footer) -> Result<Judged> {
-        let chunks: Result<Vec<_>, Fault> = (0..footer.chunks).map(|chunk| segment.hints(chunk)).collect();
-        let Ok(chunks) = chunks else { return self.scan(segment, true) };
+        let read = (0..footer.chunks).try_fold(Vec::new(), |mut hints, chunk| {
+            hints.append(&mut segment.hints(chunk)?);
+            Ok::<_, Fault>(hints)
+        });
+        let Ok(hints) = read else { return self.scan(segment, true) };
         segment.stretch(Timestamp::from_millis(footer.expires));
         let time = Timestamp::from_millis(footer.time);
-        let hints = chunks.concat();
         Ok(Judged { segment, sealed: true, hints, time, since: time, notes: Vec::new(), blind: false })
     }
 

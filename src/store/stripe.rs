@@ -195,11 +195,16 @@ impl Catalogue for Stripes {
         self.quota.settle(&tally);
     }
 
-    fn insert(&self, hash: u64, at: Location, what: What) {
-        self.lock(hash).index.insert(self.fingerprint(hash), at);
+    fn insert(&self, hash: u64, at: Location, what: What) -> Vec<Location> {
+        let fingerprint = self.fingerprint(hash);
+        let mut stripe = self.lock(hash);
+        let others = stripe.index.find(fingerprint).collect();
+        stripe.index.insert(fingerprint, at);
+        drop(stripe);
         if what == What::Started {
             self.interrupted.insert(at);
         }
+        others
     }
 
     fn carry(&self, hash: u64, from: Location, to: Location) {

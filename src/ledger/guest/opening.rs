@@ -235,7 +235,7 @@ impl Adoption<'_> {
     ) {
         // What has expired is not counted again (contract 8.3): an opening sweeps.
         if expires > self.start {
-            self.catalogue.insert(hash, at, what);
+            drop(self.catalogue.insert(hash, at, what));
             self.catalogue.keep(&mut std::iter::once(weight));
             seen.known += bytes;
             seen.due = seen.due.min(look_at(what, expires, self.start));
