@@ -146,8 +146,8 @@ bank! {
         [always!("store/seat.rs", "slot.lease_end <= now.tick || sits()")], "contract"
         "s3_waiting::after_a_wait_other_parameters_are_a_mismatch_3_7";
     waiters_are_not_counted:
-        [never!("store/seat.rs", "slot.waiters >= limit")], "contract"
-        "s8_limits::waiters_of_one_key_8_1";
+        [never!("store/seat.rs", "slot.waiters >= limit")], "conformance"
+        "the_store_in_memory_conforms";
 
     // Holding.
     a_fence_is_not_compared:
