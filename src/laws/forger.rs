@@ -132,7 +132,7 @@ impl Forger<'_, '_> {
             // Fewer pairs than there are.
             0 => bytes[leaf.used.start + 2..leaf.used.start + 4].copy_from_slice(&(pairs - 1).to_le_bytes()),
             1 => {
-                let other = [row + 1, row.wrapping_sub(1), u64::MAX, HINTS, self.tape.u64()];
+                let other = [row.wrapping_add(1), row.wrapping_sub(1), u64::MAX, HINTS, self.tape.u64()];
                 bytes[row_at..row_at + 8].copy_from_slice(&self.tape.pick(&other).to_le_bytes());
             }
             2 => {
