@@ -63,7 +63,8 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], call: impl Fn(&T) -> R 
     };
     let mut done = thread::scope(|scope| {
         // Where the system gives no thread, those that there are do all of it.
-        let start = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+        let start =
+            |_| thread::Builder::new().name("oncekey helper".to_owned()).spawn_scoped(scope, work).ok();
         let others: Vec<_> = (1..cores.min(items.len())).filter_map(start).collect();
         let mut done = work();
         for other in others {
@@ -157,6 +158,15 @@ mod tests {
         let other = thread::spawn(move || waker.notify(1));
         block_on(listener);
         assert_eq!(other.join().unwrap(), 1);
+    }
+
+    #[test]
+    fn what_is_done_in_parallel_comes_in_order_and_a_panic_comes_through() {
+        let items: Vec<usize> = (0..1000).collect();
+        assert_eq!(in_parallel(&items, |own| own * 2), items.iter().map(|own| own * 2).collect::<Vec<_>>());
+        assert!(in_parallel(&items[..0], |own| *own).is_empty());
+        let panics = |own: &usize| assert!(*own != 500, "a planned panic");
+        assert_eq!(shielded(|| in_parallel(&items, panics)), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use super::hint::{Hint, What};
 use super::{Catalogue, Ledger};
 use crate::error::Result;
-use crate::record::{Location, Record, Weight};
+use crate::record::{Location, Record, Weight, share_of};
 use crate::sync::in_parallel;
 use crate::time::Timestamp;
 
@@ -70,7 +70,7 @@ struct Share {
 impl Share {
     /// Those of hints that lie by fingerprint.
     fn of<'a>(&self, hints: &'a [Hint]) -> &'a [Hint] {
-        let share = |hint: &Hint| hint.hash.checked_shr(64 - self.bits).unwrap_or(0);
+        let share = |hint: &Hint| share_of(hint.hash, self.bits);
         let behind = &hints[hints.partition_point(|hint| share(hint) < self.number)..];
         &behind[..behind.partition_point(|hint| share(hint) == self.number)]
     }

@@ -14,6 +14,12 @@ use super::u64_at;
 /// From so many bytes on BLAKE3 is faster.
 const LONG_BYTES: usize = 8 << 10;
 
+/// The number that the top bits of a fingerprint make: which share of all keys it belongs to.
+#[inline]
+pub(crate) fn share_of(fingerprint: u64, bits: u32) -> u64 {
+    fingerprint.checked_shr(64 - bits).unwrap_or(0)
+}
+
 /// The keys that checksums and fingerprints are made under: an outsider can't predict either (contract 10.3).
 #[derive(Clone, Copy)]
 pub(crate) struct HashKeys {
@@ -71,7 +77,7 @@ mod tests {
     const FULLEST: usize = 30;
 
     fn share(keys: &HashKeys, token: &str) -> usize {
-        usize::try_from(keys.fingerprint(token.as_bytes()) >> (64 - SHARE_BITS)).unwrap()
+        usize::try_from(share_of(keys.fingerprint(token.as_bytes()), SHARE_BITS)).unwrap()
     }
 
     /// How many of the tokens the fullest share gets, and how many fingerprints of 32 bits are met twice.

@@ -24,7 +24,7 @@ mod outline;
 mod place;
 mod started;
 
-pub(crate) use keys::HashKeys;
+pub(crate) use keys::{HashKeys, share_of};
 pub(crate) use outline::{outline_bytes, outline_length};
 pub(crate) use place::Location;
 pub(crate) use started::{Bound, Started};

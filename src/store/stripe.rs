@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::inflight::{Recent, Slots};
 use crate::ledger::{Catalogue, Index, What};
-use crate::record::{Location, Weight};
+use crate::record::{Location, Weight, share_of};
 use crate::sync::{CachePadded, Mutex, MutexGuard};
 use crate::token::Key;
 
@@ -112,8 +112,7 @@ impl Stripes {
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "at most 16 bits are left")]
     pub(super) fn lock(&self, hash: u64) -> MutexGuard<'_, Stripe> {
-        let number = hash.checked_shr(64 - self.bits).unwrap_or(0);
-        self.all[number as usize].lock()
+        self.all[share_of(hash, self.bits) as usize].lock()
     }
 
     /// The 32 bits below those that chose the stripe.

@@ -3,7 +3,8 @@
 //! Goal: what is refused says what was measured, the limit and the remedy; nothing is evicted. Method: small
 //! settings, filled exactly, then asked for one more.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::ScopedJoinHandle;
 
 use oncekey::{Answer, Error, ErrorKind, Key, Limit, Outcome, Parameters, Reservation, Store};
 
@@ -116,12 +117,12 @@ fn a_scope_that_floods_is_held_to_its_limit_and_leaves_the_others_alone_8_1() {
     const LIVE_MAX: u64 = 8;
     in_both_homes(|home| {
         let store = home.open(plain().live_reservations_per_scope_max(Some(LIVE_MAX)));
-        let (live, calm) = (AtomicU64::new(0), AtomicBool::new(false));
+        let live = AtomicU64::new(0);
         let flood = &|flooder: usize| {
             let mut held = Vec::new();
-            let (mut refusals, mut number) = (0_u64, flooder << 32);
-            while !calm.load(Ordering::Acquire) || refusals == 0 {
-                match store.begin(&scoped("flood", number), &asked()) {
+            let mut refusals = 0_u64;
+            for number in 0..20_000 {
+                match store.begin(&scoped("flood", flooder << 32 | number), &asked()) {
                     Ok(Answer::Fresh(own)) => {
                         held.push(own);
                         assert!(live.fetch_add(1, Ordering::AcqRel) < LIVE_MAX);
@@ -133,18 +134,16 @@ fn a_scope_that_floods_is_held_to_its_limit_and_leaves_the_others_alone_8_1() {
                         held.clear();
                     }
                 }
-                number += 1;
             }
+            assert!(refusals > 0);
             live.fetch_sub(held.len() as u64, Ordering::AcqRel);
         };
         std::thread::scope(|scope| {
-            (0..4).for_each(|flooder| drop(scope.spawn(move || flood(flooder))));
-            for number in 0..500 {
-                let all: Vec<_> =
-                    (0..8).map(|own| fresh(store.begin(&scoped("calm", own), &asked()))).collect();
-                assert_eq!(all.len(), 8, "{number}");
+            let floods: Vec<_> = (0..4).map(|flooder| scope.spawn(move || flood(flooder))).collect();
+            while !floods.iter().all(ScopedJoinHandle::is_finished) {
+                let begin = |number| fresh(store.begin(&scoped("calm", number), &asked()));
+                drop((0..8).map(begin).collect::<Vec<_>>());
             }
-            calm.store(true, Ordering::Release);
         });
         assert_eq!(store.stats().live_reservations, 0);
     });

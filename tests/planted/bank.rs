@@ -1,4 +1,4 @@
-//! The bugs. All but a few are ones that stores of this kind were shipped with; the others are what this one once had.
+//! The bugs: what a store of this kind can get wrong, and what this one once had.
 //!
 //! An edit stands for one place of one file: the sound text, which has to stand there exactly once, and what takes its
 //! place, where `PLANTED` is whether this bug was chosen and `SOUND` the text itself.

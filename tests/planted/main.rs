@@ -1,6 +1,6 @@
 //! Goal: the tests are tested: what a store of this kind gets wrong is noticed here. Method: a bank of bugs is planted into
 //! a copy of the crate, all of them in one build, and chosen by name when it runs. The test that stands beside a bug in
-//! the bank passes without it, and fails with it, within a minute.
+//! the bank passes without it, and fails with it, within two minutes.
 //!
 //! `bash .ci/planted [NAME...]` runs the bank, or those whose names contain one of these; plain `cargo test` sees to it
 //! that every bug still has its place in the sources.

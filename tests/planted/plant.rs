@@ -13,7 +13,7 @@ const COPIED: &[&str] =
 const LEFT: &[&str] = &["target", "artifacts", "peers"];
 
 /// The crate's folder.
-pub(crate) fn crate_folder() -> &'static Path {
+fn crate_folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -51,8 +51,8 @@ pub(crate) fn planted() -> Result<Vec<(PathBuf, String)>, String> {
     if wrong.is_empty() { Ok(all) } else { Err(wrong.join("\n")) }
 }
 
-/// Makes `folder` a copy of the crate with the bank planted. What is there already stays as it is, so that it is not
-/// compiled again.
+/// Makes `folder` a copy of the crate with the bank planted, and of nothing else. What is there already stays as it is, so
+/// that it is not compiled again.
 pub(crate) fn copy_to(folder: &Path) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| format!("making {}: {error}", folder.display()))?;
     let copied = COPIED.iter().try_for_each(|name| copy(&crate_folder().join(name), &folder.join(name)));
@@ -77,6 +77,14 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
         if !LEFT.iter().any(|left| name == *left) {
             copy(&from.join(&name), &to.join(&name))?;
         }
+    }
+    // What an earlier copy has and the crate has no more.
+    for entry in fs::read_dir(to)? {
+        let old = entry?;
+        if from.join(old.file_name()).exists() {
+            continue;
+        }
+        if old.file_type()?.is_dir() { fs::remove_dir_all(old.path())? } else { fs::remove_file(old.path())? }
     }
     Ok(())
 }

@@ -11,7 +11,7 @@
 //! | `cuts`, `life` | a power cut at every change of the disk, and again in what the store does then |
 //! | `compound` | a failure in the middle of a recovery |
 //! | `campaign` | what a campaign tells |
-//! //! | `faults` | the n-th change or reading fails, for every n |
+//! | `faults` | the n-th change or reading fails, for every n |
 //! | `lies` | the n-th call is answered with a lie |
 //! | `room` | what was promised on a full disk, beside all else that the store writes |
 //! | `slow` | what goes on while a disk holds the writer up |
