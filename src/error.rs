@@ -128,6 +128,11 @@ impl Error {
         matches!(self.kind(), ErrorKind::Damaged { .. })
     }
 
+    /// The key that a segment is encrypted under is not at hand.
+    pub(crate) fn is_locked_away(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Encrypted { .. } | ErrorKind::WrongEncryptionKey { .. })
+    }
+
     /// The request was first sent before the store could remember (contract 3.8).
     #[must_use]
     pub fn is_expired(&self) -> bool {
@@ -359,6 +364,22 @@ pub enum ErrorKind {
     /// The secret is not the one that this store was made with (contract 11).
     #[error("wrong secret: this store was made with another; supply that one")]
     WrongSecret,
+    /// A segment is encrypted, and no key was given, or this build can take none (feature `encryption`).
+    #[error(
+        "segment {segment} is encrypted; give its key (`encryption_key`, in a build with the feature `encryption`)"
+    )]
+    Encrypted {
+        /// Its number.
+        segment: u64,
+    },
+    /// None of the keys that were given is the one that a segment was encrypted under.
+    #[error(
+        "wrong encryption key: segment {segment} was encrypted under another; supply that one, as `old_encryption_key` if it was replaced"
+    )]
+    WrongEncryptionKey {
+        /// Its number.
+        segment: u64,
+    },
     /// The wall clock went forward further than the store was ever closed for (contract 7.2).
     #[error(
         "the clock is {ahead:?} ahead of the last time on disk, the limit is {limit:?}; correct the clock, or accept the jump in the builder"

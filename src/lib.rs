@@ -13,6 +13,8 @@
 //! Where the effect is in the caller's own redb database, the feature `redb-transactions` closes that gap: effect and
 //! record are committed together.
 //!
+//! With the feature `encryption` what is kept is encrypted on disk, under the caller's key.
+//!
 //! # Example
 //! ```
 //! use oncekey::{Class, Key, OperationError, Outcome, Parameters, Store, Answer};
@@ -64,7 +66,7 @@
 //! | | `inflight` | west wing, memory that forgets: slots, gates, deadlines |
 //! | | `ledger` | east wing, the disk that remembers; the only one that names redb |
 //! | first | `options`, `record` | settings and limits; a record and its bytes |
-//! | ground | `error`, `time`, `sync`, `codec`, `digest`, `outcome`, `token` | plain values and the doors to the outside |
+//! | ground | `error`, `time`, `sync`, `codec`, `digest`, `encryption`, `outcome`, `token` | plain values and the doors to the outside |
 //!
 //! *A request's walk:* `begin` → stripe: in flight? index: finished? → `verdict` → answer. `complete` → ledger (durable) →
 //! index and slot published → waiters woken. Disk first, then tongue.
@@ -74,6 +76,7 @@
 
 mod codec;
 mod digest;
+mod encryption;
 mod error;
 mod inflight;
 #[cfg(any(test, fuzzing))]
@@ -95,6 +98,8 @@ pub use digest::{
     DIGEST_VERSION, Digest, DigestRules, PARAMETER_BYTES_MAX, PARAMETER_COUNT_MAX, ParameterValue,
     Parameters, Secret,
 };
+#[cfg(feature = "encryption")]
+pub use encryption::EncryptionKey;
 pub use error::{
     Difference, Error, ErrorKind, Incomparable, Limit, Opaque, ParameterFault, Result, ScopeFault, TokenFault,
 };

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::forger::{Forger, Repair};
 use super::tape::Tape;
+use crate::encryption::Keyring;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::{Change, Failure, Faulty, Paged, open_sealed};
 use crate::outcome::Outcome;
@@ -53,7 +54,7 @@ pub fn evil_store(data: &[u8]) {
     }
     let time = world.clock.wall();
     let files = ended(&mut world, closes % 2 == 1);
-    let (_, keys) = open_sealed(&files).unwrap();
+    let (_, keys) = open_sealed(&files, Keyring::default()).unwrap();
     let mut forger = Forger { tape: &mut tape, repair, keys };
     for _ in 0..forgeries {
         forger.forge(&files);

@@ -24,6 +24,7 @@ use super::disk::DiskFile;
 use super::extent::Extent;
 use super::page::{self, Identity, Page};
 use super::spots::Spots;
+use crate::encryption::Wrapped;
 use crate::error::{ErrorKind, Result};
 use crate::sync::beneath::Mutex;
 
@@ -87,14 +88,15 @@ impl Written {
 }
 
 impl Backend {
-    /// Begins a new segment file, in one that is empty or holds nothing but zeros.
+    /// Begins a new segment file, in one that is empty or holds nothing but zeros; `key` is kept in its page.
     pub(crate) fn create(
         file: Arc<dyn DiskFile>,
         identity: Identity,
         written: Arc<Written>,
+        key: Option<Wrapped>,
     ) -> io::Result<Self> {
         let extent = Extent::of_file(0, file.len()?.saturating_sub(page::BYTES));
-        let state = State { extent, page: Page::default(), mode: Mode::Live };
+        let state = State { extent, page: Page::with(key), mode: Mode::Live };
         let backend = Self::of(file, identity, written, state);
         backend.0.file.write(0, &ZEROS[..index(page::BYTES)])?;
         backend.0.write_page(&mut backend.0.state.lock())?;
@@ -184,6 +186,11 @@ impl Backend {
         let count = length.checked_sub(offset)?.min(near.len());
         self.0.file.read(page::BYTES.checked_add(spot.offset)? + offset as u64, &mut near[..count]).ok()?;
         Some((&near[..count], length))
+    }
+
+    /// The segment's key as its page keeps it, if it is encrypted.
+    pub(crate) fn key(&self) -> Option<Wrapped> {
+        self.0.state.lock().page.key
     }
 
     /// Bytes that redb can take without another byte of the disk.
@@ -389,7 +396,7 @@ mod tests {
 
     fn fresh() -> (Arc<dyn DiskFile>, Backend) {
         let file = Memory::default().create("segment").unwrap();
-        let backend = Backend::create(Arc::clone(&file), IDENTITY, Arc::default()).unwrap();
+        let backend = Backend::create(Arc::clone(&file), IDENTITY, Arc::default(), None).unwrap();
         (file, backend)
     }
 

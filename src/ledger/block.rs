@@ -12,7 +12,7 @@
 //! table:   count × (hash u64 | offset u16)
 //! ```
 
-use crate::record::{self, HashKeys, Location, Record, Unreadable, u16_at, u32_at, u64_at};
+use crate::record::{HashKeys, Location, Opened, Record, RecordKeys, Unreadable, u16_at, u32_at, u64_at};
 use crate::time::Timestamp;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"oKb1");
@@ -50,10 +50,11 @@ pub(crate) fn encode(
     time: Timestamp,
     expires: Timestamp,
     items: &[Item<'_>],
-    keys: &HashKeys,
+    keys: RecordKeys<'_>,
     places: &mut Vec<Location>,
 ) -> Vec<u8> {
-    let size = overhead(items.len()) + items.iter().map(|item| item.bytes.len()).sum::<usize>();
+    let records: usize = items.iter().map(|item| item.bytes.len() + keys.tag_bytes()).sum();
+    let size = overhead(items.len()) + records;
     let mut bytes = Vec::with_capacity(size);
     let head = Head { number, time, expires, count: items.len() };
     bytes.resize(HEAD_BYTES + items.len() * ENTRY_BYTES, 0);
@@ -62,7 +63,7 @@ pub(crate) fn encode(
         let offset = u16::try_from(begin).expect("a block of more than one record is under 64 KiB");
         let at = Location::new(number, offset);
         bytes.extend_from_slice(item.bytes);
-        record::seal(&mut bytes[begin..], at, keys);
+        keys.seal(&mut bytes, begin, at);
         places.push(at);
         let entry = &mut bytes[HEAD_BYTES + nth * ENTRY_BYTES..][..ENTRY_BYTES];
         entry[..8].copy_from_slice(&item.hash.to_le_bytes());
@@ -70,9 +71,9 @@ pub(crate) fn encode(
     }
     bytes.extend_from_within(HEAD_BYTES..HEAD_BYTES + items.len() * ENTRY_BYTES);
     let at = bytes.len();
-    bytes.resize(size, 0);
-    write_head(&mut bytes, 0, &head, 0, keys);
-    write_head(&mut bytes, at, &head, 1, keys);
+    bytes.resize(at + HEAD_BYTES, 0);
+    write_head(&mut bytes, 0, &head, 0, keys.hash);
+    write_head(&mut bytes, at, &head, 1, keys.hash);
     bytes
 }
 
@@ -109,7 +110,7 @@ pub(super) fn glimpse(bytes: &[u8]) -> Option<(u64, usize, u32)> {
 pub(crate) struct Block<'a> {
     bytes: &'a [u8],
     number: u64,
-    keys: &'a HashKeys,
+    keys: RecordKeys<'a>,
 }
 
 /// One of the two copies of the fingerprints, checked.
@@ -130,8 +131,8 @@ impl<'a> Table<'a> {
 
 impl<'a> Block<'a> {
     /// The bytes that stand under block `number`, not yet checked.
-    pub(crate) fn new(bytes: &'a [u8], number: u64, keys: &'a HashKeys) -> Self {
-        Self { bytes, number, keys }
+    pub(crate) fn new(bytes: &'a [u8], number: u64, keys: impl Into<RecordKeys<'a>>) -> Self {
+        Self { bytes, number, keys: keys.into() }
     }
 
     #[cfg(feature = "redb-transactions")]
@@ -145,9 +146,9 @@ impl<'a> Block<'a> {
     }
 
     /// The record at this place of the block.
-    pub(crate) fn record(&self, at: Location) -> Result<Record<'a>, Unreadable> {
+    pub(crate) fn record(&self, at: Location) -> Result<Opened<'a>, Unreadable> {
         let bytes = self.bytes.get(usize::from(at.offset())..).ok_or(Unreadable::Damaged)?;
-        Record::open(bytes, at, self.keys)
+        Opened::open(bytes, at, self.keys)
     }
 
     fn front(&self) -> Option<Table<'a>> {
@@ -169,7 +170,7 @@ impl<'a> Block<'a> {
             && u32_at(head, 4) as usize == self.bytes.len()
             && u64_at(head, 8) == self.number
             && u32_at(head, 36) == copy
-            && u64_at(head, CHECKSUM) == self.keys.checksum(self.number, &[&head[..CHECKSUM], entries]);
+            && u64_at(head, CHECKSUM) == self.keys.hash.checksum(self.number, &[&head[..CHECKSUM], entries]);
         sound.then(|| Table {
             head: Head {
                 number: self.number,
@@ -201,6 +202,7 @@ impl std::fmt::Debug for Record<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record;
     use proptest::prelude::*;
 
     fn keys() -> HashKeys {
@@ -210,7 +212,14 @@ mod tests {
     fn sample() -> Vec<u8> {
         let records = [record::control(b"first"), record::control(b"second and longer")];
         let items: Vec<Item<'_>> = (10..).zip(&records).map(|(hash, bytes)| Item { hash, bytes }).collect();
-        encode(9, Timestamp::from_millis(3), Timestamp::from_millis(4), &items, &keys(), &mut Vec::new())
+        encode(
+            9,
+            Timestamp::from_millis(3),
+            Timestamp::from_millis(4),
+            &items,
+            (&keys()).into(),
+            &mut Vec::new(),
+        )
     }
 
     /// Where the sample's records begin.
@@ -228,7 +237,7 @@ mod tests {
         assert_eq!(table.head.count, 2);
         let [first, second] = places();
         assert_eq!(table.entries().collect::<Vec<_>>(), [(10, first), (11, second)]);
-        assert_eq!(block.record(second).unwrap().control(), b"second and longer");
+        assert_eq!(block.record(second).unwrap().record().control(), b"second and longer");
         assert!(block.record(Location::new(9, second.offset() + 1)).is_err());
         assert!(Block::new(&bytes, 8, &keys).table().is_none(), "it is read at its own number only");
     }
@@ -245,8 +254,8 @@ mod tests {
                 let block = Block::new(&bytes, 9, &keys);
                 assert!(block.table().is_some(), "byte {at}");
                 let [first, second] = places();
-                assert_eq!(block.record(first).unwrap().control(), b"first");
-                assert_eq!(block.record(second).unwrap().control(), b"second and longer");
+                assert_eq!(block.record(first).unwrap().record().control(), b"first");
+                assert_eq!(block.record(second).unwrap().record().control(), b"second and longer");
             }
         }
     }
@@ -269,7 +278,7 @@ mod tests {
             let block = Block::new(&bytes, 9, &keys);
             prop_assert!(block.table().is_some());
             for (place, expected) in places().into_iter().zip([&b"first"[..], b"second and longer"]) {
-                prop_assert!(block.record(place).map_or(true, |record| record.control() == expected));
+                prop_assert!(block.record(place).map_or(true, |own| own.record().control() == expected));
             }
         }
     }

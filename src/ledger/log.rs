@@ -14,13 +14,13 @@ use std::sync::atomic::Ordering;
 use super::Ledger;
 use super::block::{self, Item};
 use super::fault::io_error;
-use super::files::{give_name, remove_if_there, segment_name, segment_name_new};
+use super::files::{give_name, segment_name, segment_name_new};
 use super::hint::{Hint, What};
 use super::room::{COMMON_VALUE_BYTES, MARGIN_BYTES, page_of};
 use super::segment::Segment;
 use crate::codec::{self, Decode, Encode};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{self, Forgotten, HashKeys, Location, Record, Weight};
+use crate::record::{self, Forgotten, Location, Record, RecordKeys, Weight};
 use crate::time::Timestamp;
 
 const BLOCK_RECORDS: usize = 4096;
@@ -119,7 +119,7 @@ impl Ledger {
         self.check_running()?;
         let now = now.max(log.time);
         let first = log.active.last() + 1;
-        let (blocks, places, expires) = pack(first, now, entries, self.maker.keys());
+        let (blocks, places, expires) = pack(first, now, entries, log.active.keys());
         if let Err(_fault) = log.active.append(&blocks, durable, self.maker.two_phase()) {
             log.active.fall_back();
             return Err(self.stop("commit"));
@@ -160,7 +160,7 @@ impl Ledger {
         let (from, entries): (Vec<_>, Vec<_>) = self.started()?.into_iter().unzip();
         let (fresh, places) = self.successor(number, first, now, &entries).inspect_err(|_| {
             // A disk that is full wants its space back; what can't be removed now is a leftover.
-            drop(remove_if_there(&*self.disk, &segment_name_new(number)));
+            drop(self.maker.remove(&*self.disk, &segment_name_new(number)));
         })?;
         let fresh = Arc::new(fresh);
         if give_name(&*self.disk, &fresh).is_err() {
@@ -268,7 +268,7 @@ impl Ledger {
         self.segments.write().retain(|own| own.number != segment.number);
         self.append(log, now, &[Note::Dropped(segment.number).entry()], true)?;
         segment.close().map_err(|fault| fault.in_segment(segment.number, "closing a segment"))?;
-        self.disk.remove(&segment_name(segment.number)).map_err(io_error("removing a segment"))
+        self.maker.remove(&*self.disk, &segment_name(segment.number))
     }
 
     /// Stops: nothing is written any more until the store is opened again (contract 5.5).
@@ -297,13 +297,13 @@ pub(super) fn pack(
     first: u64,
     now: Timestamp,
     entries: &[Entry<'_>],
-    keys: &HashKeys,
+    keys: RecordKeys<'_>,
 ) -> (Vec<Vec<u8>>, Vec<Location>, Timestamp) {
     let (mut blocks, mut places) = (Vec::new(), Vec::with_capacity(entries.len()));
     let mut latest = Timestamp::default();
     let mut rest = entries;
     for number in first.. {
-        let (own, more) = rest.split_at(fitting(rest));
+        let (own, more) = rest.split_at(fitting(rest, keys.tag_bytes()));
         if own.is_empty() {
             break;
         }
@@ -318,9 +318,9 @@ pub(super) fn pack(
 }
 
 /// How many of the entries go into the next block: as many as fit, but at least one.
-fn fitting(entries: &[Entry<'_>]) -> usize {
+fn fitting(entries: &[Entry<'_>], tag_bytes: usize) -> usize {
     let mut bytes = block::overhead(0);
-    let per_record = block::overhead(1) - block::overhead(0);
+    let per_record = block::overhead(1) - block::overhead(0) + tag_bytes;
     let fit = entries.iter().take(BLOCK_RECORDS).take_while(|entry| {
         bytes += entry.bytes.len() + per_record;
         bytes <= COMMON_VALUE_BYTES

@@ -1,5 +1,5 @@
 //! The page of ours that a segment file begins with: which store, which segment, which format, the length that redb
-//! believes in, and whether the file was closed.
+//! believes in, whether the file was closed, and the segment's key where it is encrypted.
 //!
 //! Law: two slots, a sector each, written in turn, so that a torn write leaves the other; the newer one that passes
 //! its checksum counts. A page is durable when its writing returns.
@@ -7,6 +7,7 @@
 use std::io;
 
 use super::disk::DiskFile;
+use crate::encryption::Wrapped;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{FORMAT, u32_at, u64_at};
 
@@ -16,6 +17,8 @@ pub(super) const BYTES: u64 = 4096;
 /// Bytes of a slot: a sector, which a disk writes whole.
 const SLOT_BYTES: usize = 512;
 const SLOT_USED: usize = 8 + 4 + 4 + 16 + 8 + 8 + 8;
+/// The format of a page that the key of its segment follows.
+const ENCRYPTED: u32 = FORMAT + 1;
 
 /// Which file this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +36,16 @@ pub(super) struct Page {
     pub(super) closed: bool,
     /// Counts writes of the page.
     turn: u64,
+    /// The segment's key, encrypted under the caller's.
+    pub(super) key: Option<Wrapped>,
 }
 
 impl Page {
+    /// The page of a new segment, and its key if it is encrypted.
+    pub(super) fn with(key: Option<Wrapped>) -> Self {
+        Self { key, ..Self::default() }
+    }
+
     /// Reads the page of a segment file.
     ///
     /// # Errors
@@ -45,13 +55,13 @@ impl Page {
             || Error::from(ErrorKind::DamagedStore { file: format!("segment {}", identity.segment) });
         let mut page = [0; 2 * SLOT_BYTES];
         file.read(0, &mut page).map_err(|_| damaged())?;
-        let slots = page.chunks_exact(SLOT_BYTES).map(|slot| &slot[..SLOT_USED + 8]);
-        let sound = slots.filter(|slot| {
-            slot.starts_with(MAGIC) && slot[SLOT_USED..] == blake3::hash(&slot[..SLOT_USED]).as_bytes()[..8]
+        let sound = page.chunks_exact(SLOT_BYTES).filter(|slot| {
+            let (used, checksum) = slot.split_at(used_bytes(u32_at(slot, 8)));
+            slot.starts_with(MAGIC) && checksum[..8] == blake3::hash(used).as_bytes()[..8]
         });
         let newest = sound.max_by_key(|slot| u64_at(slot, SLOT_USED - 8)).ok_or_else(damaged)?;
         let format = u32_at(newest, 8);
-        if format > FORMAT {
+        if format > ENCRYPTED {
             return Err(ErrorKind::NewerFormat { found: format, supported: FORMAT }.into());
         }
         if newest[16..32] != identity.store || u64_at(newest, 32) != identity.segment {
@@ -59,25 +69,40 @@ impl Page {
             return Err(ErrorKind::NotAStore(why).into());
         }
         let (logical, turn) = (u64_at(newest, SLOT_USED - 16), u64_at(newest, SLOT_USED - 8));
-        Ok(Self { logical, closed: u32_at(newest, 12) == 1, turn })
+        let key = newest[SLOT_USED..used_bytes(format)].try_into().ok();
+        Ok(Self { logical, closed: u32_at(newest, 12) == 1, turn, key })
     }
 
-    /// Writes magic, format, whether it was closed, store, segment, redb's length, turn, checksum; then syncs.
+    /// Writes magic, format, whether it was closed, store, segment, redb's length, turn, the key if there is one, checksum;
+    /// then syncs.
     pub(super) fn write(&mut self, file: &dyn DiskFile, identity: Identity) -> io::Result<()> {
         self.turn += 1;
-        let mut slot = Vec::with_capacity(SLOT_USED + 8);
+        let format = if self.key.is_some() { ENCRYPTED } else { FORMAT };
+        let mut slot = Vec::with_capacity(used_bytes(format) + 8);
         slot.extend_from_slice(MAGIC);
-        slot.extend_from_slice(&FORMAT.to_le_bytes());
+        slot.extend_from_slice(&format.to_le_bytes());
         slot.extend_from_slice(&u32::from(self.closed).to_le_bytes());
         slot.extend_from_slice(&identity.store);
         slot.extend_from_slice(&identity.segment.to_le_bytes());
         slot.extend_from_slice(&self.logical.to_le_bytes());
         slot.extend_from_slice(&self.turn.to_le_bytes());
+        slot.extend_from_slice(self.key.as_ref().map_or(&[], Wrapped::as_slice));
         let checksum = blake3::hash(&slot);
         slot.extend_from_slice(&checksum.as_bytes()[..8]);
         file.write(self.turn % 2 * SLOT_BYTES as u64, &slot)?;
         file.sync()
     }
+}
+
+/// Bytes of a slot in front of its checksum.
+fn used_bytes(format: u32) -> usize {
+    if format == ENCRYPTED { SLOT_USED + size_of::<Wrapped>() } else { SLOT_USED }
+}
+
+/// Overwrites the page, key and all, and syncs: what the disk still has of the segment's records is noise from then on.
+pub(super) fn shred(file: &dyn DiskFile) -> io::Result<()> {
+    file.write(0, &[0; 2 * SLOT_BYTES])?;
+    file.sync()
 }
 
 #[cfg(test)]
@@ -102,11 +127,29 @@ mod tests {
     #[test]
     fn a_torn_write_of_the_page_leaves_the_length_before_it_5_7() {
         let file = written(&[111, 222]);
-        assert_eq!(Page::read(&*file, IDENTITY).unwrap(), Page { logical: 222, closed: false, turn: 2 });
+        assert_eq!(Page::read(&*file, IDENTITY).unwrap(), Page { logical: 222, turn: 2, ..Page::default() });
         file.write(20, b"torn").unwrap();
         assert_eq!(Page::read(&*file, IDENTITY).unwrap().logical, 111);
         file.write(SLOT_BYTES as u64 + 20, b"torn").unwrap();
         assert!(Page::read(&*file, IDENTITY).is_err());
+    }
+
+    #[test]
+    fn the_key_of_a_segment_stands_in_both_slots_until_the_page_is_shredded() {
+        let file = Memory::default().create("segment").unwrap();
+        file.write(0, &[0; 4096]).unwrap();
+        let mut page = Page { key: Some([7; 48]), ..Page::default() };
+        for _ in 0..2 {
+            page.write(&*file, IDENTITY).unwrap();
+            assert_eq!(Page::read(&*file, IDENTITY).unwrap(), page);
+        }
+        file.write(SLOT_USED as u64 + 3, b"torn").unwrap();
+        assert_eq!(Page::read(&*file, IDENTITY).unwrap().key, Some([7; 48]), "the other slot has it too");
+        shred(&*file).unwrap();
+        assert!(Page::read(&*file, IDENTITY).is_err());
+        let mut bytes = [1; 4096];
+        file.read(0, &mut bytes).unwrap();
+        assert_eq!(bytes, [0; 4096]);
     }
 
     #[test]

@@ -23,9 +23,7 @@ use super::backend::Backend;
 use super::block::Block;
 use super::disk::{Disk, DiskFile};
 use super::fault::{Fault, io_error};
-use super::files::{
-    Listed, Maker, give_name, remove_if_there, segment_name, segment_name_new, segment_number,
-};
+use super::files::{Listed, Maker, give_name, segment_name, segment_name_new, segment_number};
 use super::hint::{Hint, What};
 use super::identity::{self, Identity};
 use super::log::{Log, Note};
@@ -34,9 +32,10 @@ use super::segment::{Footer, Segment};
 use super::{Catalogue, House, Ledger};
 use crate::codec;
 use crate::digest::{DigestRules, Secret};
+use crate::encryption::{Cipher, Keyring};
 use crate::error::{ErrorKind, Result};
 use crate::options::Builder;
-use crate::record::{HashKeys, Kind, Location, Record, Unreadable, Weight};
+use crate::record::{HashKeys, Kind, Location, Record, RecordKeys, Unreadable, Weight};
 use crate::sync::{Mutex, RwLock, in_parallel};
 use crate::time::Timestamp;
 
@@ -93,7 +92,8 @@ pub(super) fn open(
     };
     let secrets = identity.secrets(options.secret.as_ref(), &options.old_secrets)?;
     let current_rules = identity.number_of(&options.rules)?;
-    let maker = Maker::new(identity.store, HashKeys::derive(&identity.seed), options.two_phase);
+    let keys = HashKeys::derive(&identity.seed);
+    let maker = Maker::new(identity.store, keys, options.keyring.clone(), options.two_phase);
     let opener = Opener { disk: &**disk, maker: maker.clone() };
     if !identity.born {
         opener.bear(&mut identity, wall)?;
@@ -180,6 +180,12 @@ fn assemble(
         failed_rotations: AtomicU64::new(0),
     };
     adopt_all(&ledger, &**catalogue, found, start)?;
+    let mut log = ledger.log();
+    if !ledger.maker.is_current(&log.active) {
+        // Under another key of the caller's, or the first, or none: so that all that is written from now on is under this.
+        ledger.rotate(&mut log, start)?;
+    }
+    drop(log);
     Ok(ledger)
 }
 
@@ -188,13 +194,21 @@ pub(crate) type Sealed = (Segment, Vec<Hint>);
 
 /// The sealed segments of the store on `disk` with their hints, oldest first, and the keys to read them by. Takes no
 /// lock and changes nothing: what is sealed never changes, and may go while this is read.
-pub(crate) fn open_sealed(disk: &dyn Disk) -> Result<(Vec<Sealed>, HashKeys)> {
+pub(crate) fn open_sealed(disk: &dyn Disk, keyring: Keyring) -> Result<(Vec<Sealed>, HashKeys)> {
     let none = || ErrorKind::NotAStore("it holds no identity of a store");
     let identity = Identity::load(disk)?.ok_or_else(none)?;
     let keys = HashKeys::derive(&identity.seed);
-    let opener = Opener { disk, maker: Maker::new(identity.store, keys, false) };
-    let sealed = opener.numbers()?.into_iter().filter_map(|number| opener.judge_sealed(number).ok());
-    Ok((sealed.map(|own| (own.segment, own.hints)).collect(), keys))
+    let opener = Opener { disk, maker: Maker::new(identity.store, keys, keyring, false) };
+    let mut sealed = Vec::new();
+    for number in opener.numbers()? {
+        match opener.judge_sealed(number) {
+            Ok(own) => sealed.push((own.segment, own.hints)),
+            Err(error) if error.is_locked_away() => return Err(error),
+            // It is being written, or is gone by now, or is damaged: it is not in view.
+            Err(_) => {}
+        }
+    }
+    Ok((sealed, keys))
 }
 
 /// Reads a store's files without changing one.
@@ -215,7 +229,7 @@ impl Opener<'_> {
     fn bear(&self, identity: &mut Identity, wall: Timestamp) -> Result<()> {
         identity.save(self.disk)?;
         for number in self.numbers()? {
-            self.disk.remove(&segment_name(number)).map_err(io_error("removing a leftover"))?;
+            self.maker.remove(self.disk, &segment_name(number))?;
         }
         let (first, _) = self.maker.create(self.disk, 1, 1, wall, Vec::new(), &[], None)?;
         give_name(self.disk, &first)?;
@@ -263,14 +277,17 @@ impl Opener<'_> {
         })
     }
 
-    fn backend(&self, number: u64) -> Result<Backend> {
+    fn backend(&self, number: u64) -> Result<(Backend, Option<Cipher>)> {
         let file = self.file(number)?;
-        Backend::judge(file, self.maker.identity(number), Arc::clone(self.maker.written()))
+        let backend = Backend::judge(file, self.maker.identity(number), Arc::clone(self.maker.written()))?;
+        let cipher = self.maker.cipher(&backend, number)?;
+        Ok((backend, cipher))
     }
 
     /// Reads a sealed segment's hints.
     fn judge_sealed(&self, number: u64) -> Result<Judged> {
-        let opened = Segment::open_sealed(number, self.backend(number)?, *self.maker.keys());
+        let (backend, cipher) = self.backend(number)?;
+        let opened = Segment::open_sealed(number, backend, *self.maker.keys(), cipher);
         let (segment, footer) = opened.map_err(|fault| fault.at_opening(number))?;
         self.read_hints(segment, footer)
     }
@@ -279,7 +296,8 @@ impl Opener<'_> {
     fn judge_unsealed(&self, number: u64) -> Result<Judged> {
         // What the last process wrote may not be on the disk yet: what is read shall be.
         self.file(number)?.sync().map_err(io_error("syncing a segment"))?;
-        let taken = Segment::take_up(number, self.backend(number)?, *self.maker.keys());
+        let (backend, cipher) = self.backend(number)?;
+        let taken = Segment::take_up(number, backend, *self.maker.keys(), cipher);
         match taken.map_err(|fault| fault.at_opening(number))? {
             (segment, Some(footer)) => self.read_hints(segment, footer),
             (segment, None) => self.scan(segment, false),
@@ -310,16 +328,18 @@ impl Opener<'_> {
             notes: Vec::new(),
             blind: false,
         };
+        let cipher = judged.segment.keys().cipher.cloned();
+        let keys = RecordKeys { hash: self.maker.keys(), cipher: cipher.as_ref() };
         for block in judged.segment.blocks() {
             let bytes = judged.segment.with_block(block, |bytes| Ok(bytes.to_vec()));
             let bytes = bytes.map_err(|fault| fault.at_opening(number))?;
-            self.scan_block(&mut judged, block, &bytes).map_err(|fault| fault.at_opening(number))?;
+            let scanned = self.scan_block(&mut judged, Block::new(&bytes, block, keys));
+            scanned.map_err(|fault| fault.at_opening(number))?;
         }
         Ok(judged)
     }
 
-    fn scan_block(&self, judged: &mut Judged, number: u64, bytes: &[u8]) -> Result<(), Fault> {
-        let block = Block::new(bytes, number, self.maker.keys());
+    fn scan_block(&self, judged: &mut Judged, block: Block<'_>) -> Result<(), Fault> {
         let Some(table) = block.table() else {
             judged.blind = true;
             return Ok(());
@@ -329,7 +349,7 @@ impl Opener<'_> {
         judged.segment.stretch(table.head.expires);
         for (hash, at) in table.entries() {
             match block.record(at) {
-                Ok(record) => self.note(judged, hash, at, record)?,
+                Ok(opened) => self.note(judged, hash, at, opened.record())?,
                 Err(Unreadable::Newer) => return Err(Fault::Newer),
                 // It stays known by its fingerprint, so that its key answers *damaged* and never runs again.
                 Err(Unreadable::Damaged) => judged.hints.push(Hint {
@@ -364,14 +384,13 @@ impl Opener<'_> {
 
     /// Removes what crashes left behind: dropped segments and temporary files.
     fn remove_leftovers(&self, judged: &[Judged]) -> Result<()> {
-        let failed = io_error("removing a leftover");
         let newest = judged.last().map_or(0, |own| own.segment.number);
         for number in self.numbers()? {
             if !judged.iter().any(|own| own.segment.number == number) {
-                self.disk.remove(&segment_name(number)).map_err(&failed)?;
+                self.maker.remove(self.disk, &segment_name(number))?;
             }
         }
-        remove_if_there(self.disk, &segment_name_new(newest + 1))?;
-        identity::remove_leftover(self.disk).map_err(failed)
+        self.maker.remove(self.disk, &segment_name_new(newest + 1))?;
+        identity::remove_leftover(self.disk).map_err(io_error("removing a leftover"))
     }
 }

@@ -27,7 +27,8 @@ use super::block::Block;
 use super::fault::{Fault, barrier};
 use super::hint::{self, Hint};
 use crate::codec::{self, Decode, Encode};
-use crate::record::{HashKeys, Location, Record, u32_at};
+use crate::encryption::Cipher;
+use crate::record::{HashKeys, Location, Opened, Record, RecordKeys, u32_at};
 use crate::sync::{Mutex, RwLock};
 use crate::time::Timestamp;
 
@@ -63,6 +64,8 @@ pub(crate) struct Segment {
     due: AtomicU64,
     backend: Backend,
     keys: HashKeys,
+    /// Its own, where it is encrypted.
+    cipher: Option<Cipher>,
     handle: RwLock<Handle>,
 }
 
@@ -86,10 +89,16 @@ fn builder(cache: usize, check: bool) -> Builder {
 
 impl Segment {
     /// A new segment whose first block will be `first`.
-    pub(crate) fn create(number: u64, first: u64, backend: Backend, keys: HashKeys) -> Result<Self, Fault> {
+    pub(crate) fn create(
+        number: u64,
+        first: u64,
+        backend: Backend,
+        keys: HashKeys,
+        cipher: Option<Cipher>,
+    ) -> Result<Self, Fault> {
         let database =
             barrier(|| Ok(builder(WRITING_CACHE_BYTES, false).create_with_backend(backend.clone())?))?;
-        Ok(Self::new(number, first, first - 1, backend, keys, Handle::writing(database)))
+        Ok(Self::new(number, (first, first - 1), backend, keys, cipher, Handle::writing(database)))
     }
 
     /// Takes up a segment to go on writing, redb's repair and check included. `backend` judges, so nothing is
@@ -98,6 +107,7 @@ impl Segment {
         number: u64,
         backend: Backend,
         keys: HashKeys,
+        cipher: Option<Cipher>,
     ) -> Result<(Self, Option<Footer>), Fault> {
         let (database, first, footer) = barrier(|| {
             let database = builder(WRITING_CACHE_BYTES, true).create_with_backend(backend.clone())?;
@@ -108,7 +118,7 @@ impl Segment {
             let first = first.ok_or(Fault::Damaged)?;
             Ok((database, first, footer))
         })?;
-        let segment = Self::new(number, first, first - 1, backend, keys, Handle::writing(database));
+        let segment = Self::new(number, (first, first - 1), backend, keys, cipher, Handle::writing(database));
         let last = segment.last_block()?;
         segment.last.store(last, Ordering::Release);
         Ok((segment, footer))
@@ -119,16 +129,29 @@ impl Segment {
         number: u64,
         backend: Backend,
         keys: HashKeys,
+        cipher: Option<Cipher>,
     ) -> Result<(Self, Footer), Fault> {
         let (handle, footer) = Handle::sealed(&backend, &keys)?;
-        let segment = Self::new(number, footer.first, footer.last, backend, keys, handle);
+        let segment = Self::new(number, (footer.first, footer.last), backend, keys, cipher, handle);
         segment.expires.store(footer.expires, Ordering::Release);
         Ok((segment, footer))
     }
 
-    fn new(number: u64, first: u64, last: u64, backend: Backend, keys: HashKeys, handle: Handle) -> Self {
+    fn new(
+        number: u64,
+        (first, last): (u64, u64),
+        backend: Backend,
+        keys: HashKeys,
+        cipher: Option<Cipher>,
+        handle: Handle,
+    ) -> Self {
         let (last, expires, due) = (AtomicU64::new(last), AtomicU64::new(0), AtomicU64::new(0));
-        Self { number, first, last, expires, due, backend, keys, handle: RwLock::new(handle) }
+        Self { number, first, last, expires, due, backend, keys, cipher, handle: RwLock::new(handle) }
+    }
+
+    /// What its records are checked with, and encrypted with if they are.
+    pub(crate) fn keys(&self) -> RecordKeys<'_> {
+        RecordKeys { hash: &self.keys, cipher: self.cipher.as_ref() }
     }
 
     pub(crate) fn backend(&self) -> &Backend {
@@ -187,10 +210,10 @@ impl Segment {
     pub(crate) fn read<T>(&self, at: Location, use_it: impl FnOnce(Record<'_>) -> T) -> Result<T, Fault> {
         let (mut near, mut far) = ([0; NEAR_BYTES], Vec::new());
         if let Some(record) = self.peek(at, &mut near, &mut far) {
-            return barrier(|| Ok(use_it(record)));
+            return barrier(|| Ok(use_it(record.record())));
         }
         let block = at.block();
-        self.with_block(block, |bytes| Ok(use_it(Block::new(bytes, block, &self.keys).record(at)?)))
+        self.with_block(block, |bytes| Ok(use_it(Block::new(bytes, block, self.keys()).record(at)?.record())))
     }
 
     /// The record at `at`, read beside redb; `None` where redb is to be asked.
@@ -199,12 +222,12 @@ impl Segment {
         at: Location,
         near: &'a mut [u8; NEAR_BYTES],
         far: &'a mut Vec<u8>,
-    ) -> Option<Record<'a>> {
+    ) -> Option<Opened<'a>> {
         let (block, offset) = (at.block(), usize::from(at.offset()));
         let (bytes, block_bytes) = self.backend.peek(block, offset, near)?;
         let length = u32_at(bytes.get(..4)?, 0) as usize;
         if length <= bytes.len() {
-            return Record::open(bytes, at, &self.keys).ok();
+            return Opened::open(bytes, at, self.keys()).ok();
         }
         // A block's length was bounded when it was seen; what stands in it is not longer.
         if offset + length > block_bytes {
@@ -212,7 +235,7 @@ impl Segment {
         }
         far.resize(length, 0);
         let (bytes, _) = self.backend.peek(block, offset, far)?;
-        Record::open(bytes, at, &self.keys).ok()
+        Opened::open(bytes, at, self.keys()).ok()
     }
 
     /// Reads the bytes of a block, not yet checked.

@@ -68,7 +68,7 @@ mod tests {
     fn page(bytes: usize) -> Vec<u8> {
         let (keys, now, record) = (HashKeys::derive(&[1; 32]), Timestamp::default(), control(&[7; 4000]));
         let items = [Item { hash: 1, bytes: &record }];
-        let block = encode(9, now, now, &items, &keys, &mut Vec::new());
+        let block = encode(9, now, now, &items, (&keys).into(), &mut Vec::new());
         let mut page = vec![0; 16];
         page.extend_from_slice(&block);
         page.resize(bytes, 0);

@@ -17,13 +17,16 @@
 //! control:       what the ledger has to say of itself, encoded by bincode
 //! outline:       length u16 of what follows | reach u8 | for each name: digest u64 | length u8 | name
 //! ```
-//! Kinds 5 to 15 and the flags 8 to 128 are reserved; a reader that meets one says *newer format*.
+//! Kinds 5 to 15 and the flags 16 to 128 are reserved; a reader that meets one says *newer format*. Flag 8 stands in
+//! encrypted segments alone (`encrypted`).
 
+mod encrypted;
 mod keys;
 mod outline;
 mod place;
 mod started;
 
+pub(crate) use encrypted::{Opened, RecordKeys};
 pub(crate) use keys::{HashKeys, share_of};
 pub(crate) use outline::{outline_bytes, outline_length};
 pub(crate) use place::Location;
@@ -77,6 +80,7 @@ impl Kind {
 const FLAG_OMITTED: u8 = 1;
 const FLAG_METADATA: u8 = 2;
 const FLAG_OUTLINE: u8 = 4;
+const FLAG_ENCRYPTED: u8 = 8;
 const FLAGS_KNOWN: u8 = FLAG_OMITTED | FLAG_METADATA | FLAG_OUTLINE;
 
 const LENGTH: usize = 0;
@@ -229,13 +233,14 @@ pub(crate) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// The record that begins at the start of `bytes`, checked against its place.
+    /// The record that begins at the start of `bytes`, checked against its place, as it stands where nothing is encrypted.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn open(bytes: &'a [u8], at: Location, keys: &HashKeys) -> Result<Self, Unreadable> {
-        let length = bytes.get(..4).map_or(0, |head| u32_at(head, 0)) as usize;
-        let bytes = bytes.get(..length).filter(|own| own.len() >= PREFIX_BYTES).ok_or(Unreadable::Damaged)?;
-        if u64_at(bytes, CHECKSUM) != checksum(bytes, at, keys) {
-            return Err(Unreadable::Damaged);
-        }
+        verified(bytes, at, keys).and_then(Self::parse)
+    }
+
+    /// What bytes say that passed their checksum.
+    fn parse(bytes: &'a [u8]) -> Result<Self, Unreadable> {
         let kind = Kind::of(bytes[KIND]).ok_or(Unreadable::Newer)?;
         let flags = match kind {
             Kind::Finished => FLAGS_KNOWN,
@@ -363,6 +368,14 @@ impl<'a> Record<'a> {
         let (attempts, format) = (self.attempts(), self.format());
         Some(Kept { outcome, omitted, completed, expires, attempts, format }.into())
     }
+}
+
+/// The bytes of the record at the head of `bytes`, if they pass their checksum at this place.
+fn verified<'a>(bytes: &'a [u8], at: Location, keys: &HashKeys) -> Result<&'a [u8], Unreadable> {
+    let length = bytes.get(..4).map_or(0, |head| u32_at(head, 0)) as usize;
+    let bytes = bytes.get(..length).filter(|own| own.len() >= PREFIX_BYTES).ok_or(Unreadable::Damaged)?;
+    let sound = u64_at(bytes, CHECKSUM) == checksum(bytes, at, keys);
+    if sound { Ok(bytes) } else { Err(Unreadable::Damaged) }
 }
 
 /// Checks that the parts of a record with a key fill it exactly; gives the framed key's length.

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+#[cfg(feature = "encryption")]
+use crate::encryption::EncryptionKey;
+use crate::encryption::Keyring;
 use crate::error::Result;
 use crate::ledger::{Directory, Segment, io_error, open_sealed};
 use crate::outcome::Replay;
@@ -23,10 +26,26 @@ impl Archive {
     /// Reads the store in the directory at `path`. Nothing is locked and nothing is changed.
     ///
     /// # Errors
-    /// *Not a store*, *newer format*, *damaged store*, *io*.
+    /// *Not a store*, *newer format*, *damaged store*, *encrypted*, *io*.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let disk = Directory::to_read(path.as_ref()).map_err(io_error("opening the directory"))?;
-        let (sealed, keys) = open_sealed(&disk)?;
+        Self::with(path.as_ref(), Keyring::default())
+    }
+
+    /// The same of an encrypted store, with every key that its segments are encrypted under (feature `encryption`).
+    ///
+    /// # Errors
+    /// As of [`Archive::open`], and *wrong encryption key*.
+    #[cfg(feature = "encryption")]
+    pub fn open_encrypted(
+        path: impl AsRef<Path>,
+        keys: impl IntoIterator<Item = EncryptionKey>,
+    ) -> Result<Self> {
+        Self::with(path.as_ref(), Keyring { current: None, old: keys.into_iter().collect() })
+    }
+
+    fn with(path: &Path, keyring: Keyring) -> Result<Self> {
+        let disk = Directory::to_read(path).map_err(io_error("opening the directory"))?;
+        let (sealed, keys) = open_sealed(&disk, keyring)?;
         let mut archive = Self { segments: Vec::new(), keys, places: BTreeMap::new() };
         for (number, (segment, hints)) in sealed.into_iter().enumerate() {
             archive.segments.push(segment);

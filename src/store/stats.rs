@@ -116,6 +116,8 @@ pub struct Guarantees {
     /// The secret of the digests is the caller's; else it lies beside the records, which protects a copied segment
     /// and not a copied store (contract 2.5).
     pub callers_secret: bool,
+    /// What records say is encrypted on disk (feature `encryption`).
+    pub encrypted: bool,
     /// How long records are kept by default.
     pub retention: Duration,
 }
@@ -192,6 +194,7 @@ impl Shared {
             replays_when_stopped: self.home != Home::Database,
             lends_transactions: self.home == Home::Database,
             callers_secret: options.secret.is_some(),
+            encrypted: options.keyring.encrypts(),
             retention: options.retention,
         }
     }

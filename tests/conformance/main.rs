@@ -81,6 +81,12 @@ fn the_store_on_a_directory_conforms() {
     run_all("the store on a directory", |settings| Box::new(StoreSubject::on_a_directory(settings)));
 }
 
+#[cfg(feature = "encryption")]
+#[test]
+fn the_store_in_an_encrypted_directory_conforms() {
+    run_all("the store in an encrypted directory", |settings| Box::new(StoreSubject::encrypted(settings)));
+}
+
 #[test]
 fn the_store_in_memory_conforms() {
     run_all("the store in memory", |settings| Box::new(StoreSubject::in_memory(settings)));

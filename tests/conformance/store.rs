@@ -46,10 +46,12 @@ struct Process {
 
 enum Home {
     Memory,
-    /// The parent of all copies, and how many there were.
+    /// The parent of all copies, how many there were, and whether what lies there is encrypted.
     Directory {
         parent: TempDir,
         copies: u32,
+        #[cfg(feature = "encryption")]
+        encrypted: bool,
     },
     /// The parent of all copies of the caller's database, how many there were, and the one that is open.
     #[cfg(feature = "redb-transactions")]
@@ -70,7 +72,19 @@ enum Condition {
 impl StoreSubject {
     pub(crate) fn on_a_directory(settings: &Settings) -> Self {
         let parent = TempDir::new().unwrap();
-        Self::new(settings, Home::Directory { parent, copies: 0 })
+        let home = Home::Directory {
+            parent,
+            copies: 0,
+            #[cfg(feature = "encryption")]
+            encrypted: false,
+        };
+        Self::new(settings, home)
+    }
+
+    #[cfg(feature = "encryption")]
+    pub(crate) fn encrypted(settings: &Settings) -> Self {
+        let parent = TempDir::new().unwrap();
+        Self::new(settings, Home::Directory { parent, copies: 0, encrypted: true })
     }
 
     pub(crate) fn in_memory(settings: &Settings) -> Self {
@@ -377,7 +391,7 @@ impl Subject for StoreSubject {
         self.condition = Condition::Killed;
         match &mut self.home {
             Home::Memory => {}
-            Home::Directory { parent, copies } => {
+            Home::Directory { parent, copies, .. } => {
                 let (from, to) = (directory(parent, *copies), directory(parent, *copies + 1));
                 copy(&from, &to);
                 *copies += 1;
@@ -423,7 +437,12 @@ fn open(home: &Home, settings: &Settings, clock: &ManualClock) -> Result<Store> 
     let builder = builder(settings).clock(clock.clone()).background_sweep(false);
     match home {
         Home::Memory => builder.open_in_memory(),
-        Home::Directory { parent, copies } => builder.open(directory(parent, *copies)),
+        #[cfg(feature = "encryption")]
+        Home::Directory { parent, copies, encrypted: true } => {
+            let key = oncekey::EncryptionKey::new([9; 32]);
+            builder.encryption_key(key).open(directory(parent, *copies))
+        }
+        Home::Directory { parent, copies, .. } => builder.open(directory(parent, *copies)),
         #[cfg(feature = "redb-transactions")]
         Home::Database { database, .. } => builder.open_in(std::sync::Arc::clone(database), "tokens"),
     }

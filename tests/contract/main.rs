@@ -9,6 +9,8 @@
 mod support;
 
 mod s10_secrecy;
+#[cfg(feature = "encryption")]
+mod s11_encryption;
 mod s11_execute;
 mod s11_manners;
 mod s11_secrets;

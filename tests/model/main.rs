@@ -410,3 +410,18 @@ proptest! {
         agree(StoreSubject::in_a_database, (refuse, explain, tuning), &ops)?;
     }
 }
+
+#[cfg(feature = "encryption")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_store_in_an_encrypted_directory_and_the_reference_say_the_same_also_over_crashes_5(
+        refuse: bool,
+        explain: bool,
+        tuning in tuning(),
+        ops in prop::collection::vec(op(), 1..100)
+    ) {
+        agree(StoreSubject::encrypted, (refuse, explain, tuning), &ops)?;
+    }
+}

@@ -300,6 +300,28 @@ bank! {
             "&[Note::Dropped(segment.number).entry()], !PLANTED)")], "lib"
         "store::tests::cuts::a_power_cut_at_every_change_leaves_a_prefix_with_all_that_was_acknowledged_5_1_5_7_5_8";
 
+    // Encryption.
+    a_segments_key_is_left_where_it_stood:
+        [never!("ledger/files.rs", "!self.keyring.is_empty()")], "contract"
+        "s11_encryption::the_key_of_a_segment_is_gone_before_its_file_is_and_no_key_reads_what_is_left_11";
+    nothing_vouches_for_what_stands_beside_an_outcome:
+        [text!("encryption/aead.rs", "encrypt_inout_detached(&nonce(place), beside, content.into())" =>
+            "encrypt_inout_detached(&nonce(place), if PLANTED { &[] } else { beside }, content.into())"),
+         text!("encryption/aead.rs", "decrypt_inout_detached(&nonce(place), beside, content.into(), &tag)" =>
+            "decrypt_inout_detached(&nonce(place), if PLANTED { &[] } else { beside }, content.into(), &tag)")], "lib"
+        "record::encrypted::tests::any_change_is_damage_also_where_the_checksum_is_made_right_5_9";
+    a_record_counts_wherever_it_was_encrypted:
+        [text!("encryption/aead.rs", "nonce[..8].copy_from_slice(&place.to_le_bytes());" =>
+            "nonce[..8].copy_from_slice(&if PLANTED { 0 } else { place }.to_le_bytes());")], "lib"
+        "encryption::aead::tests::what_was_encrypted_comes_back_at_its_place_beside_the_same_bytes_and_nowhere_else";
+    a_store_with_a_first_key_goes_on_in_its_plain_segment:
+        [never!("ledger/recovery.rs", "!ledger.maker.is_current(&log.active)")], "contract"
+        "s11_encryption::from_the_opening_with_a_first_or_new_key_on_all_is_under_that_and_what_was_is_still_read_11";
+    what_is_not_encrypted_is_read_in_an_encrypted_segment:
+        [text!("record/encrypted.rs", "if head[FLAGS] & FLAG_ENCRYPTED == 0 {" =>
+            "if head[FLAGS] & FLAG_ENCRYPTED == 0 && PLANTED { return Some(bytes.to_vec()); }\n    SOUND")], "lib"
+        "record::encrypted::tests::in_an_encrypted_segment_what_is_not_encrypted_is_damaged_and_elsewhere_what_is_is_newer";
+
     // The caller's database.
     an_effect_is_committed_without_its_record:
         [text!("ledger/guest/lent.rs", "if entries.is_empty() {" => "if entries.is_empty() || PLANTED {")], "contract"

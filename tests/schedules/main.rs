@@ -29,6 +29,7 @@ fn main() {
 mod source {
     pub(crate) mod codec;
     pub(crate) mod digest;
+    pub(crate) mod encryption;
     pub(crate) mod error;
     pub(crate) mod inflight;
     pub(crate) mod ledger;
@@ -44,7 +45,8 @@ mod source {
 
 #[cfg(not(feature = "redb-transactions"))]
 use source::{
-    codec, digest, error, inflight, ledger, options, outcome, record, store, sweep, time, token, verdict,
+    codec, digest, encryption, error, inflight, ledger, options, outcome, record, store, sweep, time, token,
+    verdict,
 };
 
 #[cfg(not(feature = "redb-transactions"))]

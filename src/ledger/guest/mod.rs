@@ -125,7 +125,7 @@ impl Guest {
             // Held for as long as its row is: what `get` gives does not keep the transaction alive.
             let rows = self.place.read()?;
             let row = rows.get(block)?.ok_or(Fault::Damaged)?;
-            Ok(use_it(Block::new(row.value(), block, &self.keys).record(at)?))
+            Ok(use_it(Block::new(row.value(), block, &self.keys).record(at)?.record()))
         });
         match read {
             Ok(found) => Ok(Some(found)),
@@ -291,7 +291,7 @@ struct Packed {
 impl Packed {
     fn of(tail: &Tail, now: Timestamp, entries: &[Entry<'_>], keys: &HashKeys) -> Self {
         let (first, now) = (tail.spans.next(), now.max(tail.time));
-        let (blocks, places, _) = pack(first, now, entries, keys);
+        let (blocks, places, _) = pack(first, now, entries, keys.into());
         Self { first, now, blocks, places }
     }
 }

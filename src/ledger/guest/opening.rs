@@ -40,6 +40,9 @@ pub(in super::super) fn open(
     room: Arc<Room>,
     catalogue: &dyn Catalogue,
 ) -> Result<Opening> {
+    if !options.keyring.is_empty() {
+        return Err(ErrorKind::WrongHome("a file that is the caller's is the caller's to encrypt").into());
+    }
     place.check_thread()?;
     let taken = place.take()?;
     let rows = place.rows()?;
@@ -193,7 +196,7 @@ impl Adoption<'_> {
         let mut seen = Seen::default();
         for (hash, at) in table.entries() {
             match block.record(at) {
-                Ok(record) => self.note(&mut seen, hash, at, record)?,
+                Ok(opened) => self.note(&mut seen, hash, at, opened.record())?,
                 Err(Unreadable::Newer) => return Err(Fault::Newer),
                 // It stays known by its fingerprint, so that its key answers *damaged* and never runs again.
                 Err(Unreadable::Damaged) => {
@@ -247,7 +250,8 @@ impl Adoption<'_> {
         for at in self.catalogue.find(hash) {
             let earlier = barrier(|| {
                 let row = self.rows.get(at.block())?.ok_or(Fault::Damaged)?;
-                let record = Block::new(row.value(), at.block(), self.keys).record(at)?;
+                let opened = Block::new(row.value(), at.block(), self.keys).record(at)?;
+                let record = opened.record();
                 Ok((record.key() == key).then(|| record.weight(self.keys)))
             });
             match earlier {

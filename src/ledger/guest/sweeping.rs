@@ -19,7 +19,7 @@ use super::floor::Floor;
 use super::spans::{Low, SPARSE_PERCENT, Seen};
 use super::{Guest, TABLE_NUMBER, Tail, look_at};
 use crate::error::Result;
-use crate::record::{Kind, Location, Unreadable, Weight};
+use crate::record::{Kind, Location, Opened, Unreadable, Weight};
 use crate::sync::MutexGuard;
 use crate::time::Timestamp;
 
@@ -205,7 +205,8 @@ fn read_block(block: Block<'_>, guest: &Guest, all: &mut Vec<Found>) -> Result<(
         return Ok(());
     };
     for (hash, at) in table.entries() {
-        let (kind, expires, weight, bytes) = match block.record(at) {
+        let opened = block.record(at);
+        let (kind, expires, weight, bytes) = match opened.as_ref().map(Opened::record) {
             Ok(record) if matches!(record.kind(), Kind::Forgotten | Kind::Control) => continue,
             Ok(record) => {
                 let bytes = Some(record.bytes().to_vec());

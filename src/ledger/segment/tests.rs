@@ -12,11 +12,11 @@ fn segment(records: &[Vec<u8>]) -> (Segment, Arc<Counted>, Vec<Location>) {
     let keys = HashKeys::derive(&[1; 32]);
     let file = Arc::new(Counted::from(Memory::default().create("segment").unwrap()));
     let identity = Identity { store: [4; 16], segment: 1 };
-    let backend = Backend::create(Arc::<Counted>::clone(&file), identity, Arc::default()).unwrap();
-    let segment = Segment::create(1, 1, backend, keys).unwrap();
+    let backend = Backend::create(Arc::<Counted>::clone(&file), identity, Arc::default(), None).unwrap();
+    let segment = Segment::create(1, 1, backend, keys, None).unwrap();
     let items: Vec<_> = records.iter().map(|bytes| Item { hash: 7, bytes }).collect();
     let (now, mut places) = (Timestamp::default(), Vec::new());
-    segment.append(&[encode(1, now, now, &items, &keys, &mut places)], true, false).unwrap();
+    segment.append(&[encode(1, now, now, &items, (&keys).into(), &mut places)], true, false).unwrap();
     file.bytes();
     (segment, file, places)
 }

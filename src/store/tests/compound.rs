@@ -28,7 +28,7 @@ fn failure(home: Home, chance: &mut Chance) -> Failure {
         4 => Failure::Full(at),
         5 => Failure::Short(at, io),
         // Which cache a caller's database reads from is the caller's business.
-        6 if home == Home::Files => Failure::SyncLost(1 + at / 4, io),
+        6 if home.has_files() => Failure::SyncLost(1 + at / 4, io),
         _ => Failure::Read(at, io),
     }
 }
@@ -84,4 +84,10 @@ fn a_failure_in_the_middle_of_a_recovery_loses_nothing_5_5_5_7() {
 #[cfg(feature = "redb-transactions")]
 fn a_failure_in_the_middle_of_a_callers_recovery_leaves_effect_and_record_one_6_2() {
     campaign("compound-faults-callers", Home::Table, 2, 1);
+}
+
+#[test]
+#[cfg(feature = "encryption")]
+fn a_failure_in_the_middle_of_an_encrypted_stores_recovery_loses_nothing_5_5_5_7() {
+    campaign("compound-faults-encrypted", Home::Encrypted, 1, 1);
 }

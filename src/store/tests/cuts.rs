@@ -157,3 +157,9 @@ fn a_power_cut_at_every_change_leaves_a_prefix_with_all_that_was_acknowledged_5_
 fn a_power_cut_leaves_effect_and_record_together_or_neither_6_1_6_2_6_3() {
     campaign("power-cut-callers", Home::Table, 5, 8);
 }
+
+#[test]
+#[cfg(feature = "encryption")]
+fn a_power_cut_of_an_encrypted_store_leaves_as_much_5_1_5_7_5_8() {
+    campaign("power-cut-encrypted", Home::Encrypted, 3, 2);
+}

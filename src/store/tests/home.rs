@@ -1,4 +1,5 @@
-//! The homes of a store under test, on a disk that a test can cut: files of its own, or a table in a caller's database.
+//! The homes of a store under test, on a disk that a test can cut: files of its own, encrypted or not, or a table in a
+//! caller's database.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,12 +12,15 @@ use super::super::Store;
 use super::lending::lending_script;
 use super::script::{Step, builder, script};
 use crate::ledger::{Disk, Faulty, Paged};
+use crate::options::Builder;
 use crate::time::ManualClock;
 
 /// Where a store lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Home {
     Files,
+    #[cfg(feature = "encryption")]
+    Encrypted,
     #[cfg(feature = "redb-transactions")]
     Table,
 }
@@ -30,10 +34,23 @@ pub(crate) struct Opened {
 }
 
 impl Home {
+    /// Whether the store has files of its own.
+    pub(crate) fn has_files(self) -> bool {
+        match self {
+            Self::Files => true,
+            #[cfg(feature = "encryption")]
+            Self::Encrypted => true,
+            #[cfg(feature = "redb-transactions")]
+            Self::Table => false,
+        }
+    }
+
     /// The disk that a store of this home begins with.
     pub(crate) fn base(self) -> Paged {
         match self {
             Self::Files => Paged::default(),
+            #[cfg(feature = "encryption")]
+            Self::Encrypted => Paged::default(),
             #[cfg(feature = "redb-transactions")]
             Self::Table => callers::make(),
         }
@@ -43,6 +60,8 @@ impl Home {
     pub(crate) fn script(self, seed: u64, steps: usize) -> Vec<Step> {
         match self {
             Self::Files => script(seed, steps),
+            #[cfg(feature = "encryption")]
+            Self::Encrypted => script(seed, steps),
             #[cfg(feature = "redb-transactions")]
             Self::Table => lending_script(seed, steps),
         }
@@ -56,11 +75,12 @@ impl Home {
     pub(crate) fn open_on(self, disk: Arc<dyn Disk>, clock: &ManualClock) -> Result<Opened, String> {
         let builder = builder(clock);
         match self {
-            Self::Files => Ok(Opened {
-                store: builder.open_on(disk).map_err(|error| error.to_string())?,
-                #[cfg(feature = "redb-transactions")]
-                database: None,
-            }),
+            Self::Files => Opened::on_files(builder, disk),
+            #[cfg(feature = "encryption")]
+            Self::Encrypted => {
+                let key = crate::encryption::EncryptionKey::new([9; 32]);
+                Opened::on_files(builder.encryption_key(key), disk)
+            }
             #[cfg(feature = "redb-transactions")]
             Self::Table => {
                 let database =
@@ -73,6 +93,15 @@ impl Home {
 }
 
 impl Opened {
+    fn on_files(builder: Builder, disk: Arc<dyn Disk>) -> Result<Self, String> {
+        let store = builder.open_on(disk).map_err(|error| error.to_string())?;
+        Ok(Self {
+            store,
+            #[cfg(feature = "redb-transactions")]
+            database: None,
+        })
+    }
+
     /// All effects in the caller's table, run to key.
     #[cfg_attr(
         not(feature = "redb-transactions"),
