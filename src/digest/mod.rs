@@ -16,6 +16,10 @@
 //! | bytes | `bytes` | `oncekey digest v1 bytes` | the bytes |
 //! | json | `json` | `oncekey digest v1 json` | the canonical text |
 //! | value | `of` | `oncekey digest v1 value` | the canonical text of the value as `serde_json` writes it |
+//! | parts | `parts` | `oncekey digest v1 parts` | number of parts as u64 LE, then for each part name framed, and the 32 bytes of the part's own digest |
+//!
+//! *Parts*: those with an excluded name are left out, the rest is sorted by the bytes of the names; parts of one name keep
+//! their order. Exclusions hold within each part too.
 //!
 //! *Pairs*: those with an excluded name are left out, the rest is sorted by the bytes of the names; pairs of one
 //! name keep their order. A query string or form is cut at `&`, empty pieces are skipped, each piece is cut at
@@ -34,7 +38,9 @@
 //! *Outlines* (contract 2.6): of parameters that have names, each name with a digest of its own, by version 1
 //! unkeyed BLAKE3-256 over a domain (`oncekey digest v1 pair` or `oncekey digest v1 member`, and a zero byte), the name
 //! framed, and its values framed, in their order; the value of a member of a top-level JSON object is its canonical
-//! text. `bytes`, `of` and ready-made digests have no outline.
+//! text. `bytes`, `of` and ready-made digests have no outline. That of parts has the names of their outlines, each behind
+//! its part's name and a full stop, with what stands there hashed once more (`oncekey digest v1 part`); a part without an
+//! outline stands under its own name.
 //!
 //! Deliberately absent: the token and the scope (they are the key, bound in by [`Secret`]), Unicode
 //! normalisation (two spellings are two values), and defaults (a parameter left out is not one given empty).
@@ -182,6 +188,10 @@ mod tests {
             (
                 Parameters::query("b=%C3%A4+x&a&&=y"),
                 "621acb4b4f850c6af5fed94eb3b71d0afaf79c0434f44b1ce65d213bffb93738",
+            ),
+            (
+                Parameters::parts([("path", Parameters::bytes(b"/x")), ("body", Parameters::json(b"[1]"))]),
+                "fae95fb66b6199f61f96523de1a385a38895a1aeb9356d2c58abd879afa6ce70",
             ),
             (
                 Parameters::bytes(b"any bytes"),

@@ -52,6 +52,9 @@ enum Form<'a> {
 /// One (name, value).
 pub(super) type Pair<'a> = (Cow<'a, str>, Cow<'a, [u8]>);
 
+/// One (name, what stands under it).
+pub(super) type Part<'a> = (Cow<'a, str>, Source<'a>);
+
 /// What a digest is made from.
 #[derive(Clone)]
 pub(super) enum Source<'a> {
@@ -60,6 +63,7 @@ pub(super) enum Source<'a> {
     Bytes(Cow<'a, [u8]>),
     Json(Cow<'a, [u8]>),
     Value(Cow<'a, [u8]>),
+    Parts(Vec<Part<'a>>),
 }
 
 /// Most that one request may bring, settings of a store (contract 8.1).
@@ -122,6 +126,38 @@ impl<'a> Parameters<'a> {
     #[must_use]
     pub fn json(text: &'a [u8]) -> Self {
         Source::Json(Cow::Borrowed(text)).into()
+    }
+
+    /// Parts of several kinds, each under a name: a request's path as bytes, its query, its body as JSON. Order between
+    /// different names never matters, order among equal ones does. Excluded names are left out among the parts, and in each
+    /// of them; limits count what all have together. A kind of its own.
+    ///
+    /// A mismatch names a parameter of a part by both, `body.MinSize` (contract 2.6). A ready-made digest as a part counts as
+    /// its bytes.
+    ///
+    /// ```
+    /// use oncekey::{DigestRules, Parameters};
+    ///
+    /// let rules = DigestRules::none();
+    /// let request = |body| {
+    ///     Parameters::parts([
+    ///         ("path", Parameters::bytes(b"/groups")),
+    ///         ("query", Parameters::query("zone=z-1")),
+    ///         ("body", Parameters::json(body)),
+    ///     ])
+    /// };
+    /// let first = request(br#"{"MinSize": 1, "Name": "web"}"#);
+    /// let retry = request(br#"{"Name": "web", "MinSize": 1.0}"#);
+    /// assert_eq!(first.digest_under(&rules)?, retry.digest_under(&rules)?);
+    /// # Ok::<(), oncekey::Error>(())
+    /// ```
+    #[must_use]
+    pub fn parts<N: Into<Cow<'a, str>>>(parts: impl IntoIterator<Item = (N, Self)>) -> Self {
+        let source = |own: Self| match own.form {
+            Form::Ready(digest) => Source::Bytes(Cow::Owned(digest.to_bytes().to_vec())),
+            Form::Given(source) => source,
+        };
+        Source::Parts(parts.into_iter().map(|(name, own)| (name.into(), source(own))).collect()).into()
     }
 
     /// A digest that was made before, by [`Parameters::digest_under`] with the store's exclusions. Where it can't
@@ -209,19 +245,9 @@ impl<'a> Parameters<'a> {
     /// The same parameters, borrowing nothing.
     #[must_use]
     pub fn into_owned(self) -> Parameters<'static> {
-        let own = |bytes: Cow<'a, [u8]>| Cow::Owned(bytes.into_owned());
         match self.form {
             Form::Ready(digest) => Parameters::digest(digest),
-            Form::Given(source) => match source {
-                Source::Pairs(pairs) => {
-                    let own = |(name, value): Pair<'a>| (Cow::Owned(name.into_owned()), own(value));
-                    Source::Pairs(pairs.into_iter().map(own).collect()).into()
-                }
-                Source::Query(text) => Source::Query(own(text)).into(),
-                Source::Bytes(bytes) => Source::Bytes(own(bytes)).into(),
-                Source::Json(text) => Source::Json(own(text)).into(),
-                Source::Value(text) => Source::Value(own(text)).into(),
-            },
+            Form::Given(source) => source.into_owned().into(),
         }
     }
 }
@@ -268,6 +294,9 @@ impl fmt::Debug for Parameters<'_> {
             Form::Given(Source::Pairs(pairs)) => {
                 return write!(f, "Parameters(pairs: {}, {} bytes)", pairs.len(), bytes_of(pairs));
             }
+            Form::Given(source @ Source::Parts(parts)) => {
+                return write!(f, "Parameters(parts: {}, {} bytes)", parts.len(), source.measure().1);
+            }
             Form::Given(Source::Query(text)) => ("query", text),
             Form::Given(Source::Bytes(text)) => ("bytes", text),
             Form::Given(Source::Json(text)) => ("json", text),
@@ -280,15 +309,49 @@ impl fmt::Debug for Parameters<'_> {
 impl Source<'_> {
     /// Whatever can be measured without reading the form. Members of a JSON object are counted as they are read.
     fn check(&self, limits: ParameterLimits) -> Result<()> {
-        let (count, bytes) = match self {
-            Self::Pairs(pairs) => (pairs.len(), bytes_of(pairs)),
+        let (count, bytes) = self.measure();
+        within(Limit::ParameterBytes, bytes, limits.bytes_max)?;
+        within(Limit::ParameterCount, count + self.count_read(), limits.count_max)
+    }
+
+    /// Pairs and parts, and the bytes of all there is.
+    fn measure(&self) -> (u64, u64) {
+        match self {
+            Self::Pairs(pairs) => (pairs.len() as u64, bytes_of(pairs)),
             Self::Query(text) | Self::Bytes(text) | Self::Json(text) | Self::Value(text) => {
                 (0, text.len() as u64)
             }
-        };
-        within(Limit::ParameterBytes, bytes, limits.bytes_max)?;
-        let count = if let Self::Query(text) = self { query::count(text) } else { count };
-        within(Limit::ParameterCount, count as u64, limits.count_max)
+            Self::Parts(parts) => parts.iter().fold((0, 0), |(count, bytes), (name, own)| {
+                let (more, own) = own.measure();
+                (count + more + 1, bytes + name.len() as u64 + own)
+            }),
+        }
+    }
+
+    /// Pairs that stand in a text, which is read for that: not before its length was found to be within its limit.
+    fn count_read(&self) -> u64 {
+        match self {
+            Self::Query(text) => query::count(text) as u64,
+            Self::Parts(parts) => parts.iter().map(|(_, own)| own.count_read()).sum(),
+            _ => 0,
+        }
+    }
+
+    fn into_owned(self) -> Source<'static> {
+        let own = |bytes: Cow<'_, [u8]>| Cow::Owned(bytes.into_owned());
+        let name = |name: Cow<'_, str>| Cow::Owned(name.into_owned());
+        match self {
+            Self::Pairs(pairs) => {
+                Source::Pairs(pairs.into_iter().map(|(text, value)| (name(text), own(value))).collect())
+            }
+            Self::Query(text) => Source::Query(own(text)),
+            Self::Bytes(bytes) => Source::Bytes(own(bytes)),
+            Self::Json(text) => Source::Json(own(text)),
+            Self::Value(text) => Source::Value(own(text)),
+            Self::Parts(parts) => {
+                Source::Parts(parts.into_iter().map(|(text, part)| (name(text), part.into_owned())).collect())
+            }
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 use proptest::prelude::*;
 
-use super::{Digest, DigestRules, Parameters};
+use super::{DIGEST_VERSION, Digest, DigestRules, ParameterLimits, Parameters};
+use crate::error::{ErrorKind, Limit};
 
 type Pairs = Vec<(String, String)>;
 
@@ -108,4 +109,94 @@ proptest! {
         let left = Parameters::pairs(left.iter().map(|(name, value)| (name, value))).digest_under(&rules);
         prop_assert_eq!(all, left);
     }
+}
+
+/// A part of any kind, small enough to collide.
+fn part() -> impl Strategy<Value = Parameters<'static>> {
+    prop_oneof![
+        pairs().prop_map(|own| Parameters::pairs(own)),
+        "[ab]{0,2}".prop_map(|text| Parameters::bytes(text.as_bytes()).into_owned()),
+        "[12]".prop_map(|text| Parameters::json(text.as_bytes()).into_owned()),
+        Just(Parameters::of("1").unwrap()),
+    ]
+}
+
+fn named_parts() -> impl Strategy<Value = Vec<(String, Parameters<'static>)>> {
+    prop::collection::vec(("[ab]{0,2}", part()), 0..4)
+}
+
+fn of_parts(parts: &[(String, Parameters<'static>)]) -> Digest {
+    digest(&Parameters::parts(parts.iter().cloned()))
+}
+
+/// Names sorted, the digests of a name in their order.
+fn meaning_of_parts(parts: &[(String, Parameters<'static>)]) -> Vec<(String, [u8; 42])> {
+    let mut parts: Vec<_> = parts.iter().map(|(name, own)| (name.clone(), digest(own).to_bytes())).collect();
+    parts.sort_by(|(one, _), (other, _)| one.cmp(other));
+    parts
+}
+
+proptest! {
+    #[test]
+    fn parts_are_equal_exactly_when_each_is_2_1(one in named_parts(), other in named_parts()) {
+        prop_assert_eq!(of_parts(&one) == of_parts(&other), meaning_of_parts(&one) == meaning_of_parts(&other));
+        prop_assert_ne!(of_parts(&one), digest(&Parameters::pairs(Pairs::new())), "a kind of its own");
+    }
+
+    #[test]
+    fn excluding_a_name_leaves_out_the_part_and_the_parameter_of_a_part_2_2(given in pairs(), name in "[ab]{1,2}") {
+        let rules = DigestRules::excluding([name.clone()]);
+        let left: Pairs = given.iter().filter(|(own, _)| *own != name).cloned().collect();
+        let all = Parameters::parts([("x", Parameters::pairs(given)), (name.as_str(), Parameters::bytes(b"1"))]);
+        let left = Parameters::parts([("x", Parameters::pairs(left))]);
+        prop_assert_eq!(all.digest_under(&rules), left.digest_under(&rules));
+    }
+}
+
+#[test]
+fn limits_count_what_all_parts_have_together_8_1() {
+    let all = Parameters::parts([
+        ("a", Parameters::query("x=1&y=2")),
+        ("b", Parameters::parts([("c", Parameters::bytes(b"four"))])),
+    ]);
+    let fingerprint = |count_max, bytes_max| {
+        let limits = ParameterLimits { count_max, bytes_max };
+        all.fingerprint(DIGEST_VERSION, &DigestRules::none(), &limits).map_err(|error| error.kind().clone())
+    };
+    assert!(fingerprint(5, 14).is_ok());
+    let (what, limit) = (Limit::ParameterCount, 4);
+    assert_eq!(fingerprint(4, 14).unwrap_err(), ErrorKind::TooLarge { what, measured: 5, limit });
+    let (what, limit) = (Limit::ParameterBytes, 13);
+    assert_eq!(fingerprint(5, 13).unwrap_err(), ErrorKind::TooLarge { what, measured: 14, limit });
+    assert_eq!(format!("{all:?}"), "Parameters(parts: 2, 14 bytes)");
+}
+
+#[test]
+fn a_broken_part_breaks_the_whole_and_a_ready_made_digest_counts_as_its_bytes_2_3_2_4() {
+    let broken = Parameters::parts([("a", Parameters::json(b"{"))]);
+    assert!(broken.digest_under(&DigestRules::none()).unwrap_err().is_bad_input());
+    let ready = digest(&Parameters::query("a=1"));
+    let bytes = Parameters::bytes(&ready.to_bytes()).into_owned();
+    assert_eq!(
+        digest(&Parameters::parts([("a", Parameters::digest(ready))])),
+        digest(&Parameters::parts([("a", bytes)]).into_owned())
+    );
+}
+
+#[test]
+fn a_mismatch_names_the_parameter_of_a_part_by_both_2_6() {
+    let outline = |parameters: &Parameters<'_>| {
+        let limits = ParameterLimits::ABSOLUTE;
+        parameters.outlined(DIGEST_VERSION, &DigestRules::none(), &limits).unwrap().1
+    };
+    let request = |path: &'static [u8], body: &'static [u8]| {
+        Parameters::parts([("path", Parameters::bytes(path)), ("body", Parameters::json(body))])
+    };
+    let known = outline(&request(b"/a", br#"{"A": 1, "B": 2}"#)).unwrap();
+    let asked = outline(&request(b"/b", br#"{"A": 2, "C": 3}"#)).unwrap();
+    let told = known.difference(&asked).unwrap();
+    assert!(told.added().eq(["body.C"]) && told.removed().eq(["body.B"]));
+    assert!(told.changed().eq(["body.A", "path"]));
+    let many: String = (0..65).map(|at| format!("{at}=1&")).collect();
+    assert!(outline(&Parameters::parts([("query", Parameters::query(&many))])).is_none(), "it lacks names");
 }

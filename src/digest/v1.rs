@@ -5,7 +5,7 @@
 
 use super::frame::Framer;
 use super::outline::Outline;
-use super::parameters::{Pair, Source};
+use super::parameters::{Pair, Part, Source};
 use super::rules::DigestRules;
 use super::{json, query};
 use crate::error::Result;
@@ -14,9 +14,11 @@ const PAIRS: &[u8] = b"oncekey digest v1 pairs\0";
 const BYTES: &[u8] = b"oncekey digest v1 bytes\0";
 const JSON: &[u8] = b"oncekey digest v1 json\0";
 const VALUE: &[u8] = b"oncekey digest v1 value\0";
+const PARTS: &[u8] = b"oncekey digest v1 parts\0";
 /// Of one name, for outlines.
 const PAIR: &[u8] = b"oncekey digest v1 pair\0";
 const MEMBER: &[u8] = b"oncekey digest v1 member\0";
+const PART: &[u8] = b"oncekey digest v1 part\0";
 
 /// Pairs at most that are sorted on the stack.
 const FEW: usize = 16;
@@ -33,6 +35,9 @@ pub(super) fn hash(source: &Source<'_>, rules: &DigestRules, count_max: u64) -> 
         Source::Bytes(bytes) => text(BYTES, bytes),
         Source::Json(given) => text(JSON, &json::canonical(given, rules, count_max)?),
         Source::Value(given) => text(VALUE, &json::canonical(given, rules, count_max)?),
+        Source::Parts(given) => {
+            parts(&counted_parts(given, rules, |source| hash(source, rules, count_max))?, |own| own)
+        }
     })
 }
 
@@ -53,6 +58,10 @@ pub(super) fn outlined(
         Source::Json(given) => {
             let canonical = json::canonical(given, rules, count_max)?;
             (text(JSON, &canonical), members(&canonical))
+        }
+        Source::Parts(given) => {
+            let all = counted_parts(given, rules, |source| outlined(source, rules, count_max))?;
+            (parts(&all, |(hash, _)| hash), outline_of_parts(&all))
         }
         Source::Bytes(_) | Source::Value(_) => (hash(source, rules, count_max)?, None),
     })
@@ -91,6 +100,48 @@ fn pairs(counted: &[Counted<'_>]) -> blake3::Hash {
         framer.framed(value);
     }
     framer.finish()
+}
+
+/// The parts that count, by name, each with what `call` makes of it. Stable: parts of one name keep their order.
+fn counted_parts<'a, T>(
+    given: &'a [Part<'_>],
+    rules: &DigestRules,
+    call: impl Fn(&Source<'_>) -> Result<T>,
+) -> Result<Vec<(&'a str, T)>> {
+    let mut counted: Vec<&Part<'_>> = given.iter().filter(|(name, _)| !rules.excludes(name)).collect();
+    counted.sort_by_key(|(name, _)| name.as_ref());
+    counted.into_iter().map(|(name, source)| Ok((name.as_ref(), call(source)?))).collect()
+}
+
+fn parts<T>(counted: &[(&str, T)], hash: impl Fn(&T) -> &blake3::Hash) -> blake3::Hash {
+    let mut framer = Framer::in_domain(PARTS);
+    framer.number(counted.len());
+    for (name, own) in counted {
+        framer.framed(name.as_bytes());
+        framer.raw(hash(own).as_bytes());
+    }
+    framer.finish()
+}
+
+/// The names of the parts' parameters, each behind its part's name and a full stop; a part's own name where it has none.
+/// `None` where a part's outline does not have them all, since what it lacks can't be told from what is not there.
+fn outline_of_parts(
+    all: &[(&str, (blake3::Hash, Option<Outline<blake3::Hash>>))],
+) -> Option<Outline<blake3::Hash>> {
+    let mut names: Vec<(String, &blake3::Hash)> = Vec::new();
+    for (part, (hash, outline)) in all {
+        match outline {
+            None => names.push(((*part).to_owned(), hash)),
+            Some(own) if own.long || own.cut => return None,
+            Some(own) => {
+                names.extend(own.parameters.iter().map(|(name, own)| (format!("{part}.{name}"), own)));
+            }
+        }
+    }
+    let mut sorted: Vec<Counted<'_>> =
+        names.iter().map(|(name, hash)| (name.as_str(), &hash.as_bytes()[..])).collect();
+    sorted.sort_by_key(|own| own.0);
+    Some(Outline::of(&sorted, |same| parameter(PART, same)))
 }
 
 /// The hash of one name and its values, in their order.
