@@ -106,9 +106,9 @@ fn a_multimap_of_the_caller_is_committed_with_the_record_and_removed_with_it_or_
         drop(rows);
         kept(transaction.complete(held, Outcome::new("tagged")));
         if committed {
-            transaction.commit().expect("committed")
+            transaction.commit().expect("committed");
         } else {
-            drop(transaction)
+            drop(transaction);
         }
         assert_eq!(
             (tags(), store.get(&key(number)) != Ok(Known::Absent)),

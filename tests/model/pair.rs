@@ -136,8 +136,8 @@ impl<'a> Pair<'a> {
                 // While somebody waits, no deadline is jumped over: the model takes one after the other.
                 let until = self.now + ms;
                 while self.now < until {
-                    let next = self.model.model.next_event().map_or(ms, |next| next.as_millis() as u64);
-                    let by = next.min(until - self.now);
+                    let next = self.model.model.next_event().map_or(u128::MAX, |next| next.as_millis());
+                    let by = u64::try_from(next).unwrap_or(u64::MAX).min(until - self.now);
                     self.now += by;
                     self.both(|subject| {
                         subject.advance(Duration::from_millis(by));
