@@ -19,6 +19,8 @@
 //!
 //! It ends with 0 if nothing was broken, with 1 if something was, and with 2 if the store could not be asked.
 
+#[path = "../../tests/model/every.rs"]
+mod every;
 mod history;
 #[path = "../../tests/histories/checker.rs"]
 mod linearizable;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use oncekey::Outcome;
 use serde_json::{Value, json};
 
+use crate::every;
 use crate::reference::ReferenceSubject;
 use crate::remote::Remote;
 use crate::report::Report;
@@ -42,12 +43,12 @@ enum Op {
 }
 
 fn all() -> Vec<Op> {
-    let keys = 0..4;
-    let mut all = vec![Op::Complete, Op::Release, Op::Renew];
-    for key in keys {
+    let mut all = Vec::new();
+    for key in 0..4 {
         all.extend([Op::Begin { key, other: false }, Op::Begin { key, other: true }]);
         all.extend([Op::Forget { key }, Op::Get { key }]);
     }
+    all.extend([Op::Complete, Op::Release, Op::Renew]);
     all.extend(
         [LEASE_MS, RETENTION_MS].iter().flat_map(|to| [-1, 0, 1].map(|off| Op::Advance { to: *to, off })),
     );
@@ -58,12 +59,11 @@ pub(crate) fn check(remote: &mut Remote, depth: usize, report: &mut Report) -> R
     let settings = json!({"lease_ms": LEASE_MS, "retention_ms": RETENTION_MS});
     let settings: Settings = serde_json::from_value(settings).expect("as the vectors write them");
     let ops = all();
-    let mut picks = vec![0; depth + 1];
-    // By symmetry each begins with the first key.
-    while picks[0] == 0 {
-        let sequence: Vec<Op> = std::iter::once(Op::Begin { key: 0, other: false })
-            .chain(picks[1..].iter().map(|at| ops[*at]))
-            .collect();
+    let mut picks = vec![0; depth];
+    loop {
+        // By symmetry each begins with the first key.
+        let first = Op::Begin { key: 0, other: false };
+        let sequence: Vec<Op> = std::iter::once(first).chain(picks.iter().map(|pick| ops[*pick])).collect();
         remote.renew(&settings)?;
         let came = run(remote, &settings, &sequence);
         remote.check()?;
@@ -73,20 +73,19 @@ pub(crate) fn check(remote: &mut Remote, depth: usize, report: &mut Report) -> R
         } else {
             report.case("sequences", came);
         }
-        advance(&mut picks, ops.len());
+        if !every::next(&mut picks, &idle(&sequence, &ops)) {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
-/// The next one of all sequences.
-fn advance(picks: &mut [usize], count: usize) {
-    for at in (0..picks.len()).rev() {
-        picks[at] += 1;
-        if picks[at] < count || at == 0 {
-            return;
-        }
-        picks[at] = 0;
-    }
+/// Which operations ask nobody anything, at each place of a sequence behind its first: where nobody can hold a reservation.
+fn idle(sequence: &[Op], ops: &[Op]) -> Vec<Vec<bool>> {
+    let holds = |op: &Op| matches!(op, Op::Complete | Op::Release | Op::Renew);
+    let begins = |before: &[Op]| before.iter().filter(|op| matches!(op, Op::Begin { .. })).count();
+    let ends = |before: &[Op]| before.iter().filter(|op| matches!(op, Op::Complete | Op::Release)).count();
+    let places = (1..sequence.len()).map(|place| &sequence[..place]);
+    places.map(|before| ops.iter().map(|op| holds(op) && begins(before) <= ends(before)).collect()).collect()
 }
 
 fn run(remote: &mut Remote, settings: &Settings, sequence: &[Op]) -> Result<(), String> {

@@ -144,6 +144,12 @@ mod tests {
         outline_under(parameters, &DigestRules::none()).unwrap()
     }
 
+    #[test]
+    fn debug_shows_how_many_parameters_there_are_and_not_their_names_10_2() {
+        let shown = format!("{:?}", outline(&Parameters::pairs([("canary", "1"), ("other", "2")])));
+        assert_eq!(shown, "Outline(2 names, long: false, cut: false)");
+    }
+
     /// What is told in memory, and out of a record, which has to be the same.
     fn difference(known: &Parameters<'_>, asked: &Parameters<'_>) -> Option<Difference> {
         let (known, asked) = (outline(known), outline(asked));

@@ -146,6 +146,7 @@ mod tests {
             DigestRules::none().with("a").with("b").id()
         );
         assert_eq!(DigestRules::excluding(["b", "a"]), DigestRules::excluding(["a", "b"]));
+        assert_eq!(DigestRules::default(), DigestRules::none(), "nothing is left out unless it is asked for");
         let ids = [
             DigestRules::none().id(),
             DigestRules::excluding(["ab"]).id(),

@@ -77,6 +77,7 @@ mod tests {
             Parameters::pairs([("a", &b"1"[..])]),
             Parameters::pairs([(String::from("a"), String::from("1"))]),
             Parameters::pairs([(Cow::Borrowed("a"), Cow::Borrowed("1"))]),
+            Parameters::pairs([("a", Cow::<str>::Owned(String::from("1")))]),
             Parameters::pairs([("a", Cow::Borrowed(&b"1"[..]))]),
             Parameters::pairs(&map),
             Parameters::pairs(map.clone()),

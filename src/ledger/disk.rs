@@ -373,6 +373,41 @@ mod tests {
     }
 
     #[test]
+    fn both_disks_refuse_the_same_and_change_nothing_by_it() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = Directory::at(temporary.path()).unwrap();
+        for disk in [&directory as &dyn Disk, &Memory::default()] {
+            let file = disk.create("a").unwrap();
+            file.write(0, b"sound").unwrap();
+            let refused = |told: io::Result<()>| told.unwrap_err().kind();
+            assert_eq!(refused(disk.create("a").map(drop)), IoKind::AlreadyExists);
+            assert_eq!(refused(disk.open("b").map(drop)), IoKind::NotFound);
+            assert_eq!(refused(disk.rename("b", "c")), IoKind::NotFound);
+            assert_eq!(refused(disk.remove("b")), IoKind::NotFound);
+            assert_eq!(refused(file.read(1, &mut [0; 5])), IoKind::UnexpectedEof);
+            assert!(file.read(u64::MAX, &mut [0; 5]).is_err());
+            assert!(file.write(u64::MAX, b"beyond").is_err());
+            let mut read = [0; 5];
+            disk.open("a").unwrap().read(0, &mut read).unwrap();
+            assert_eq!(
+                (&read, file.len().unwrap(), disk.list().unwrap()),
+                (b"sound", 5, vec!["a".to_owned()])
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_directory_is_neither_made_into_one_nor_read_5_6() {
+        let temporary = tempfile::tempdir().unwrap();
+        let file = temporary.path().join("file");
+        fs::write(&file, "untouched").unwrap();
+        for refused in [Directory::at(&file), Directory::to_read(&file), Directory::at(&file.join("store"))] {
+            assert_eq!(refused.unwrap_err().kind(), IoKind::NotADirectory);
+        }
+        assert_eq!(fs::read(&file).unwrap(), b"untouched");
+    }
+
+    #[test]
     fn one_handle_at_a_time_holds_the_lock_5_6() {
         let temporary = tempfile::tempdir().unwrap();
         let directory = Directory::at(temporary.path()).unwrap();

@@ -134,4 +134,16 @@ mod tests {
         assert_eq!(decode(11, &bytes, &keys), None);
         assert_eq!(decode(11, &[1, 2], &keys), None);
     }
+
+    #[test]
+    fn a_hint_that_means_nothing_to_this_version_makes_its_chunk_unreadable_5_9() {
+        let keys = HashKeys::derive(&[2; 32]);
+        let (hash, at, weight) = (1, Location::new(3, 4), Weight::default());
+        let hint = Hint { what: What::Kept, hash, at, expires: Timestamp::default(), weight };
+        let mut bytes = encode(11, &[hint], &keys);
+        bytes[CHECKSUM_BYTES] = 3;
+        let checksum = keys.checksum(11, &[&bytes[CHECKSUM_BYTES..]]);
+        bytes[..CHECKSUM_BYTES].copy_from_slice(&checksum.to_le_bytes());
+        assert_eq!(decode(11, &bytes, &keys), None);
+    }
 }

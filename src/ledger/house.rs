@@ -188,7 +188,7 @@ impl House {
     }
 
     /// Whether the next segment's space should be made.
-    pub(super) fn wants_spare(&self) -> bool {
+    pub(crate) fn wants_spare(&self) -> bool {
         match self {
             Self::Files(own) => own.wants_spare(),
             #[cfg(feature = "redb-transactions")]

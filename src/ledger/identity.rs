@@ -147,17 +147,25 @@ impl Identity {
 
     /// Replaces the file, durably.
     pub(crate) fn save(&self, disk: &dyn Disk) -> Result<()> {
-        replace(disk, &self.encode()).map_err(io_error("writing the store's identity"))
+        replace(disk, &self.encode()?).map_err(io_error("writing the store's identity"))
     }
 
     /// The file's bytes.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// *Invalid setting*: they are more than would be read again.
+    pub(super) fn encode(&self) -> Result<Vec<u8>> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
         codec::encode_into(self, &mut bytes);
         let checksum = blake3::hash(&bytes);
         bytes.extend_from_slice(checksum.as_bytes());
-        bytes
+        let measured = bytes.len() as u64;
+        if bytes.len() > FILE_BYTES_MAX || Self::parse(&bytes).is_err() {
+            let rule = "what an identity of 1 MiB holds, with all that there ever were";
+            return Err(ErrorKind::InvalidSetting { setting: "rules and secrets", measured, rule }.into());
+        }
+        Ok(bytes)
     }
 }
 
@@ -211,6 +219,45 @@ mod tests {
         assert!(matches!(error.kind(), ErrorKind::DamagedStore { .. }));
         file.write(0, b"something").unwrap();
         assert!(matches!(Identity::load(&disk).err().unwrap().kind(), ErrorKind::NotAStore(_)));
+    }
+
+    /// One that is not read again would be a store that is lost.
+    #[test]
+    fn what_is_written_is_read_again_however_many_secrets_and_rules_there_were_5_7_8_1() {
+        let disk = Memory::default();
+        let mut identity = Identity::new(Some(&Secret::new([3; 32]))).unwrap();
+        identity.save(&disk).unwrap();
+        let refused = (0..u16::MAX).step_by(500).find_map(|_| {
+            for _ in 0..500 {
+                identity.add_secret(&Secret::new([4; 32]), false).unwrap();
+            }
+            let saved = identity.save(&disk);
+            assert!(Identity::load(&disk).unwrap().is_some());
+            saved.err()
+        });
+        assert!(matches!(refused.unwrap().kind(), ErrorKind::InvalidSetting { .. }));
+
+        let names = (0..200_000).map(|number| number.to_string());
+        let mut identity = Identity::new(None).unwrap();
+        identity.number_of(&DigestRules::excluding(names)).unwrap();
+        assert!(matches!(identity.save(&disk).unwrap_err().kind(), ErrorKind::InvalidSetting { .. }));
+        assert!(Identity::load(&disk).unwrap().is_some());
+    }
+
+    #[test]
+    fn secrets_and_rules_are_counted_in_16_bits_and_refused_beyond_8_1() {
+        let mut identity = Identity::new(None).unwrap();
+        let note = identity.secrets[0].clone();
+        identity.secrets.resize(usize::from(u16::MAX) - 1, note);
+        let secret = Secret::new([3; 32]);
+        assert_eq!(identity.add_secret(&secret, false), Ok(u16::MAX));
+        let error = identity.add_secret(&secret, false).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::InvalidSetting { measured: 65_536, .. }));
+
+        identity.rules = (0..=u16::MAX).map(|number| vec![number.to_string()]).collect();
+        assert_eq!(identity.number_of(&DigestRules::excluding(["65535"])), Ok(u16::MAX));
+        let error = identity.number_of(&DigestRules::none()).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::InvalidSetting { measured: 65_537, .. }));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::subject::{self, Fresh, START, Subject};
 use crate::vector::{self, Given, Policy, Rules, Settings, Step};
 
 pub(crate) struct ReferenceSubject {
-    model: Model,
+    pub(crate) model: Model,
     settings: Settings,
     digested_under: BTreeMap<Key, Rules>,
     reservations: BTreeMap<String, Reservation>,

@@ -34,6 +34,8 @@ mod s5_panics;
 mod s5_survival;
 mod s6_checkpoints;
 #[cfg(feature = "redb-transactions")]
+mod s6_damage;
+#[cfg(feature = "redb-transactions")]
 mod s6_faults;
 #[cfg(feature = "redb-transactions")]
 mod s6_tables;

@@ -251,3 +251,47 @@ fn a_refused_opening_gives_the_lock_back_5_6() {
     put_back(&home.path(), &files);
     assert_replays(&home.open(plain()), &key(0), "done");
 }
+
+/// A backup begins a new segment, which is so many more.
+fn store_of_segments(count: usize) -> Home {
+    let home = Home::directory();
+    let store = home.open(plain());
+    for number in 0..count {
+        run(&store, &key(number), "done");
+        store.backup(home.beside(&format!("backup {number}"))).expect("a backup");
+    }
+    close(store);
+    home
+}
+
+#[test]
+fn a_store_of_many_segments_opens_with_all_of_them_and_says_which_one_is_missing_5_6_5_7() {
+    let home = store_of_segments(20);
+    let all = segments(&home.path());
+    assert_eq!(all.len(), 21);
+    let taken = fs::read(&all[9]).expect("it reads");
+    fs::remove_file(&all[9]).expect("it goes");
+    assert_eq!(refused_and_unchanged(&home.path()).kind(), &ErrorKind::SegmentMissing { segment: 10 });
+    fs::write(&all[9], taken).expect("it comes back");
+    let store = home.open(plain());
+    (0..20).for_each(|number| assert_replays(&store, &key(number), "done"));
+}
+
+#[test]
+fn an_older_copy_of_a_segment_is_refused_and_not_taken_for_what_it_became_5_6_5_8() {
+    let home = Home::directory();
+    let store = home.open(plain());
+    run(&store, &key(0), "done");
+    let first = segments(&home.path()).remove(0);
+    let older = fs::read(&first).expect("it reads");
+    run(&store, &key(1), "done");
+    store.backup(home.beside("backup")).expect("a backup");
+    close(store);
+    let newer = fs::read(&first).expect("it reads");
+    fs::write(&first, older).expect("somebody restores it");
+    let error = refused_and_unchanged(&home.path());
+    assert_eq!(error.kind(), &ErrorKind::DamagedStore { file: "segment 1".to_owned() });
+    fs::write(&first, newer).expect("it comes back");
+    let store = home.open(plain());
+    (0..2).for_each(|number| assert_replays(&store, &key(number), "done"));
+}

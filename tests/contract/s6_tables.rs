@@ -6,10 +6,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use oncekey::redb::{self, ReadableDatabase, ReadableTableMetadata, TableDefinition};
+use oncekey::redb::{self, ReadableDatabase, ReadableTableMetadata};
 use oncekey::{ErrorKind, Home, Known, Outcome, Secret, Store};
 
-use crate::support::bank::{ACCOUNTS, Bank, OWN, pay_once};
+use crate::support::bank::{ACCOUNTS, Bank, FIRST_BLOCK, FLOOR, IDENTITY, OWN, Rows, pay_once, put, row};
 use crate::support::tasks::block_on;
 use crate::support::{
     asked, asked_otherwise, assert_free, assert_replays, close, fresh, in_flight, kept, key, plain, refused,
@@ -190,32 +190,6 @@ fn blocks_are_appended_at_the_upper_end_and_fill_their_pages_6_1() {
     // A leaf that was divided in its middle and never filled again is half empty.
     let (filled, pages) = (stats.stored_bytes(), stats.leaf_pages() * 4096);
     assert!(filled * 4 > pages * 3, "{filled} bytes in {pages} of leaves");
-}
-
-/// The rows that stand in every table, and the first of the others.
-const IDENTITY: u64 = 0;
-const FLOOR: u64 = 1;
-const FIRST_BLOCK: u64 = 2;
-
-/// A table with rows of the store's types.
-type Rows<'a> = TableDefinition<'a, u64, &'static [u8]>;
-
-/// Writes one row behind everybody's back, or removes it.
-fn put(bank: &Bank, table: &str, row: u64, bytes: Option<&[u8]>) {
-    let transaction = bank.database.begin_write().expect("a writer");
-    {
-        let mut rows = transaction.open_table(Rows::new(table)).expect("a table");
-        match bytes {
-            Some(bytes) => drop(rows.insert(row, bytes).expect("a row")),
-            None => drop(rows.remove(row).expect("a row")),
-        }
-    }
-    transaction.commit().expect("committed");
-}
-
-fn row(bank: &Bank, row: u64) -> Vec<u8> {
-    let rows = bank.database.begin_read().expect("a reader").open_table(Rows::new(OWN)).expect("a table");
-    rows.get(row).expect("a row").map(|row| row.value().to_vec()).expect("it is there")
 }
 
 fn refusal(bank: &Bank, table: &str) -> ErrorKind {

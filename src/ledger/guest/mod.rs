@@ -184,7 +184,7 @@ impl Guest {
         // Under the log's lock, as every commit: so nobody who holds it waits for this one.
         let mut tail = self.log();
         self.check_running()?;
-        let row = changed.encode();
+        let row = changed.encode()?;
         self.commit(true, |own| self.put(own, IDENTITY, &row)).map_err(|_| self.stop("commit"))?;
         tail.unsynced = false;
         *identity = changed;

@@ -106,7 +106,7 @@ impl Place {
 
 impl Guest {
     fn begin_epoch(&self, floor: Option<Floor>) -> Result<()> {
-        let row = self.identity.lock().encode();
+        let row = self.identity.lock().encode()?;
         let written = self.commit(true, |own| {
             self.put(own, IDENTITY, &row)?;
             floor.map_or(Ok(()), |floor| self.put(own, FLOOR, &floor.encode(&self.keys)))

@@ -60,3 +60,35 @@ fn damage_of_a_record_that_is_read_alone_is_found_and_harms_no_other_5_9() {
         assert!(segment.read(*at, |_| ()).is_ok());
     }
 }
+
+#[test]
+fn a_record_whose_length_lies_is_damaged_and_nothing_beyond_its_block_is_read_5_9_10_4() {
+    let records: Vec<_> = (0..100).map(|number| control(&[number; 300])).collect();
+    let (segment, file, places) = segment(&records);
+    segment.seal(Timestamp::default(), &[]).unwrap();
+    let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+    file.read(0, &mut bytes).unwrap();
+    let body = bytes.windows(300).position(|own| *own == [50; 300]).unwrap();
+    let begin = body + 300 - records[50].len();
+    assert_eq!(u32_at(&bytes, begin) as usize, records[50].len());
+    for length in [0, 1, 299, 40_000, 1 << 20, u32::MAX] {
+        file.write(begin as u64, &length.to_le_bytes()).unwrap();
+        file.bytes();
+        assert!(matches!(segment.read(places[50], |_| ()), Err(Fault::Damaged)), "{length}");
+        assert!(file.bytes() <= bytes.len() as u64, "{length}");
+        assert!(segment.read(places[51], |_| ()).is_ok());
+    }
+}
+
+#[test]
+fn a_segment_that_was_sealed_or_closed_takes_nothing_more_and_a_closed_one_says_nothing() {
+    let (segment, file, places) = segment(&[control(b"first")]);
+    segment.seal(Timestamp::default(), &[]).unwrap();
+    let length = file.len().unwrap();
+    segment.seal(Timestamp::default(), &[]).unwrap();
+    assert!(segment.append(&[vec![1]], true, false).is_err());
+    assert_eq!((segment.last(), file.len().unwrap(), segment.chunks()), (1, length, Some(0)));
+    segment.close().unwrap();
+    assert!(segment.append(&[vec![1]], true, false).is_err());
+    assert!(matches!(segment.with_block(places[0].block(), |_| Ok(())), Err(Fault::Io(_))));
+}

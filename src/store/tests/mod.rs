@@ -12,6 +12,7 @@
 //! | `compound` | a failure in the middle of a recovery |
 //! | `campaign` | what a campaign tells |
 //! | `faults` | the n-th change or reading fails, for every n |
+//! | `early` | a sweep that ends early, a sync that fails |
 //! | `lies` | the n-th call is answered with a lie |
 //! | `room` | what was promised on a full disk, beside all else that the store writes |
 //! | `slow` | what goes on while a disk holds the writer up |
@@ -27,6 +28,8 @@ mod campaign;
 #[cfg(test)]
 mod compound;
 mod cuts;
+#[cfg(test)]
+mod early;
 mod faults;
 pub(crate) mod history;
 pub(crate) mod home;

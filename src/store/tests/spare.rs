@@ -83,6 +83,24 @@ fn a_spare_that_a_kill_left_behind_is_removed_and_one_in_the_way_is_no_segment_5
 }
 
 #[test]
+fn a_spare_that_is_given_up_in_the_making_leaves_nothing_behind_and_is_not_missed() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("store");
+    let store = settings().open(&path).unwrap();
+    (0..3).for_each(|number| complete(&store, number, 100 * KIBIBYTE));
+    assert!(store.shared().ledger().unwrap().wants_spare());
+    store.shared().ledger().unwrap().make_spare(&|| false);
+    assert!(!there(&path, NEXT));
+    store.sweep().unwrap();
+    assert!(!there(&path, NEXT), "none is made for this segment any more");
+    (3..10).for_each(|number| complete(&store, number, 100 * KIBIBYTE));
+    assert_eq!(store.stats().segments, 2);
+    drop(store);
+    let store = settings().open(&path).unwrap();
+    (0..10).for_each(|number| assert_kept(&store, number, 100 * KIBIBYTE));
+}
+
+#[test]
 fn rotations_and_spares_in_the_making_leave_each_other_alone() {
     let temporary = tempfile::tempdir().unwrap();
     let store = settings().open(temporary.path().join("store")).unwrap();

@@ -14,6 +14,14 @@ use super::{asked, fresh, kept, key};
 pub(crate) const ACCOUNTS: TableDefinition<'static, u64, u64> = TableDefinition::new("accounts");
 pub(crate) const OWN: &str = "oncekey";
 
+/// The rows that stand in every table of a store, and the first of the others.
+pub(crate) const IDENTITY: u64 = 0;
+pub(crate) const FLOOR: u64 = 1;
+pub(crate) const FIRST_BLOCK: u64 = 2;
+
+/// A table with rows of the store's types.
+pub(crate) type Rows<'a> = TableDefinition<'a, u64, &'static [u8]>;
+
 /// A database of the caller's.
 pub(crate) struct Bank {
     pub(crate) dir: TempDir,
@@ -84,4 +92,22 @@ pub(crate) fn pay_once(store: &Store, number: usize, amount: u64) {
 
 pub(crate) fn lent<T: std::fmt::Debug>(told: Result<T, impl Into<oncekey::Error>>) {
     assert_eq!(told.map_err(Into::into).expect_err("refused").kind(), &ErrorKind::Lent);
+}
+
+/// Writes one row behind everybody's back, or removes it.
+pub(crate) fn put(bank: &Bank, table: &str, row: u64, bytes: Option<&[u8]>) {
+    let transaction = bank.database.begin_write().expect("a writer");
+    {
+        let mut rows = transaction.open_table(Rows::new(table)).expect("a table");
+        match bytes {
+            Some(bytes) => drop(rows.insert(row, bytes).expect("a row")),
+            None => drop(rows.remove(row).expect("a row")),
+        }
+    }
+    transaction.commit().expect("committed");
+}
+
+pub(crate) fn row(bank: &Bank, row: u64) -> Vec<u8> {
+    let rows = bank.database.begin_read().expect("a reader").open_table(Rows::new(OWN)).expect("a table");
+    rows.get(row).expect("a row").map(|row| row.value().to_vec()).expect("it is there")
 }
