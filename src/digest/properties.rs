@@ -114,7 +114,7 @@ proptest! {
 /// A part of any kind, small enough to collide.
 fn part() -> impl Strategy<Value = Parameters<'static>> {
     prop_oneof![
-        pairs().prop_map(|own| Parameters::pairs(own)),
+        pairs().prop_map(Parameters::pairs),
         "[ab]{0,2}".prop_map(|text| Parameters::bytes(text.as_bytes()).into_owned()),
         "[12]".prop_map(|text| Parameters::json(text.as_bytes()).into_owned()),
         Just(Parameters::of("1").unwrap()),
@@ -197,6 +197,9 @@ fn a_mismatch_names_the_parameter_of_a_part_by_both_2_6() {
     let told = known.difference(&asked).unwrap();
     assert!(told.added().eq(["body.C"]) && told.removed().eq(["body.B"]));
     assert!(told.changed().eq(["body.A", "path"]));
-    let many: String = (0..65).map(|at| format!("{at}=1&")).collect();
-    assert!(outline(&Parameters::parts([("query", Parameters::query(&many))])).is_none(), "it lacks names");
+    let many: Vec<String> = (0..65).map(|at| format!("{at}=1")).collect();
+    assert!(
+        outline(&Parameters::parts([("query", Parameters::query(&many.join("&")))])).is_none(),
+        "it lacks names"
+    );
 }

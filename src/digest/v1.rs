@@ -23,6 +23,8 @@ const PART: &[u8] = b"oncekey digest v1 part\0";
 /// Pairs at most that are sorted on the stack.
 const FEW: usize = 16;
 
+/// A hash, and the outline of what has names.
+type Outlined = (blake3::Hash, Option<Outline<blake3::Hash>>);
 /// One (name, value) that counts.
 type Counted<'a> = (&'a str, &'a [u8]);
 
@@ -42,11 +44,7 @@ pub(super) fn hash(source: &Source<'_>, rules: &DigestRules, count_max: u64) -> 
 }
 
 /// [`hash`], and the outline of parameters that have names.
-pub(super) fn outlined(
-    source: &Source<'_>,
-    rules: &DigestRules,
-    count_max: u64,
-) -> Result<(blake3::Hash, Option<Outline<blake3::Hash>>)> {
+pub(super) fn outlined(source: &Source<'_>, rules: &DigestRules, count_max: u64) -> Result<Outlined> {
     let of_pairs = |given: &[Pair<'_>]| {
         with_counted(given, rules, |counted| {
             (pairs(counted), Some(Outline::of(counted, |same| parameter(PAIR, same))))
@@ -125,9 +123,7 @@ fn parts<T>(counted: &[(&str, T)], hash: impl Fn(&T) -> &blake3::Hash) -> blake3
 
 /// The names of the parts' parameters, each behind its part's name and a full stop; a part's own name where it has none.
 /// `None` where a part's outline does not have them all, since what it lacks can't be told from what is not there.
-fn outline_of_parts(
-    all: &[(&str, (blake3::Hash, Option<Outline<blake3::Hash>>))],
-) -> Option<Outline<blake3::Hash>> {
+fn outline_of_parts(all: &[(&str, Outlined)]) -> Option<Outline<blake3::Hash>> {
     let mut names: Vec<(String, &blake3::Hash)> = Vec::new();
     for (part, (hash, outline)) in all {
         match outline {
