@@ -249,7 +249,7 @@ impl Builder {
     ///
     /// Of a store that was not encrypted, or was under another key, what is written from now on is; what it holds is
     /// read as it is, with the other key as [`Builder::old_encryption_key`], until it expires. A key that is missing or
-    /// wrong is told at opening, and nothing was changed. *What it costs*: 16 bytes a record, and some 0.5 µs for each that
+    /// wrong is told at opening, and nothing was changed. *What it costs*: 16 bytes a record, and some time for each that
     /// is written or read from disk (`cargo bench --features encryption --bench encryption`).
     ///
     /// Not in a database of the caller's, whose file is his to encrypt.
