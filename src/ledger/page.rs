@@ -62,7 +62,7 @@ impl Page {
         let newest = sound.max_by_key(|slot| u64_at(slot, SLOT_USED - 8)).ok_or_else(damaged)?;
         let format = u32_at(newest, 8);
         if format > ENCRYPTED {
-            return Err(ErrorKind::NewerFormat { found: format, supported: FORMAT }.into());
+            return Err(ErrorKind::NewerFormat { found: format, supported: ENCRYPTED }.into());
         }
         if newest[16..32] != identity.store || u64_at(newest, 32) != identity.segment {
             let why = "a segment of another store lies among this store's files";
