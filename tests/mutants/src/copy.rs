@@ -116,7 +116,11 @@ impl Copy {
         if !from.is_dir() {
             let own = from.exists() && !grafted.contains(name) && name != "Cargo.toml";
             // The lock file of the copy has one package more.
-            return if own && !(name == "Cargo.lock" && to.exists()) { write(&to, &fs::read(from)?) } else { Ok(()) };
+            return if own && !(name == "Cargo.lock" && to.exists()) {
+                write(&to, &fs::read(from)?)
+            } else {
+                Ok(())
+            };
         }
         fs::create_dir_all(&to)?;
         for entry in fs::read_dir(&from)? {
@@ -131,7 +135,11 @@ impl Copy {
             if from.join(old.file_name()).exists() {
                 continue;
             }
-            if old.file_type()?.is_dir() { fs::remove_dir_all(old.path())? } else { fs::remove_file(old.path())? }
+            if old.file_type()?.is_dir() {
+                fs::remove_dir_all(old.path())?;
+            } else {
+                fs::remove_file(old.path())?;
+            }
         }
         Ok(())
     }
@@ -149,7 +157,8 @@ struct Refused {
 
 impl Refused {
     fn of(message: &Value, marks: &BTreeMap<String, Vec<Mark>>) -> Self {
-        let mut refused = Self { said: message["rendered"].as_str().unwrap_or_default().to_owned(), ..Self::default() };
+        let mut refused =
+            Self { said: message["rendered"].as_str().unwrap_or_default().to_owned(), ..Self::default() };
         let spans = message["spans"].as_array().into_iter().flatten();
         let (primary, other): (Vec<_>, Vec<_>) = spans.partition(|span| span["is_primary"] == true);
         for span in primary.iter().chain(&other) {
@@ -171,11 +180,18 @@ impl Refused {
 fn take_out(mutants: &mut [Mutant], refused: &Refused) -> bool {
     let asking = refused.said.contains("E0015");
     let (numbers, why) = match refused.around {
-        _ if !refused.within.is_empty() => (&refused.within[..], if asking { Why::Constant } else { Why::Unviable }),
+        _ if !refused.within.is_empty() => {
+            (&refused.within[..], if asking { Why::Constant } else { Why::Unviable })
+        }
         Some(_) => (refused.around.as_slice(), Why::Method),
         None => {
             // A constant asks a function that is constant no more.
-            let name = refused.said.split("non-const").nth(1).and_then(|own| own.split('`').nth(1)).unwrap_or_default();
+            let name = refused
+                .said
+                .split("non-const")
+                .nth(1)
+                .and_then(|own| own.split('`').nth(1))
+                .unwrap_or_default();
             let name = name.split('<').next().unwrap_or_default().rsplit("::").next().unwrap_or_default();
             let mut any = false;
             for own in mutants.iter_mut() {

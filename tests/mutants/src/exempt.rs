@@ -63,7 +63,9 @@ mod tests {
         let own = Exempt::of(text).unwrap();
         assert!(own.has("src/a.rs\tA::f\treturn 0") && own.has("src/a.rs\tA::f\t+ becomes - in a + b"));
         assert_eq!(own.unmatched(&["src/a.rs\tA::f\treturn 0".to_owned()]).len(), 1);
-        for wrong in ["src/a.rs A::f\n  return 0\n", "src/a.rs A::f\n  because x\n", "  return 0\n  because x\n"] {
+        for wrong in
+            ["src/a.rs A::f\n  return 0\n", "src/a.rs A::f\n  because x\n", "  return 0\n  because x\n"]
+        {
             assert!(Exempt::of(wrong).is_err(), "{wrong}");
         }
     }

@@ -135,10 +135,9 @@ fn edit(listed: &Listed, number: u32, source: &str, place: &Place) -> Edit {
             after: String::new(),
             without: None,
         },
-        Place::Field { whole, field } => instead(
-            whole,
-            &format!("{}{}", &source[whole.start..field.start], &source[field.end..whole.end]),
-        ),
+        Place::Field { whole, field } => {
+            instead(whole, &format!("{}{}", &source[whole.start..field.start], &source[field.end..whole.end]))
+        }
     }
 }
 
@@ -152,7 +151,8 @@ pub(crate) fn graft(source: &str, edits: &[(u32, &Edit)]) -> (String, Vec<Mark>)
     let mut without: Vec<_> = edits.iter().filter_map(|(_, own)| own.without.clone()).collect();
     without.sort_by_key(|own| own.start);
     without.dedup();
-    let mut grafted = Grafted { source, without, at: 0, text: String::new(), open: Vec::new(), marks: Vec::new() };
+    let mut grafted =
+        Grafted { source, without, at: 0, text: String::new(), open: Vec::new(), marks: Vec::new() };
     for (number, own) in edits {
         grafted.close(own.range.start);
         grafted.go_to(own.range.start);

@@ -6,14 +6,8 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 /// The core: what decides, forgets, remembers, sweeps, digests and lays out records.
-pub(crate) const CORE: &[&str] = &[
-    "src/verdict.rs",
-    "src/record/**",
-    "src/digest/**",
-    "src/sweep.rs",
-    "src/inflight/**",
-    "src/ledger/**",
-];
+pub(crate) const CORE: &[&str] =
+    &["src/verdict.rs", "src/record/**", "src/digest/**", "src/sweep.rs", "src/inflight/**", "src/ledger/**"];
 /// Another home, and a disk for tests.
 const LEFT: &[&str] = &["src/ledger/guest/**", "src/ledger/faulty/**", "**/tests.rs"];
 
@@ -39,7 +33,8 @@ pub(crate) fn list(crate_folder: &Path) -> Result<Vec<Listed>, String> {
     if !said.status.success() {
         return Err("cargo mutants: is it installed? cargo install --locked cargo-mutants".to_owned());
     }
-    let all: Vec<Value> = serde_json::from_slice(&said.stdout).map_err(|error| format!("its list: {error}"))?;
+    let all: Vec<Value> =
+        serde_json::from_slice(&said.stdout).map_err(|error| format!("its list: {error}"))?;
     all.iter().map(|own| listed(own).ok_or_else(|| format!("not as expected: {own}"))).collect()
 }
 

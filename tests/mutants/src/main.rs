@@ -37,6 +37,9 @@ use units::Unit;
 const AT_A_TIME: usize = 2;
 /// Tests in one process: a mutant that is caught by one of them is caught.
 const TESTS: usize = 12;
+/// Tests have so many times their own time, and this beside it.
+const PATIENCE: u32 = 6;
+const GRACE: Duration = Duration::from_secs(10);
 /// Slower tests meet only what all the faster ones have missed.
 const FAST: Duration = Duration::from_secs(2);
 
@@ -61,17 +64,20 @@ fn run() -> Result<bool, String> {
     let copy = Copy { folder: folder.join("copy"), from };
     let mut mutants = mutants(&copy.from)?;
     copy.make(&mut mutants)?;
-    let units = units::units(&copy, AT_A_TIME)?;
-    println!("{} tests in {:.0?}", units.len(), units.iter().map(|own| own.takes).sum::<Duration>());
-    let is_wanted = |own: &Mutant| wanted.is_empty() || wanted.iter().any(|file| own.file.contains(file.as_str()));
-    mutants.retain(is_wanted);
-    let results = Results::open(&folder.join("results.tsv"), &mutants).map_err(|error| format!("results: {error}"))?;
-    let failed = |error: io::Error| format!("running: {error}");
     let longest = std::env::var("ONCEKEY_MUTANTS_SECONDS").ok().and_then(|own| own.parse().ok());
     let longest = longest.map_or(Duration::MAX, Duration::from_secs);
-    let fast: Vec<&Unit> = units.iter().filter(|own| own.takes <= FAST.min(longest)).collect();
-    let slow: Vec<&Unit> = units.iter().filter(|own| own.takes > FAST && own.takes <= longest).collect();
-    let all: Vec<&Mutant> = mutants.iter().filter(|own| own.edit.is_ok() && !results.is_caught(own)).collect();
+    let units = units::units(&copy, longest, AT_A_TIME)?;
+    println!("{} tests in {:.0?}", units.len(), units.iter().map(|own| own.takes).sum::<Duration>());
+    let is_wanted =
+        |own: &Mutant| wanted.is_empty() || wanted.iter().any(|file| own.file.contains(file.as_str()));
+    mutants.retain(is_wanted);
+    let results =
+        Results::open(&folder.join("results.tsv"), &mutants).map_err(|error| format!("results: {error}"))?;
+    let failed = |error: io::Error| format!("running: {error}");
+    let fast: Vec<&Unit> = units.iter().filter(|own| own.takes <= FAST).collect();
+    let slow: Vec<&Unit> = units.iter().filter(|own| own.takes > FAST).collect();
+    let all: Vec<&Mutant> =
+        mutants.iter().filter(|own| own.edit.is_ok() && !results.is_caught(own)).collect();
     let left = meet(&copy, &all, &fast, &results).map_err(failed)?;
     println!("{} survive the fast tests", left.len());
     let left = meet(&copy, &left, &slow, &results).map_err(failed)?;
@@ -87,7 +93,8 @@ fn mutants(from: &Path) -> Result<Vec<Mutant>, String> {
     let mut mutants = Vec::new();
     for (own, number) in list::list(from)?.iter().zip(0..) {
         if !sources.contains_key(&own.file) {
-            let text = fs::read_to_string(from.join(&own.file)).map_err(|error| format!("{}: {error}", own.file))?;
+            let text =
+                fs::read_to_string(from.join(&own.file)).map_err(|error| format!("{}: {error}", own.file))?;
             let places = Places::of(&text)?;
             sources.insert(own.file.clone(), (text, places));
         }
@@ -99,7 +106,12 @@ fn mutants(from: &Path) -> Result<Vec<Mutant>, String> {
 }
 
 /// Lets these mutants meet these tests; those that are left.
-fn meet<'a>(copy: &Copy, mutants: &[&'a Mutant], units: &[&Unit], results: &Results) -> io::Result<Vec<&'a Mutant>> {
+fn meet<'a>(
+    copy: &Copy,
+    mutants: &[&'a Mutant],
+    units: &[&Unit],
+    results: &Results,
+) -> io::Result<Vec<&'a Mutant>> {
     let (next, left) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = |name: usize| -> io::Result<()> {
         let own = Seat::new(&copy.folder, &name.to_string())?;
@@ -139,8 +151,9 @@ fn trial(seat: &Seat, mutant: &Mutant, units: &[&Unit]) -> io::Result<Option<(To
         });
         let tests: Vec<&str> = batch.iter().filter_map(|own| own.test.as_deref()).collect();
         let fixed: &[&str] = if tests.is_empty() { &[] } else { &["--exact", "--test-threads=2"] };
-        let takes = batch.iter().map(|own| own.takes).sum();
-        let told = match seat.run(&first.program, &[fixed, &tests].concat(), Some(mutant.number), takes)? {
+        let takes = batch.iter().map(|own| own.takes).sum::<Duration>();
+        let patience = takes * PATIENCE + GRACE;
+        let told = match seat.run(&first.program, &[fixed, &tests].concat(), Some(mutant.number), patience)? {
             End::Passed => continue,
             End::Failed => Told::Caught,
             End::Hung => Told::Hung,

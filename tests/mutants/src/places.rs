@@ -12,13 +12,31 @@ use syn::{Attribute, Expr, ReturnType, Type};
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
     /// The statements of a function; the type behind `impl`, if it returns one.
-    Body { stmts: Range<usize>, returns: Option<Range<usize>> },
-    Binary { left: Range<usize>, right: Range<usize>, whole: Range<usize> },
-    Unary { operand: Range<usize>, whole: Range<usize> },
-    Guard { whole: Range<usize> },
+    Body {
+        stmts: Range<usize>,
+        returns: Option<Range<usize>>,
+    },
+    Binary {
+        left: Range<usize>,
+        right: Range<usize>,
+        whole: Range<usize>,
+    },
+    Unary {
+        operand: Range<usize>,
+        whole: Range<usize>,
+    },
+    Guard {
+        whole: Range<usize>,
+    },
     /// Whether the match can do without it.
-    Arm { pattern: Range<usize>, spare: bool },
-    Field { whole: Range<usize>, field: Range<usize> },
+    Arm {
+        pattern: Range<usize>,
+        spare: bool,
+    },
+    Field {
+        whole: Range<usize>,
+        field: Range<usize>,
+    },
 }
 
 /// All places of a source, by genre and line and column, from 1.
@@ -41,9 +59,10 @@ impl Places {
     }
 
     pub(crate) fn at(&self, genre: &str, (line, column): (usize, usize)) -> Option<&Place> {
-        let genre = ["FnValue", "BinaryOperator", "UnaryOperator", "MatchArmGuard", "MatchArm", "StructField"]
-            .into_iter()
-            .find(|own| *own == genre)?;
+        let genre =
+            ["FnValue", "BinaryOperator", "UnaryOperator", "MatchArmGuard", "MatchArm", "StructField"]
+                .into_iter()
+                .find(|own| *own == genre)?;
         self.found.get(&(genre, line, column))
     }
 
@@ -59,7 +78,9 @@ impl Places {
         let (Some(first), Some(last)) = (block.stmts.first(), block.stmts.last()) else { return };
         let returns = match &signature.output {
             ReturnType::Type(_, own) => match &**own {
-                Type::ImplTrait(own) => Some(own.impl_token.span.byte_range().end..own.span().byte_range().end),
+                Type::ImplTrait(own) => {
+                    Some(own.impl_token.span.byte_range().end..own.span().byte_range().end)
+                }
                 _ => None,
             },
             ReturnType::Default => None,
@@ -72,7 +93,9 @@ impl Places {
         let for_tests = |own: &Attribute| {
             let syn::Meta::List(list) = &own.meta else { return false };
             let said = list.tokens.to_string();
-            list.path.is_ident("cfg") && !said.contains("not") && (said.contains("test") || said.contains("fuzzing"))
+            list.path.is_ident("cfg")
+                && !said.contains("not")
+                && (said.contains("test") || said.contains("fuzzing"))
         };
         if attributes.iter().any(for_tests) {
             self.tests.push(whole.byte_range());

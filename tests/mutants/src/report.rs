@@ -83,22 +83,21 @@ pub(crate) fn report(mutants: &[Mutant], results: &Results, exempt: &Exempt, all
     for own in mutants {
         let room = own.file.trim_start_matches("src/").split(['/', '.']).next().unwrap_or_default();
         let name = own.name();
-        for count in [rooms.entry(room).or_default()] {
-            count.cases += 1;
-            match (&own.edit, results.told(own)) {
-                (Err(Why::Unviable), _) => count.unviable += 1,
-                (Err(Why::Constant), _) => count.constants += 1,
-                (Err(_), _) => count.other += 1,
-                (Ok(_), Some(Told::Caught)) => count.caught += 1,
-                (Ok(_), Some(Told::Hung)) => count.hung += 1,
-                (Ok(_), _) => {
-                    missed.push(name.clone());
-                    if exempt.has(&name) {
-                        count.exempt += 1;
-                    } else {
-                        (count.missed, fine) = (count.missed + 1, false);
-                        println!("missed {}:{} {} | {}", own.file, own.line, own.function, own.change);
-                    }
+        let count = rooms.entry(room).or_default();
+        count.cases += 1;
+        match (&own.edit, results.told(own)) {
+            (Err(Why::Unviable), _) => count.unviable += 1,
+            (Err(Why::Constant), _) => count.constants += 1,
+            (Err(_), _) => count.other += 1,
+            (Ok(_), Some(Told::Caught)) => count.caught += 1,
+            (Ok(_), Some(Told::Hung)) => count.hung += 1,
+            (Ok(_), _) => {
+                missed.push(name.clone());
+                if exempt.has(&name) {
+                    count.exempt += 1;
+                } else {
+                    (count.missed, fine) = (count.missed + 1, false);
+                    println!("missed {}:{} {} | {}", own.file, own.line, own.function, own.change);
                 }
             }
         }

@@ -12,9 +12,6 @@ use std::time::{Duration, Instant};
 
 /// Addresses that a test may have, in KiB.
 const MEMORY: u64 = 6 << 20;
-/// A test has so many times its own time, and this beside it.
-const PATIENCE: u32 = 6;
-const GRACE: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(4);
 
 /// How tests ended.
@@ -45,13 +42,13 @@ impl Seat {
         self.own.join("reached")
     }
 
-    /// Runs a program, with this mutant or, where it is `None`, noting which ones are asked for. `usually` is how long it takes.
+    /// Runs a program, with this mutant or, where it is `None`, noting which ones are asked for.
     pub(crate) fn run(
         &self,
         program: &Path,
         arguments: &[&str],
         mutant: Option<u32>,
-        usually: Duration,
+        patience: Duration,
     ) -> io::Result<End> {
         let (scratch, log) = (self.own.join("scratch"), self.own.join("log"));
         let _ = fs::remove_dir_all(&scratch);
@@ -69,7 +66,7 @@ impl Seat {
             None => command.env("ONCEKEY_REACHED", self.reached()),
         };
         let mut child = command.spawn()?;
-        let end = wait(&mut child, &log, usually * PATIENCE + GRACE)?;
+        let end = wait(&mut child, &log, patience)?;
         let group = format!("-{}", child.id());
         Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status()?;
         child.wait()?;
