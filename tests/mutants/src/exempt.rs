@@ -41,12 +41,6 @@ impl Exempt {
         self.0.contains_key(name)
     }
 
-    /// Exemptions of what is no mutant that was missed.
-    pub(crate) fn unneeded(&self, missed: &[String], all: &[String]) -> Vec<&str> {
-        let is_needed = |name: &&String| missed.contains(name) || !all.contains(name);
-        self.0.keys().filter(|name| !is_needed(name)).map(String::as_str).collect()
-    }
-
     /// Exemptions that match nothing.
     pub(crate) fn unmatched(&self, all: &[String]) -> Vec<&str> {
         self.0.keys().filter(|name| !all.contains(name)).map(String::as_str).collect()

@@ -56,6 +56,12 @@ impl Mutant {
         format!("{}\t{}\t{}", self.file, self.function, self.change)
     }
 
+    /// The module that it stands in, as its tests' names begin.
+    pub(crate) fn module(&self) -> String {
+        let path = self.file.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
+        path.replace('/', "::") + "::"
+    }
+
     pub(crate) fn of(listed: &Listed, number: u32, source: &str, places: &Places) -> Self {
         let found = places.at(&listed.genre, listed.start);
         let change = found.map_or_else(|| "not found".to_owned(), |place| change(listed, source, place));

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 const MEMORY: u64 = 6 << 20;
 const STEP: Duration = Duration::from_millis(4);
 
+const FAILED: &str = " ... FAILED";
+
 /// How tests ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -73,6 +75,14 @@ impl Seat {
         let _ = fs::remove_dir_all(&scratch);
         Ok(end)
     }
+
+    /// The tests that failed last.
+    pub(crate) fn failed(&self) -> Vec<String> {
+        let log = fs::read(self.own.join("log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let named = log.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(FAILED));
+        named.map(str::to_owned).collect()
+    }
 }
 
 impl Drop for Seat {
@@ -101,5 +111,5 @@ fn wait(child: &mut Child, log: &Path, patience: Duration) -> io::Result<End> {
 }
 
 fn has_failed(log: &[u8]) -> bool {
-    String::from_utf8_lossy(log).contains(" ... FAILED")
+    String::from_utf8_lossy(log).contains(FAILED)
 }
