@@ -48,11 +48,12 @@ impl Copy {
             fs::create_dir_all(to.parent().unwrap_or(&to)).map_err(failed)?;
             write(&to, &fs::read(own.join(name)).map_err(failed)?).map_err(failed)?;
         }
+        self.remember(mutants);
         for _ in 0..ROUNDS_MAX {
             let marks = self.graft(mutants).map_err(failed)?;
             let refused: Vec<_> = [true, false].iter().flat_map(|all| self.check(*all, &marks)).collect();
             if refused.is_empty() {
-                return Ok(());
+                return self.note(mutants).map_err(failed);
             }
             let taken = refused.iter().filter(|own| take_out(mutants, own)).count();
             println!("the compiler refuses {taken} mutants");
@@ -61,6 +62,29 @@ impl Copy {
             }
         }
         Err("it goes on and on refusing".to_owned())
+    }
+
+    fn refused(&self) -> PathBuf {
+        self.folder.with_file_name("refused.tsv")
+    }
+
+    /// Takes out what the compiler refused the last time, so that the sources stay as they are if nothing has changed.
+    fn remember(&self, mutants: &mut [Mutant]) {
+        let noted = fs::read_to_string(self.refused()).unwrap_or_default();
+        let noted: BTreeMap<&str, &str> = noted.lines().filter_map(|line| line.rsplit_once('\t')).collect();
+        for own in mutants.iter_mut().filter(|own| own.edit.is_ok()) {
+            let why = [Why::Constant, Why::Unviable, Why::Method];
+            let noted = noted.get(own.name().as_str());
+            if let Some(why) = noted.and_then(|said| why.into_iter().find(|why| format!("{why:?}") == **said))
+            {
+                own.edit = Err(why);
+            }
+        }
+    }
+
+    fn note(&self, mutants: &[Mutant]) -> io::Result<()> {
+        let line = |own: &Mutant| own.edit.as_ref().err().map(|why| format!("{}\t{why:?}\n", own.name()));
+        fs::write(self.refused(), mutants.iter().filter_map(line).collect::<String>())
     }
 
     fn graft(&self, mutants: &[Mutant]) -> io::Result<BTreeMap<String, Vec<Mark>>> {
