@@ -2,7 +2,7 @@
 //!
 //! Law: the compiler decides. What it refuses is taken out again, until it takes the rest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,16 +24,17 @@ const ROUNDS_MAX: usize = 40;
 pub(crate) struct Copy {
     pub(crate) from: PathBuf,
     pub(crate) folder: PathBuf,
+    /// The sources of all mutants, as they were listed.
+    pub(crate) sources: BTreeMap<String, String>,
 }
 
 impl Copy {
     /// Copies the crate and grafts what can be; what the compiler refuses is marked so.
     pub(crate) fn make(&self, mutants: &mut [Mutant]) -> Result<(), String> {
         let failed = |error: io::Error| format!("copying the crate: {error}");
-        let sources: BTreeSet<String> = mutants.iter().map(|own| own.file.clone()).collect();
         fs::create_dir_all(&self.folder).map_err(failed)?;
         for name in COPIED {
-            self.copy(name, &sources).map_err(failed)?;
+            self.copy(name).map_err(failed)?;
         }
         let manifest = fs::read_to_string(self.from.join("Cargo.toml")).map_err(failed)?;
         let manifest =
@@ -88,15 +89,13 @@ impl Copy {
     }
 
     fn graft(&self, mutants: &[Mutant]) -> io::Result<BTreeMap<String, Vec<Mark>>> {
-        let files: BTreeSet<&str> = mutants.iter().map(|own| own.file.as_str()).collect();
         let mut all = BTreeMap::new();
-        for file in files {
-            let source = fs::read_to_string(self.from.join(file))?;
-            let own = mutants.iter().filter(|own| own.file == file);
+        for (file, source) in &self.sources {
+            let own = mutants.iter().filter(|own| own.file == *file);
             let edits: Vec<_> = own.filter_map(|own| Some((own.number, own.edit.as_ref().ok()?))).collect();
-            let (text, marks) = graft(&source, &edits);
+            let (text, marks) = graft(source, &edits);
             write(&self.folder.join(file), text.as_bytes())?;
-            all.insert(file.to_owned(), marks);
+            all.insert(file.clone(), marks);
         }
         Ok(all)
     }
@@ -135,10 +134,10 @@ impl Copy {
     }
 
     /// Copies a file or a folder, but for the sources that are grafted.
-    fn copy(&self, name: &str, grafted: &BTreeSet<String>) -> io::Result<()> {
+    fn copy(&self, name: &str) -> io::Result<()> {
         let (from, to) = (self.from.join(name), self.folder.join(name));
         if !from.is_dir() {
-            let own = from.exists() && !grafted.contains(name) && name != "Cargo.toml";
+            let own = from.exists() && !self.sources.contains_key(name) && name != "Cargo.toml";
             // The lock file of the copy has one package more.
             return if own && !(name == "Cargo.lock" && to.exists()) {
                 write(&to, &fs::read(from)?)
@@ -150,7 +149,7 @@ impl Copy {
         for entry in fs::read_dir(&from)? {
             let own = entry?.file_name();
             if !LEFT.iter().any(|left| own == *left) {
-                self.copy(&format!("{name}/{}", own.to_string_lossy()), grafted)?;
+                self.copy(&format!("{name}/{}", own.to_string_lossy()))?;
             }
         }
         // What an earlier copy has and the crate has no more.

@@ -61,8 +61,8 @@ fn run() -> Result<bool, String> {
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let exempt = Exempt::read()?;
-    let copy = Copy { folder: folder.join("copy"), from };
-    let mut mutants = mutants(&copy.from)?;
+    let (mut mutants, sources) = mutants(&from)?;
+    let copy = Copy { folder: folder.join("copy"), from, sources };
     copy.make(&mut mutants)?;
     let longest = std::env::var("ONCEKEY_MUTANTS_SECONDS").ok().and_then(|own| own.parse().ok());
     let longest = longest.map_or(Duration::MAX, Duration::from_secs_f64);
@@ -87,8 +87,8 @@ fn run() -> Result<bool, String> {
     Ok(report::report(&mutants, &results, &exempt, wanted.is_empty()))
 }
 
-/// All mutants, each with its edit or why it has none.
-fn mutants(from: &Path) -> Result<Vec<Mutant>, String> {
+/// All mutants, each with its edit or why it has none, and the sources that they stand in.
+fn mutants(from: &Path) -> Result<(Vec<Mutant>, BTreeMap<String, String>), String> {
     let mut sources: BTreeMap<String, (String, Places)> = BTreeMap::new();
     let mut mutants = Vec::new();
     for (own, number) in list::list(from)?.iter().zip(0..) {
@@ -102,7 +102,7 @@ fn mutants(from: &Path) -> Result<Vec<Mutant>, String> {
         mutants.push(Mutant::of(own, number, text, places));
     }
     println!("{} mutants", mutants.len());
-    Ok(mutants)
+    Ok((mutants, sources.into_iter().map(|(file, (text, _))| (file, text)).collect()))
 }
 
 /// Lets these mutants meet these tests; those that are left.
