@@ -110,8 +110,8 @@ fn edit(listed: &Listed, number: u32, source: &str, place: &Place) -> Edit {
     let (by, asked) = (&listed.replacement, format!("mutant::chosen({number})"));
     let instead = |whole: &Range<usize>, other: &str| Edit {
         range: whole.clone(),
-        before: format!("(if {asked} {{ {other} }} else {{ "),
-        after: " })".to_owned(),
+        before: format!("(if {asked} {{ {other} }} else {{ ("),
+        after: ") })".to_owned(),
         without: None,
     };
     match place {
@@ -232,12 +232,12 @@ mod tests {
         assert_eq!(
             text,
             " fn f(a: u8) -> bool { if mutant::chosen(0) { return true; } \
-             (if mutant::chosen(1) { (a + 1) == (2) } else { \
-             (if mutant::chosen(2) { (a) - (1) } else { a + 1 }) < 2 }) }"
+             (if mutant::chosen(1) { (a + 1) == (2) } else { (\
+             (if mutant::chosen(2) { (a) - (1) } else { (a + 1) }) < 2) }) }"
         );
         assert_eq!(mutants[2].change, "+ becomes - in a + 1");
         let inner = marks.iter().find(|own| own.number == 2).unwrap();
-        assert!(text[inner.whole.clone()].ends_with("else { a + 1 })"));
+        assert!(text[inner.whole.clone()].ends_with("else { (a + 1) })"));
     }
 
     #[test]
