@@ -186,18 +186,6 @@ fn table_bytes(head: &[u8]) -> usize {
     (u32_at(head, 32) as usize).saturating_mul(ENTRY_BYTES).min(u32::MAX as usize)
 }
 
-impl PartialEq for Record<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.bytes() == other.bytes()
-    }
-}
-
-impl std::fmt::Debug for Record<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Record({:?}, {} bytes)", self.kind(), self.bytes().len())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
