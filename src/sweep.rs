@@ -255,3 +255,33 @@ impl Sweep<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::What;
+    use crate::record::Weight;
+
+    /// What is known in a segment that holds a record.
+    fn known(bytes: u64, held: u64) -> Known {
+        let (expires, weight) = (Timestamp::MAX, Weight::default());
+        let hint = Hint { what: What::Kept, hash: 1, at: Location::new(1, 64), expires, weight };
+        Known { records: vec![hint], bytes, held, ..Known::default() }
+    }
+
+    #[test]
+    fn a_segment_is_sparse_below_its_shares_and_not_at_them_8_3() {
+        assert!(known(24, 100).is_sparse(0) && !known(25, 100).is_sparse(0), "of what it held");
+        let file = 50 << 20;
+        let share = file * HOLLOW_PERCENT / 100;
+        assert!(
+            known(share - 1, share).is_sparse(file) && !known(share, share).is_sparse(file),
+            "of its file"
+        );
+        assert!(
+            known(1, 1).is_sparse(LARGE_BYTES + 1) && !known(1, 1).is_sparse(LARGE_BYTES),
+            "if that is large"
+        );
+        assert!(Known { records: Vec::new(), ..known(100, 100) }.is_sparse(0), "there is nothing left in it");
+    }
+}

@@ -344,6 +344,37 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_tells_its_version_and_its_rules_2_2_2_4() {
+        let rules = DigestRules::cloud_api();
+        let digest = Parameters::none().digest_under(&rules).unwrap();
+        assert_eq!((digest.version(), digest.rules()), (DIGEST_VERSION, rules.id()));
+        let mut later = digest.to_bytes();
+        later[0] = 2;
+        assert_eq!(Digest::from_bytes(later).version(), 2);
+    }
+
+    #[test]
+    fn debug_tells_what_a_thing_is_and_how_large_10_2() {
+        let pairs = Parameters::pairs([("name", "1"), ("b", "")]);
+        let rules = DigestRules::none();
+        let limits = ParameterLimits::ABSOLUTE;
+        let outline = pairs.outlined(DIGEST_VERSION, &rules, &limits).unwrap().1.unwrap();
+        for (shown, expected) in [
+            (format!("{:?}", digest(&pairs)), "Digest(version 1)"),
+            (format!("{:?}", Secret::new([1; 32])), "Secret(..)"),
+            (format!("{outline:?}"), "Outline(2 names, long: false, cut: false)"),
+            (format!("{pairs:?}"), "Parameters(pairs: 2, 6 bytes)"),
+            (format!("{:?}", Parameters::query("a=1")), "Parameters(query: 3 bytes)"),
+            (format!("{:?}", Parameters::bytes(b"a")), "Parameters(bytes: 1 bytes)"),
+            (format!("{:?}", Parameters::json(b"[]")), "Parameters(json: 2 bytes)"),
+            (format!("{:?}", Parameters::of("a").unwrap()), "Parameters(value: 3 bytes)"),
+            (format!("{:?}", Parameters::digest(digest(&pairs))), "Parameters(Digest(version 1))"),
+        ] {
+            assert_eq!(shown, expected);
+        }
+    }
+
+    #[test]
     fn debug_shows_no_parameter_no_digest_and_no_secret_10_2() {
         let digest = digest(&Parameters::bytes(b"x"));
         let secret = Secret::new([0xab; 32]);

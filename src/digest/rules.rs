@@ -179,6 +179,12 @@ mod tests {
     }
 
     #[test]
+    fn sets_are_equal_by_their_names_whatever_the_order_2_2() {
+        assert_eq!(DigestRules::excluding(["a", "b"]), DigestRules::excluding(["b", "a", "b"]));
+        assert_ne!(DigestRules::excluding(["a", "b"]), DigestRules::excluding(["a"]));
+    }
+
+    #[test]
     fn the_names_are_listed_sorted() {
         assert!(DigestRules::cloud_api().names().eq(CLOUD_API_NAMES));
         assert_eq!(format!("{:?}", DigestRules::excluding(["b", "a"])), r#"DigestRules["a", "b"]"#);

@@ -274,6 +274,32 @@ mod tests {
     }
 
     #[test]
+    fn one_who_was_woken_is_never_taken_for_one_who_came_later_3_7() {
+        let (gate, wakers): (_, [Arc<Woken>; 2]) = (Arc::<Gate>::default(), Default::default());
+        let woken = gate.listen();
+        gate.wake_all();
+        let later = gate.listen();
+        assert!(poll(&woken, &wakers[0], None), "though another one has its place now");
+        assert!(!poll(&later, &wakers[1], None));
+        drop(woken);
+        gate.wake_one();
+        assert_eq!(wakers.each_ref().map(times), [0, 1]);
+    }
+
+    #[test]
+    fn the_alarm_goes_with_the_last_who_leaves_and_not_before_3_7() {
+        let (gate, timer) = (Arc::<Gate>::default(), Timer::new(Arc::new(ManualClock::default())));
+        let (one, other, woken) = (gate.listen(), gate.listen(), Arc::default());
+        for own in [&one, &other] {
+            assert!(!poll(own, &woken, Some((&timer, Duration::from_secs(9)))));
+        }
+        drop(one);
+        assert_eq!(timer.entries(), 1);
+        drop(other);
+        assert_eq!(timer.entries(), 0);
+    }
+
+    #[test]
     fn an_end_is_seen_by_one_who_listens_later_and_leaves_no_alarm_behind() {
         let (gate, timer) = (Arc::<Gate>::default(), Timer::new(Arc::new(ManualClock::default())));
         let (own, woken) = (gate.listen(), Arc::default());

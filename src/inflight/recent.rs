@@ -197,6 +197,34 @@ pub(super) mod tests {
         assert_eq!((recent.bytes(), body(&mut recent, 1, 1)), (0, None));
     }
 
+    #[test]
+    fn what_fits_exactly_is_held_and_one_byte_less_is_too_little_8_1() {
+        let mut recent = Recent::within(usize::MAX);
+        recent.insert(1, &key(1), Location::from_u64(1), ended(&[1; 100]));
+        let bytes = recent.bytes();
+        for (room, held) in [(bytes, true), (bytes - 1, false)] {
+            let mut recent = Recent::within(room);
+            recent.insert(1, &key(1), Location::from_u64(1), ended(&[1; 100]));
+            assert_eq!(body(&mut recent, 1, 1).is_some(), held);
+        }
+    }
+
+    #[test]
+    fn one_that_was_asked_for_gets_one_more_round_and_not_another() {
+        let mut recent = Recent::within(3 * (ENTRY_BYTES + 11 + 100));
+        let put = |recent: &mut Recent, number| {
+            recent.insert(number % 7, &key(number), Location::from_u64(number), ended(&[1; 100]));
+        };
+        (0..3).for_each(|number| put(&mut recent, number));
+        assert!(body(&mut recent, 0, 0).is_some());
+        (3..7).for_each(|number| put(&mut recent, number));
+        assert_eq!((body(&mut recent, 0, 0), recent.hits()), (None, 1));
+        let held = (0..7).filter(|own| body(&mut recent, *own, *own).is_some());
+        assert_eq!(held.collect::<Vec<_>>(), [4, 5, 6]);
+        recent.clear();
+        assert_eq!((recent.bytes(), recent.hits()), (0, 4), "what it answered stays counted");
+    }
+
     proptest! {
         #[test]
         fn it_gives_what_was_last_put_at_this_very_place_or_nothing(

@@ -214,3 +214,103 @@ impl Slots {
         self.table.retain(|slot| !slot.is_unknown());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(hash: u64, token: &str, fence: u64) -> Slot {
+        Slot {
+            hash,
+            key: Key::new("scope", token).unwrap(),
+            fence,
+            phase: Phase::Running,
+            digest: Digest::from_bytes([0; Digest::BYTES]),
+            outline: None,
+            attempt: 1,
+            since: Timestamp::default(),
+            lease: Duration::ZERO,
+            lease_end: Duration::ZERO,
+            declared: 0,
+            room: 0,
+            durable: None,
+            replaces: Vec::new(),
+            waiters: 0,
+            gate: None,
+        }
+    }
+
+    fn writing(writes: u32, abandoned: bool) -> Slot {
+        let durable = Some(Box::new(Durable { writes, abandoned, ..Durable::default() }));
+        Slot { phase: Phase::Writing, durable, ..slot(1, "t", 1) }
+    }
+
+    #[test]
+    fn keys_of_one_hash_are_told_apart_by_all_of_the_key_1_3() {
+        let mut slots = Slots::default();
+        [("a", 1), ("b", 2)].into_iter().for_each(|(token, fence)| slots.insert(slot(7, token, fence)));
+        let mut fence = |hash, token| {
+            let found = slots.find(hash, &Key::new("scope", token).unwrap());
+            found.map(|own| own.fence)
+        };
+        assert_eq!([fence(7, "a"), fence(7, "b"), fence(7, "c")], [Some(1), Some(2), None]);
+        assert_eq!(slots.held(7, 2).map(|own| own.fence), Some(2));
+        assert_eq!(slots.remove(7, 1).map(|own| own.fence), Some(1));
+        assert!(slots.held(7, 1).is_none() && slots.held(7, 2).is_some());
+    }
+
+    #[test]
+    fn it_runs_again_when_the_last_of_its_writes_is_on_disk_5_4() {
+        let mut own = writing(2, false);
+        assert!(!own.written());
+        assert_eq!(own.phase, Phase::Writing);
+        assert!(!own.written());
+        assert_eq!(own.phase, Phase::Running);
+        own.phase = Phase::Completing;
+        own.run_on();
+        assert_eq!(own.phase, Phase::Running, "it was not handed over");
+        let mut volatile = Slot { phase: Phase::Completing, ..slot(1, "t", 1) };
+        volatile.run_on();
+        assert_eq!(volatile.phase, Phase::Running);
+    }
+
+    #[test]
+    fn an_abandoned_one_is_nobodys_once_the_last_of_its_writes_is_on_disk_4_3() {
+        let mut own = writing(2, true);
+        assert_eq!([own.written(), own.written()], [false, true]);
+        assert!(!writing(1, false).written());
+    }
+
+    #[test]
+    fn what_a_slot_replaces_is_carried_on_and_nothing_else() {
+        let at = |block| (Location::new(block, 64), Weight::default());
+        let mut slots = Slots::default();
+        slots.insert(Slot { replaces: vec![at(1), at(2)], ..slot(7, "a", 1) });
+        slots.insert(Slot { replaces: vec![at(3)], ..slot(7, "b", 2) });
+        slots.carry(7, at(2).0, at(9).0);
+        let mut replaces = |fence| slots.held(7, fence).unwrap().replaces.clone();
+        assert_eq!((replaces(1), replaces(2)), (vec![at(1), at(9)], vec![at(3)]));
+    }
+
+    #[test]
+    fn phases_say_who_may_end_it_and_what_is_known_of_it() {
+        use Phase::{Completing, Running, Settling, Unknown, Unsettled, Vacant, Writing};
+        let of = |asked: fn(&Slot) -> bool| {
+            let all = [Running, Writing, Completing, Settling, Vacant, Unknown, Unsettled];
+            let all = all.into_iter().filter(|phase| asked(&Slot { phase: *phase, ..slot(1, "t", 1) }));
+            all.collect::<Vec<_>>()
+        };
+        assert_eq!(of(Slot::is_held), [Running, Writing]);
+        assert_eq!(of(Slot::is_settled), [Settling, Unsettled]);
+        assert_eq!(of(Slot::is_unknown), [Unknown, Unsettled]);
+        let at = |tick| Now { tick, time: Timestamp::default() };
+        let second = Duration::from_secs(1);
+        assert_eq!(of(|own| own.is_lapsed(Now { tick: own.lease_end, time: own.since })), [Running]);
+        let leased = Slot { lease_end: 2 * second, ..slot(1, "t", 1) };
+        assert_eq!((leased.lease_left(at(second)), leased.is_lapsed(at(second))), (Some(second), false));
+        assert_eq!(
+            of(|own| own.lease_left(Now { tick: own.lease_end, time: own.since }).is_some()),
+            [Running, Vacant]
+        );
+    }
+}

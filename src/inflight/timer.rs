@@ -238,6 +238,33 @@ mod tests {
     }
 
     #[test]
+    fn an_earlier_deadline_wakes_it_while_it_sleeps_until_a_later_one() {
+        let clock = SystemClock::new();
+        let timer = Timer::new(Arc::new(clock));
+        timer.run_at(Duration::MAX, || None);
+        for _ in 0..100 {
+            let (tell, told) = crate::sync::unbounded();
+            timer.run_at(clock.monotonic() + Duration::from_millis(1), move || {
+                let _ = tell.send(());
+                None
+            });
+            assert_eq!(told.recv(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn two_of_one_moment_are_two() {
+        let timer = Timer::new(Arc::new(ManualClock::default()));
+        let alarms = [1, 1].map(|at| timer.wake_at(Duration::from_secs(at), Waker::noop().clone()));
+        assert_eq!(timer.entries(), 2);
+        let [one, other] = alarms;
+        drop(one);
+        assert_eq!(timer.entries(), 1);
+        drop(other);
+        assert_eq!(timer.entries(), 0);
+    }
+
+    #[test]
     fn the_thread_ends_with_the_last_handle_though_that_goes_while_the_clock_is_asked() {
         /// Drops what it holds when it is asked.
         #[derive(Clone, Default)]

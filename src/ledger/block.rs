@@ -12,7 +12,7 @@
 //! table:   count × (hash u64 | offset u16)
 //! ```
 
-use crate::record::{HashKeys, Location, Opened, Record, RecordKeys, Unreadable, u16_at, u32_at, u64_at};
+use crate::record::{HashKeys, Location, Opened, RecordKeys, Unreadable, u16_at, u32_at, u64_at};
 use crate::time::Timestamp;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"oKb1");
@@ -185,18 +185,6 @@ impl<'a> Block<'a> {
 
 fn table_bytes(head: &[u8]) -> usize {
     (u32_at(head, 32) as usize).saturating_mul(ENTRY_BYTES).min(u32::MAX as usize)
-}
-
-impl PartialEq for Record<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.bytes() == other.bytes()
-    }
-}
-
-impl std::fmt::Debug for Record<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Record({:?}, {} bytes)", self.kind(), self.bytes().len())
-    }
 }
 
 #[cfg(test)]

@@ -117,6 +117,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn room_is_a_common_page_for_each_chunk_5_10() {
+        assert_eq!([0, 1, CHUNK, CHUNK + 1].map(room), [0, 64 << 10, 64 << 10, 128 << 10]);
+    }
+
+    #[test]
     fn hints_come_back_and_damage_is_seen_5_9() {
         let keys = HashKeys::derive(&[2; 32]);
         let hint = |hash| Hint {

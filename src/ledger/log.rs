@@ -23,7 +23,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::record::{self, Forgotten, Location, Record, RecordKeys, Weight};
 use crate::time::Timestamp;
 
-const BLOCK_RECORDS: usize = 4096;
 /// An old view is dropped after this many commits.
 const VIEW_COMMITS: u64 = 16;
 
@@ -321,7 +320,7 @@ pub(super) fn pack(
 fn fitting(entries: &[Entry<'_>], tag_bytes: usize) -> usize {
     let mut bytes = block::overhead(0);
     let per_record = block::overhead(1) - block::overhead(0) + tag_bytes;
-    let fit = entries.iter().take(BLOCK_RECORDS).take_while(|entry| {
+    let fit = entries.iter().take_while(|entry| {
         bytes += entry.bytes.len() + per_record;
         bytes <= COMMON_VALUE_BYTES
     });
@@ -335,5 +334,60 @@ fn hint(entry: &Entry<'_>, at: Location) -> Option<Hint> {
         }
         Meaning::Forgotten(note) => Some(Hint::of_forgotten(&note)),
         Meaning::Note => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::HashKeys;
+
+    fn entries(sizes: &[usize]) -> Vec<Entry<'static>> {
+        let (expires, meaning) = (Timestamp::default(), Meaning::Note);
+        let entry = |size: &usize| Entry { hash: 0, bytes: vec![0; *size].into(), expires, meaning };
+        sizes.iter().map(entry).collect()
+    }
+
+    #[test]
+    fn a_block_takes_what_fits_a_common_page_and_one_record_whatever_its_size() {
+        let (alone, each) =
+            (COMMON_VALUE_BYTES - block::overhead(1), block::overhead(1) - block::overhead(0));
+        let taken = [
+            (&[][..], 0),
+            (&[1], 1),
+            (&[alone, 0], 1),
+            (&[alone - each, 0], 2),
+            (&[alone - each, 1], 1),
+            (&[alone - 2 * each, 0, 0, 0], 3),
+            (&[10 * COMMON_VALUE_BYTES, 1], 1),
+        ];
+        for (sizes, count) in taken {
+            assert_eq!(fitting(&entries(sizes), 0), count, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn blocks_hold_all_entries_in_order_and_say_when_the_last_expires_5_8() {
+        let keys = HashKeys::derive(&[1; 32]);
+        let mut own: Vec<Entry<'_>> = (0..5_u8)
+            .map(|at| Entry {
+                hash: at.into(),
+                bytes: record::control(&[at; 20_000]).into(),
+                expires: Timestamp::from_millis([5, 9, 7, 1, 2][usize::from(at)]),
+                meaning: Meaning::Note,
+            })
+            .collect();
+        let (blocks, places, expires) = pack(7, Timestamp::from_millis(3), &own, (&keys).into());
+        assert_eq!((blocks.len(), places.len(), expires.as_millis()), (2, 5, 9));
+        let tables: Vec<_> = (7..)
+            .zip(&blocks)
+            .map(|(number, bytes)| block::Block::new(bytes, number, &keys).table().unwrap())
+            .collect();
+        let heads = tables.iter().map(|own| (own.head.number, own.head.expires.as_millis(), own.head.count));
+        assert_eq!(heads.collect::<Vec<_>>(), [(7, 9, 3), (8, 2, 2)]);
+        let read = tables.iter().flat_map(block::Table::entries);
+        assert_eq!(read.collect::<Vec<_>>(), (0..).zip(places).collect::<Vec<_>>());
+        own.clear();
+        assert!(pack(7, Timestamp::default(), &own, (&keys).into()).0.is_empty());
     }
 }

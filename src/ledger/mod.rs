@@ -317,9 +317,3 @@ impl Ledger {
         self.segment_of(at).is_some()
     }
 }
-
-impl fmt::Debug for Ledger {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ledger").field("segments", &self.segments.read().len()).finish_non_exhaustive()
-    }
-}

@@ -92,6 +92,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_completion_takes_its_page_and_twice_that_where_it_stands_alone_5_10() {
+        let common = 64 << 10;
+        assert_eq!([0, common - 1024].map(Room::of_completion), [1024, common]);
+        assert_eq!(Room::of_completion(common - 1023), 4 * common);
+        assert_eq!([0, 4096 - 256, 4096 - 255].map(page_of), [4096, 4096, 8192]);
+    }
+
+    #[test]
+    fn none_is_ready_until_it_is_said_and_once_the_ledger_has_stopped_5_5() {
+        let room = Room::default();
+        let ready = [0, 1, 0].map(|bytes| {
+            room.set_ready(bytes);
+            room.is_ready()
+        });
+        assert_eq!(ready, [false, true, false]);
+    }
+
+    #[test]
     fn room_is_given_only_while_it_lies_ready_5_10() {
         let room = Room::default();
         room.set_ready(MARGIN_BYTES + 100);

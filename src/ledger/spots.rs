@@ -87,6 +87,18 @@ mod tests {
     }
 
     #[test]
+    fn a_block_is_noted_if_all_of_it_stands_in_its_page_10_4() {
+        let (keys, now, record) = (HashKeys::derive(&[1; 32]), Timestamp::default(), control(&[7; 9000]));
+        let items = [Item { hash: 1, bytes: &record }];
+        let page = [&[0; 16][..], &encode(9, now, now, &items, (&keys).into(), &mut Vec::new())].concat();
+        for (length, noted) in [(page.len(), true), (page.len() - 1, false)] {
+            let spots = Spots::default();
+            spots.note(0, &page[..length]);
+            assert_eq!(spots.of(9).is_some(), noted);
+        }
+    }
+
+    #[test]
     fn small_pages_and_blocks_that_do_not_fit_theirs_are_not_noted_10_4() {
         let spots = Spots::default();
         spots.note(0, &page(PAGE_BYTES_MIN)[..PAGE_BYTES_MIN - 1]);

@@ -93,3 +93,24 @@ fn share(entries: &[Entry<'_>]) -> usize {
     });
     fit.count().max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Meaning;
+
+    #[test]
+    fn a_commit_takes_what_it_may_and_one_record_whatever_its_size() {
+        let bytes = vec![0; COMMIT_BYTES + 1];
+        let (expires, meaning) = (Timestamp::default(), Meaning::Note);
+        for (sizes, count) in [
+            (&[1, 1][..], 2),
+            (&[COMMIT_BYTES - 1, 1, 1], 2),
+            (&[COMMIT_BYTES, 1], 1),
+            (&[COMMIT_BYTES + 1, 1], 1),
+        ] {
+            let entry = |size: &usize| Entry { hash: 0, bytes: bytes[..*size].into(), expires, meaning };
+            assert_eq!(share(&sizes.iter().map(entry).collect::<Vec<_>>()), count, "{sizes:?}");
+        }
+    }
+}

@@ -93,6 +93,22 @@ mod tests {
     }
 
     #[test]
+    fn a_checksum_is_over_place_and_every_byte_and_keyed_whatever_the_length_5_9() {
+        for length in [64, LONG_BYTES - 1, LONG_BYTES, 3 * LONG_BYTES] {
+            let (keys, part) = (HashKeys::derive(&[1; 32]), vec![7; length]);
+            let sound = keys.checksum(1, &[&part[..9], &part[9..]]);
+            assert_eq!(sound, keys.checksum(1, &[&part]), "of all parts together");
+            assert_ne!(sound, keys.checksum(2, &[&part]));
+            assert_ne!(sound, HashKeys::derive(&[2; 32]).checksum(1, &[&part]));
+            for at in [0, length / 2, length - 1] {
+                let mut damaged = part.clone();
+                damaged[at] ^= 1;
+                assert_ne!(sound, keys.checksum(1, &[&damaged]), "{length} {at}");
+            }
+        }
+    }
+
+    #[test]
     fn tokens_that_all_meet_in_one_store_are_as_any_others_in_the_next_10_3() {
         let (own, attackers) = (HashKeys::derive(&[1; 32]), HashKeys::derive(&[2; 32]));
         let all = (0..).map(|number: u64| format!("token-{number}"));

@@ -121,5 +121,6 @@ mod tests {
         }
         let unsorted = outline_bytes(&of(&["b", "a"]));
         assert_eq!(read(&unsorted), None);
+        assert_eq!(read(&outline_bytes(&of(&["a", "a"]))), None, "each name once");
     }
 }

@@ -189,9 +189,26 @@ fn what_no_writer_says_is_refused_though_it_passes_its_checksum_5_6_5_9() {
     let both = [&omitted[..KEY + 12], b"body", &omitted[KEY + 12..]].concat();
     let length = length(&both).to_le_bytes();
     assert_eq!(open(both, &[(LENGTH, &length), (BODY_LENGTH, &[4])]), Err(Unreadable::Damaged), "4.5");
+    let empty = open(finished(), &[(FLAGS, &[FLAG_METADATA])]);
+    assert_eq!(empty, Err(Unreadable::Damaged), "what has none says so by its flag");
     // The body's last 8 bytes, as metadata that say that there is none.
     let bare = sample(&Outcome::http(200, [0; 8]), None, at);
     assert_eq!(open(bare, &[(FLAGS, &[FLAG_METADATA]), (BODY_LENGTH, &[0])]), Ok(true), "no replay");
+}
+
+#[test]
+fn a_record_whose_key_lacks_scope_or_token_is_damage_1_1_1_2_5_9() {
+    let at = Location::new(1, 0);
+    for (key, sound) in [(&b"\x01s\x01t"[..], true), (b"\0\x01t", false), (b"\x01s\0", false)] {
+        let (outcome, time) = (Outcome::new("x"), Timestamp::from_millis(1000));
+        let (bound, completed, expires, omitted) = (bound(None), time, time, None);
+        let own =
+            Finished { key, bound, completed, expires, attempts: 1, format: 0, outcome: &outcome, omitted };
+        let mut bytes = own.encode();
+        seal(&mut bytes, at, &keys());
+        let opened = Record::open(&bytes, at, &keys());
+        assert_eq!(opened.err(), (!sound).then_some(Unreadable::Damaged), "{key:?}");
+    }
 }
 
 #[test]

@@ -163,6 +163,28 @@ mod tests {
     }
 
     #[test]
+    fn what_has_a_short_escape_is_written_by_it_2_3() {
+        for (character, written) in [
+            ('"', "\\\""),
+            ('\\', "\\\\"),
+            ('\u{8}', "\\b"),
+            ('\t', "\\t"),
+            ('\n', "\\n"),
+            ('\u{c}', "\\f"),
+            ('\r', "\\r"),
+            ('\0', "\\u0000"),
+            ('\u{b}', "\\u000b"),
+            ('\u{1f}', "\\u001f"),
+            ('/', "/"),
+            ('\u{7f}', "\u{7f}"),
+        ] {
+            let mut out = Vec::new();
+            escape(character, &mut out);
+            assert_eq!(std::str::from_utf8(&out), Ok(written), "{written}");
+        }
+    }
+
+    #[test]
     fn lone_surrogates_and_broken_escapes_are_refused_2_3() {
         for text in [
             r"\ud800",

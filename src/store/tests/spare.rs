@@ -68,7 +68,8 @@ fn a_spare_that_a_kill_left_behind_is_removed_and_one_in_the_way_is_no_segment_5
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("store");
     let store = settings().open(&path).unwrap();
-    complete(&store, 0, 400 * KIBIBYTE);
+    // More than a quarter of a segment, so that a spare is wanted, and less than the half, so that nobody rotates.
+    complete(&store, 0, 200 * KIBIBYTE);
     fs::write(path.join(NEXT), "half a spare").unwrap();
     drop(store);
     let store = settings().open(&path).unwrap();
@@ -78,7 +79,7 @@ fn a_spare_that_a_kill_left_behind_is_removed_and_one_in_the_way_is_no_segment_5
     // It could not be made; the rotation makes its own file and is not stopped by what is in the way.
     (1..8).for_each(|number| complete(&store, number, 100 * KIBIBYTE));
     assert!(store.stats().segments > 1);
-    assert_kept(&store, 0, 400 * KIBIBYTE);
+    assert_kept(&store, 0, 200 * KIBIBYTE);
     assert_kept(&store, 7, 100 * KIBIBYTE);
 }
 

@@ -1,0 +1,66 @@
+//! The mutants that no test needs to catch, each with its reason: `exempt.txt`.
+//!
+//! A paragraph is a line with file and function, indented lines with the changes, and one that begins with `because`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Names of mutants, and why no test catches them.
+pub(crate) struct Exempt(BTreeMap<String, String>);
+
+impl Exempt {
+    pub(crate) fn read() -> Result<Self, String> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("exempt.txt");
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("exempt.txt: {error}"))?;
+        Self::of(&text)
+    }
+
+    fn of(text: &str) -> Result<Self, String> {
+        let (mut all, mut own, mut place) = (BTreeMap::new(), Vec::new(), None);
+        for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+            let said = line.trim();
+            if let Some(reason) = said.strip_prefix("because ") {
+                let names: Vec<String> = std::mem::take(&mut own);
+                if names.is_empty() {
+                    return Err(format!("a reason for nothing: {said}"));
+                }
+                all.extend(names.into_iter().map(|name| (name, reason.to_owned())));
+            } else if line.starts_with(' ') {
+                let place: &str = place.as_deref().ok_or_else(|| format!("of which function: {said}"))?;
+                own.push(format!("{place}\t{said}"));
+            } else if own.is_empty() {
+                place = said.split_once(' ').map(|(file, function)| format!("{file}\t{function}"));
+            } else {
+                return Err(format!("without a reason: {own:?}"));
+            }
+        }
+        if own.is_empty() { Ok(Self(all)) } else { Err(format!("without a reason: {own:?}")) }
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Exemptions that match nothing.
+    pub(crate) fn unmatched(&self, all: &[String]) -> Vec<&str> {
+        self.0.keys().filter(|name| !all.contains(name)).map(String::as_str).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_paragraph_exempts_its_changes_for_one_reason() {
+        let text = "# head\n\nsrc/a.rs A::f\n  return 0\n  + becomes - in a + b\n  because it is a hint\n";
+        let own = Exempt::of(text).unwrap();
+        assert!(own.has("src/a.rs\tA::f\treturn 0") && own.has("src/a.rs\tA::f\t+ becomes - in a + b"));
+        assert_eq!(own.unmatched(&["src/a.rs\tA::f\treturn 0".to_owned()]).len(), 1);
+        for wrong in
+            ["src/a.rs A::f\n  return 0\n", "src/a.rs A::f\n  because x\n", "  return 0\n  because x\n"]
+        {
+            assert!(Exempt::of(wrong).is_err(), "{wrong}");
+        }
+    }
+}
