@@ -248,7 +248,9 @@ mod tests {
     #[test]
     fn keys_of_one_hash_are_told_apart_by_all_of_the_key_1_3() {
         let mut slots = Slots::default();
-        [("a", 1), ("b", 2)].into_iter().for_each(|(token, fence)| slots.insert(slot(7, token, fence)));
+        for (token, fence) in [("a", 1), ("b", 2)] {
+            slots.insert(slot(7, token, fence));
+        }
         let mut fence = |hash, token| {
             let found = slots.find(hash, &Key::new("scope", token).unwrap());
             found.map(|own| own.fence)

@@ -372,7 +372,7 @@ mod tests {
         let mut own: Vec<Entry<'_>> = (0..5_u8)
             .map(|at| Entry {
                 hash: at.into(),
-                bytes: record::control(&[at; 20_000]).into(),
+                bytes: record::control(&vec![at; 20_000]).into(),
                 expires: Timestamp::from_millis([5, 9, 7, 1, 2][usize::from(at)]),
                 meaning: Meaning::Note,
             })
