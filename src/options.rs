@@ -238,18 +238,24 @@ impl Builder {
     }
 
     /// Encrypts what records say under this key (feature `encryption`): outcomes with their metadata, checkpoints, and the
-    /// names that [`Builder::explain_mismatches`] keeps. Scope, token, digest, status and times are not encrypted: they are
-    /// vouched for, together with the rest, so that no record can be given another's outcome or expiry by somebody who
-    /// can write the files.
+    /// names that [`Builder::explain_mismatches`] keeps. All else of a record is readable: scope, token, digest, status, times,
+    /// attempts, lengths. Give a [`Builder::secret`] too: the one that a store makes for itself lies beside it unencrypted, and
+    /// with that low-entropy parameters can be guessed from their digests.
+    ///
+    /// It is against those who read the files. Within an encrypted segment no record can be given another's outcome, key or
+    /// expiry; but who can write the files can put a plain segment, or an older copy, in the place of one.
     ///
     /// Each segment file has a random key of its own, kept in it encrypted under this one, and overwritten before the file
-    /// is removed: what has expired and was swept can't be read from what the disk still has of it, not with this key
-    /// either. (Where the disk keeps old copies of blocks that were overwritten, as flash, snapshots and backups do, it
-    /// can; and [`Store::forget`](crate::Store::forget) makes a key unknown at once, and its bytes go with their segment.)
+    /// is removed: what was written under a key, has expired and was swept can't be read from what the disk still has of it,
+    /// not with this key either. (Where the disk keeps old copies of blocks that were overwritten, as flash, snapshots and
+    /// backups do, it can; hard links to a segment lose their key with it; a segment that a crash left behind is only
+    /// overwritten if the next opening has a key; and [`Store::forget`](crate::Store::forget) makes a key unknown at once,
+    /// and its bytes go with their segment.)
     ///
     /// Of a store that was not encrypted, or was under another key, what is written from now on is; what it holds is
     /// read as it is, with the other key as [`Builder::old_encryption_key`], until it expires. A key that is missing or
-    /// wrong is told at opening, and nothing was changed. *What it costs*: 16 bytes a record, and some time for each that
+    /// wrong is told at opening, and nothing was changed. A change of the key begins a new segment, for which a full disk has
+    /// no room: it opens with the old one still. *What it costs*: 16 bytes a record, and some time for each that
     /// is written or read from disk (`cargo bench --features encryption --bench encryption`).
     ///
     /// Not in a database of the caller's, whose file is his to encrypt.

@@ -292,7 +292,7 @@ impl Ledger {
         // As the active one began a moment ago, under the same lock.
         let started: Vec<_> = self.started()?.into_iter().map(|(_, entry)| entry).collect();
         // The log stays locked while the list is read; the copying itself needs no lock: sealed files don't change,
-        // and their handles keep them readable even if a sweep unlinks them meanwhile.
+        // and no sweep, which would unlink them and overwrite their keys, runs meanwhile: both hold `sweeping`.
         drop(log);
         for segment in &sealed {
             let copy = target.create(&files::segment_name(segment.number)).map_err(&failed)?;

@@ -1,6 +1,6 @@
 //! A record whose content is encrypted: a flag, a longer length, and a tag at its end.
 //!
-//! Law: kind, digest, times and key stay readable, and the tag vouches for them as for the content, and for the place: no
+//! Law: kind, digest, times and key stay readable, and the tag vouches for them as for the content, and for the place: in it no
 //! record can be given another's outcome, another expiry, or another key. In an encrypted segment every record that has a
 //! key is encrypted; one that is not is damaged. What the ledger notes of itself has no content of the caller's and is
 //! as ever.

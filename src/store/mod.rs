@@ -124,8 +124,8 @@ impl Store {
     /// of another one are not opened, *io*.
     ///
     /// # Errors
-    /// *Locked*, *not a store*, *newer format*, *damaged store*, *segment missing*, *clock jump*, *io* (contract 5.6,
-    /// 7.2). Nothing was changed then.
+    /// *Locked*, *not a store*, *newer format*, *damaged store*, *segment missing*, *encrypted*, *clock jump*, *io* (contract
+    /// 5.6, 7.2). Nothing was changed then.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::builder().open(path)
     }
