@@ -112,6 +112,8 @@ pub(crate) fn builder(clock: &ManualClock) -> Builder {
         .segment_age_max(Duration::from_secs(1))
         .stripes(4)
         .declared_outcome_bytes(64)
+        // For notes that fill more than a common page.
+        .checkpoint_bytes_max(100_000)
         .secret(crate::digest::Secret::new([7; 32]))
         .relaxed(Duration::from_secs(100_000))
 }
