@@ -2,18 +2,18 @@
 //!
 //! `cargo bench --features encryption --bench encryption` prints, for outcomes of 200 bytes and of 16 KiB: tokens completed
 //! durably per second with 1, 64 and 512 in flight, bytes written per record, and nanoseconds of a replay that is read from
-//! disk; without a key, with one, and the ratio. Medians of interleaved rounds,
-//! so that a noisy machine disturbs both sides alike. `--quick` takes some seconds.
+//! disk; without a key, with one, and the ratio. Medians of interleaved rounds, so that a noisy machine disturbs both sides
+//! alike. `--quick` takes some seconds.
 
 mod support;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use oncekey::{Answer, Builder, EncryptionKey, Store};
+use oncekey::{Answer, EncryptionKey, Store};
 
 use support::callers::at_once;
-use support::fill::{complete_with, keys_of, parameters, tokens};
+use support::fill::{complete_with, fill_with, keys_of, parameters, tokens};
 use support::report::{float, line, median, title};
 use support::{Form, home};
 
@@ -25,20 +25,23 @@ fn main() {
     let form = Form::asked();
     let home = home();
     for (name, bytes) in SIZES {
-        let sides =
-            ["plain", "encrypted"].map(|side| Side::new(&home.path().join(format!("{side} {bytes}")), side));
+        let key = EncryptionKey::random().expect("randomness");
+        let sides = [None, Some(key)].map(|key| {
+            let side = if key.is_none() { "plain" } else { "encrypted" };
+            Side::new(&home.path().join(format!("{side} {bytes}")), key)
+        });
         let outcome = vec![b'x'; bytes];
         for in_flight in IN_FLIGHT {
             title(&format!("{name}, {in_flight} in flight, completed per second"), &COLUMNS);
-            let count = in_flight * form.pick(100, 20, 1).max(200 / in_flight).min(form.pick(400, 40, 2));
+            let count = in_flight * form.pick(100, 20, 1);
             compare(form, &sides, |side| side.complete(count, in_flight, &outcome));
         }
         title(&format!("{name}, bytes written per record"), &COLUMNS);
         compare(Form::Test, &sides, Side::bytes_per_record);
         title(&format!("{name}, replay from disk, ns"), &COLUMNS);
         let count = form.pick(2000, 500, 10);
-        let sides = sides.map(|side| side.filled(count, &outcome));
-        compare(form, &sides, |(side, all)| side.replay(all));
+        let sides = sides.map(|side| (fill_with(&side.0, count, &outcome), side));
+        compare(form, &sides, |(all, side)| side.replay(all));
     }
 }
 
@@ -56,11 +59,12 @@ fn compare<T>(form: Form, sides: &[T; 2], figure: impl Fn(&T) -> f64) {
 struct Side(Store);
 
 impl Side {
-    fn new(path: &Path, name: &str) -> Self {
+    fn new(path: &Path, key: Option<EncryptionKey>) -> Self {
         // No recent outcomes in memory: what is replayed is read, and decrypted if it has to be.
-        let builder: Builder = Store::builder().recent_bytes_max(0);
-        let key = || EncryptionKey::random().expect("randomness");
-        let builder = if name == "plain" { builder } else { builder.encryption_key(key()) };
+        let mut builder = Store::builder().recent_bytes_max(0);
+        if let Some(key) = key {
+            builder = builder.encryption_key(key);
+        }
         Self(builder.open(path).expect("a new store"))
     }
 
@@ -80,24 +84,12 @@ impl Side {
         float(stats.bytes_written) / float(stats.completed)
     }
 
-    fn filled(self, count: usize, outcome: &[u8]) -> (Self, Vec<String>) {
-        let all = tokens(count);
-        at_once(64, async |caller| {
-            for token in all.iter().skip(caller).step_by(64) {
-                complete_with(&self.0, token, outcome, true).await;
-            }
-        });
-        self.0.flush().expect("the disk works");
-        (self, all)
-    }
-
     fn replay(&self, all: &[String]) -> f64 {
         let (keys, parameters) = (keys_of(all), parameters());
         let start = Instant::now();
         for key in &keys {
             let Ok(Answer::Replay(_)) = self.0.begin(key, &parameters) else { panic!("it was completed") };
         }
-        let time: Duration = start.elapsed();
-        time.as_secs_f64() * 1e9 / float(keys.len() as u64)
+        start.elapsed().as_secs_f64() * 1e9 / float(keys.len() as u64)
     }
 }

@@ -248,15 +248,14 @@ impl Builder {
     /// Each segment file has a random key of its own, kept in it encrypted under this one, and overwritten before the file
     /// is removed: what was written under a key, has expired and was swept can't be read from what the disk still has of it,
     /// not with this key either. (Where the disk keeps old copies of blocks that were overwritten, as flash, snapshots and
-    /// backups do, it can; hard links to a segment lose their key with it; a segment that a crash left behind is only
-    /// overwritten if the next opening has a key; and [`Store::forget`](crate::Store::forget) makes a key unknown at once,
-    /// and its bytes go with their segment.)
+    /// backups do, it can; hard links to a segment lose their key with it; and
+    /// [`Store::forget`](crate::Store::forget) makes a key unknown at once, and its bytes go with their segment.)
     ///
     /// Of a store that was not encrypted, or was under another key, what is written from now on is; what it holds is
     /// read as it is, with the other key as [`Builder::old_encryption_key`], until it expires. A key that is missing or
     /// wrong is told at opening, and nothing was changed. A change of the key begins a new segment, for which a full disk has
-    /// no room: it opens with the old one still. *What it costs*: 16 bytes a record, and some time for each that
-    /// is written or read from disk (`cargo bench --features encryption --bench encryption`).
+    /// no room: it opens with the old one still. *What it costs*: 16 bytes a record, and some time for each that is written,
+    /// or read from disk (`cargo bench --features encryption --bench encryption`).
     ///
     /// Not in a database of the caller's, whose file is his to encrypt.
     #[cfg(feature = "encryption")]

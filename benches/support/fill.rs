@@ -53,13 +53,18 @@ pub(crate) async fn complete_with(store: &Store, token: &str, outcome: &[u8], re
 
 /// Completes `count` fresh tokens, relaxed and then flushed, from two threads; gives them.
 pub(crate) fn fill(store: &Store, count: usize) -> Vec<String> {
+    fill_with(store, count, &OUTCOME)
+}
+
+/// The same, with this outcome.
+pub(crate) fn fill_with(store: &Store, count: usize, outcome: &[u8]) -> Vec<String> {
     let all = tokens(count);
     std::thread::scope(|scope| {
         for part in all.chunks(count.div_ceil(2).max(1)) {
             scope.spawn(move || {
                 as_tasks(FILLERS, async |caller| {
                     for token in part.iter().skip(caller).step_by(FILLERS) {
-                        complete(store, token, true).await;
+                        complete_with(store, token, outcome, true).await;
                     }
                 });
             });

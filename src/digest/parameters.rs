@@ -130,7 +130,8 @@ impl<'a> Parameters<'a> {
 
     /// Parts of several kinds, each under a name: a request's path as bytes, its query, its body as JSON. Order between
     /// different names never matters, order among equal ones does. Excluded names are left out among the parts, and in each
-    /// of them; limits count what all have together. A kind of its own.
+    /// of them; limits count what all have together, but for the members of JSON objects, which are counted for each part. A
+    /// kind of its own.
     ///
     /// A mismatch names a parameter of a part by both, `body.MinSize` (contract 2.6). A ready-made digest as a part counts as
     /// its bytes.

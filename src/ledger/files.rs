@@ -1,7 +1,8 @@
 //! Segment files: what they are called, and how a new one comes to be.
 //!
 //! Law: a file gets its name only when its first block, the manifest, is on disk: temporary name, first commit,
-//! sync, rename, directory sync (contract 10.1). A file under a temporary name is a leftover and means nothing.
+//! sync, rename, directory sync (contract 10.1). A file under a temporary name is a leftover and means nothing. A segment's
+//! key goes before its file does.
 
 use std::io::{self, ErrorKind as IoKind};
 use std::sync::Arc;
@@ -57,13 +58,12 @@ impl Maker {
     /// *Encrypted*, *wrong encryption key*.
     pub(super) fn cipher(&self, backend: &Backend, segment: u64) -> Result<Option<Cipher>> {
         let Some(key) = backend.key() else { return Ok(None) };
-        let cipher = self.keyring.unwrap(&key, &self.store, segment);
-        let locked = if self.keyring.is_empty() {
-            ErrorKind::Encrypted { segment }
-        } else {
-            ErrorKind::WrongEncryptionKey { segment }
-        };
-        cipher.map(Some).ok_or(locked.into())
+        if let Some(cipher) = self.keyring.unwrap(&key, &self.store, segment) {
+            return Ok(Some(cipher));
+        }
+        let no_key = self.keyring.is_empty();
+        Err(if no_key { ErrorKind::Encrypted { segment } } else { ErrorKind::WrongEncryptionKey { segment } }
+            .into())
     }
 
     /// Whether a segment is encrypted as a new one would be, or is not as a new one would not.
@@ -71,15 +71,26 @@ impl Maker {
         self.keyring.is_current(segment.keys().cipher)
     }
 
-    /// Removes a segment's file if it is there, and its key first if it may have one.
+    /// Removes a segment's file if it is there, and its key before.
     pub(super) fn remove(&self, disk: &dyn Disk, name: &str) -> Result<()> {
-        if !self.keyring.is_empty() {
-            let shredded = disk.open(name).and_then(|file| page::shred(&*file));
-            // What is no plain file has no key.
-            let done = unless(&[IoKind::NotFound, IoKind::InvalidInput], shredded);
-            done.map_err(io_error("destroying a segment's key"))?;
+        self.destroy_key(disk, name).map_err(io_error("destroying a segment's key"))?;
+        remove_if_there(disk, name)
+    }
+
+    /// Removes what a crash left behind. Where its key can't be destroyed it stays, and means nothing, until it can: an
+    /// opening needs no manual step (contract 5.7).
+    pub(super) fn remove_leftover(&self, disk: &dyn Disk, name: &str) -> Result<()> {
+        if self.destroy_key(disk, name).is_ok() { remove_if_there(disk, name) } else { Ok(()) }
+    }
+
+    /// Overwrites the key of a segment's file, if it has one, durably.
+    fn destroy_key(&self, disk: &dyn Disk, name: &str) -> io::Result<()> {
+        match disk.open(name).and_then(|file| page::shred(&*file)) {
+            // What is no plain file has no key; and where no key was ever given, none is expected.
+            Err(error) if matches!(error.kind(), IoKind::NotFound | IoKind::InvalidInput) => Ok(()),
+            Err(_) if self.keyring.is_empty() => Ok(()),
+            done => done,
         }
-        unless(&[IoKind::NotFound], disk.remove(name)).map_err(io_error("removing a segment"))
     }
 
     /// A new segment on `disk`, whose first block lists the older ones, and these records, with their places; still
@@ -122,9 +133,12 @@ pub(super) fn give_name(disk: &dyn Disk, segment: &Segment) -> Result<()> {
     named.and_then(|()| disk.sync()).map_err(io_error("naming a segment"))
 }
 
-/// What was done, where it is no error that it failed for one of these reasons.
-fn unless(reasons: &[IoKind], done: io::Result<()>) -> io::Result<()> {
-    done.or_else(|error| if reasons.contains(&error.kind()) { Ok(()) } else { Err(error) })
+/// Removes a file that may be there.
+pub(super) fn remove_if_there(disk: &dyn Disk, name: &str) -> Result<()> {
+    match disk.remove(name) {
+        Err(error) if error.kind() != IoKind::NotFound => Err(io_error("removing a segment")(error)),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn segment_name(number: u64) -> String {
@@ -144,7 +158,50 @@ pub(super) fn segment_number(name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::faulty::{Change, Faulty};
+    use super::super::page::Page;
     use super::*;
+
+    const NAME: &str = "segment-0000000007";
+
+    fn maker(keyring: Keyring) -> Maker {
+        Maker::new([4; 16], HashKeys::derive(&[1; 32]), keyring, false)
+    }
+
+    /// A disk with a segment whose page has a key.
+    fn with_key() -> Faulty {
+        let disk = Faulty::new();
+        let file = disk.create(NAME).unwrap();
+        file.write(0, &[0; 4096]).unwrap();
+        Page::with(Some([7; 48])).write(&*file, maker(Keyring::default()).identity(7)).unwrap();
+        disk
+    }
+
+    #[test]
+    fn a_segments_key_is_durably_gone_before_its_file_is_whether_a_key_was_given_or_not() {
+        let disk = with_key();
+        let before = disk.log().len();
+        maker(Keyring::default()).remove(&disk, NAME).unwrap();
+        let steps = &disk.log()[before..];
+        assert!(matches!(steps, [Change::Write(_, 0, _), Change::Sync(_), Change::Remove(_)]), "{steps:?}");
+        assert_eq!(disk.list().unwrap(), Vec::<String>::new());
+    }
+
+    #[cfg(feature = "encryption")]
+    #[test]
+    fn where_a_key_can_not_be_destroyed_its_file_stays_and_no_opening_is_refused_for_it_5_7() {
+        let own = crate::encryption::EncryptionKey::new([1; 32]);
+        let maker = maker(Keyring { current: Some(own), old: Vec::new() });
+        let disk = with_key();
+        disk.fail(Some(super::super::faulty::Failure::From(disk.asked().0 + 1, IoKind::Other)));
+        let refused = maker.remove(&disk, NAME).unwrap_err();
+        assert!(refused.to_string().starts_with("destroying a segment's key failed"), "{refused}");
+        assert_eq!(maker.remove_leftover(&disk, NAME), Ok(()));
+        assert_eq!(disk.list().unwrap(), [NAME]);
+        disk.fail(None);
+        assert_eq!(maker.remove_leftover(&disk, NAME), Ok(()));
+        assert_eq!(disk.list().unwrap(), Vec::<String>::new());
+    }
 
     #[test]
     fn only_exact_names_are_segments() {

@@ -364,6 +364,9 @@ mod tests {
         for (sizes, count) in taken {
             assert_eq!(fitting(&entries(sizes), 0), count, "{sizes:?}");
         }
+        // Each becomes so much longer.
+        assert_eq!(fitting(&entries(&[alone - each - 32, 0]), 16), 2);
+        assert_eq!(fitting(&entries(&[alone - each - 31, 0]), 16), 1);
     }
 
     #[test]

@@ -99,8 +99,15 @@ fn used_bytes(format: u32) -> usize {
     if format == ENCRYPTED { SLOT_USED + size_of::<Wrapped>() } else { SLOT_USED }
 }
 
-/// Overwrites the page, key and all, and syncs: what the disk still has of the segment's records is noise from then on.
+/// Overwrites the page if a key stands in it, and syncs: what the disk still has of the segment's records is noise from then
+/// on.
 pub(super) fn shred(file: &dyn DiskFile) -> io::Result<()> {
+    let mut page = [0; 2 * SLOT_BYTES];
+    let length = usize::try_from(file.len()?).map_or(page.len(), |length| length.min(page.len()));
+    file.read(0, &mut page[..length])?;
+    if page.chunks_exact(SLOT_BYTES).all(|slot| u32_at(slot, 8) != ENCRYPTED) {
+        return Ok(());
+    }
     file.write(0, &[0; 2 * SLOT_BYTES])?;
     file.sync()
 }
@@ -150,6 +157,36 @@ mod tests {
         let mut bytes = [1; 4096];
         file.read(0, &mut bytes).unwrap();
         assert_eq!(bytes, [0; 4096]);
+    }
+
+    #[test]
+    fn what_has_no_key_is_not_overwritten() {
+        let file = written(&[111, 222]);
+        let before = Page::read(&*file, IDENTITY).unwrap();
+        shred(&*file).unwrap();
+        assert_eq!(Page::read(&*file, IDENTITY).unwrap(), before);
+        for length in [0, 10] {
+            let file = Memory::default().create("segment").unwrap();
+            file.write(0, &[2; 10][..length]).unwrap();
+            shred(&*file).unwrap();
+            assert_eq!(file.len().unwrap(), length as u64);
+        }
+    }
+
+    #[test]
+    fn both_formats_of_the_page_are_pinned() {
+        let of = |key| {
+            let file = Memory::default().create("segment").unwrap();
+            file.write(0, &[0; 4096]).unwrap();
+            Page { logical: 5, ..Page::with(key) }.write(&*file, IDENTITY).unwrap();
+            let mut bytes = [0; 4096];
+            file.read(0, &mut bytes).unwrap();
+            blake3::hash(&bytes).to_hex()[..16].to_owned()
+        };
+        assert_eq!(
+            (of(None), of(Some([7; 48]))),
+            ("6cceacae3721d787".to_owned(), "dabf7f37abc54587".to_owned())
+        );
     }
 
     #[test]

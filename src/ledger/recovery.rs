@@ -387,10 +387,10 @@ impl Opener<'_> {
         let newest = judged.last().map_or(0, |own| own.segment.number);
         for number in self.numbers()? {
             if !judged.iter().any(|own| own.segment.number == number) {
-                self.maker.remove(self.disk, &segment_name(number))?;
+                self.maker.remove_leftover(self.disk, &segment_name(number))?;
             }
         }
-        self.maker.remove(self.disk, &segment_name_new(newest + 1))?;
+        self.maker.remove_leftover(self.disk, &segment_name_new(newest + 1))?;
         identity::remove_leftover(self.disk).map_err(io_error("removing a leftover"))
     }
 }

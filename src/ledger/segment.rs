@@ -209,8 +209,8 @@ impl Segment {
     /// Reads the record at `at`, checked: alone, if it is known where its block lies.
     pub(crate) fn read<T>(&self, at: Location, use_it: impl FnOnce(Record<'_>) -> T) -> Result<T, Fault> {
         let (mut near, mut far) = ([0; NEAR_BYTES], Vec::new());
-        if let Some(record) = self.peek(at, &mut near, &mut far) {
-            return barrier(|| Ok(use_it(record.record())));
+        if let Some(opened) = self.peek(at, &mut near, &mut far) {
+            return barrier(|| Ok(use_it(opened.record())));
         }
         let block = at.block();
         self.with_block(block, |bytes| Ok(use_it(Block::new(bytes, block, self.keys()).record(at)?.record())))

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use super::Ledger;
 use super::backend::{ZEROS, index};
 use super::disk::DiskFile;
-use super::files::segment_name_new;
+use super::files::{remove_if_there, segment_name_new};
 use super::page;
 
 /// Zeros are synced in pieces of this size, so that no commit's sync waits long for them.
@@ -80,7 +80,7 @@ impl Ledger {
         *spare = made.map_or(Spare::Refused(number), |file| Spare::Ready(number, file));
         if matches!(*spare, Spare::Refused(_)) {
             // What can't be removed now is a leftover.
-            drop(self.maker.remove(&*self.disk, &segment_name_new(number)));
+            drop(remove_if_there(&*self.disk, &segment_name_new(number)));
         }
     }
 
@@ -137,6 +137,6 @@ impl Ledger {
         let mut spare = self.spare.lock();
         let Spare::Ready(number, _) = *spare else { return false };
         *spare = Spare::Refused(number);
-        self.maker.remove(&*self.disk, &segment_name_new(number)).is_ok()
+        remove_if_there(&*self.disk, &segment_name_new(number)).is_ok()
     }
 }

@@ -136,11 +136,17 @@ mod tests {
         Keyring { current: Some(EncryptionKey::new([1; 32])), old: Vec::new() }
     }
 
-    /// A segment's key, always the same one.
+    /// A segment's key, as a file of the first version has it.
+    const WRAPPED: crate::encryption::Wrapped = [
+        180, 16, 137, 97, 165, 237, 232, 94, 141, 232, 254, 254, 182, 15, 177, 197, 157, 98, 27, 46, 67, 148,
+        44, 236, 125, 202, 46, 76, 12, 108, 145, 236, 27, 160, 148, 199, 169, 249, 48, 44, 58, 109, 95, 251,
+        250, 133, 35, 64,
+    ];
+
     fn cipher() -> Cipher {
-        static WRAPPED: std::sync::OnceLock<crate::encryption::Wrapped> = std::sync::OnceLock::new();
-        let wrapped = WRAPPED.get_or_init(|| keyring().new_cipher(&[4; 16], 3).unwrap().unwrap().1);
-        keyring().unwrap(wrapped, &[4; 16], 3).unwrap()
+        keyring()
+            .unwrap(&WRAPPED, &[4; 16], 3)
+            .expect("what was wrapped once is unwrapped by every later version")
     }
 
     fn hash() -> HashKeys {
@@ -179,6 +185,12 @@ mod tests {
         );
         let carried = sealed(own.record().bytes().to_vec(), Some(&cipher));
         assert_eq!(carried, bytes);
+    }
+
+    #[test]
+    fn the_layout_of_an_encrypted_record_is_pinned() {
+        let bytes = sealed(plain(b"twelve bytes"), Some(&cipher()));
+        assert_eq!(blake3::hash(&bytes).to_hex()[..16], *"c090d28843d2ebb4");
     }
 
     #[test]

@@ -46,12 +46,11 @@ struct Process {
 
 enum Home {
     Memory,
-    /// The parent of all copies, how many there were, and whether what lies there is encrypted.
+    /// The parent of all copies, how many there were, and what is set beside the settings.
     Directory {
         parent: TempDir,
         copies: u32,
-        #[cfg(feature = "encryption")]
-        encrypted: bool,
+        with: fn(Builder) -> Builder,
     },
     /// The parent of all copies of the caller's database, how many there were, and the one that is open.
     #[cfg(feature = "redb-transactions")]
@@ -71,20 +70,17 @@ enum Condition {
 
 impl StoreSubject {
     pub(crate) fn on_a_directory(settings: &Settings) -> Self {
-        let parent = TempDir::new().unwrap();
-        let home = Home::Directory {
-            parent,
-            copies: 0,
-            #[cfg(feature = "encryption")]
-            encrypted: false,
-        };
-        Self::new(settings, home)
+        Self::on_a_directory_with(settings, |builder| builder)
     }
 
     #[cfg(feature = "encryption")]
     pub(crate) fn encrypted(settings: &Settings) -> Self {
+        Self::on_a_directory_with(settings, |own| own.encryption_key(oncekey::EncryptionKey::new([9; 32])))
+    }
+
+    fn on_a_directory_with(settings: &Settings, with: fn(Builder) -> Builder) -> Self {
         let parent = TempDir::new().unwrap();
-        Self::new(settings, Home::Directory { parent, copies: 0, encrypted: true })
+        Self::new(settings, Home::Directory { parent, copies: 0, with })
     }
 
     pub(crate) fn in_memory(settings: &Settings) -> Self {
@@ -437,12 +433,7 @@ fn open(home: &Home, settings: &Settings, clock: &ManualClock) -> Result<Store> 
     let builder = builder(settings).clock(clock.clone()).background_sweep(false);
     match home {
         Home::Memory => builder.open_in_memory(),
-        #[cfg(feature = "encryption")]
-        Home::Directory { parent, copies, encrypted: true } => {
-            let key = oncekey::EncryptionKey::new([9; 32]);
-            builder.encryption_key(key).open(directory(parent, *copies))
-        }
-        Home::Directory { parent, copies, .. } => builder.open(directory(parent, *copies)),
+        Home::Directory { parent, copies, with } => with(builder).open(directory(parent, *copies)),
         #[cfg(feature = "redb-transactions")]
         Home::Database { database, .. } => builder.open_in(std::sync::Arc::clone(database), "tokens"),
     }

@@ -30,9 +30,6 @@ fn keep_canaries(store: &Store) {
     let held = fresh(store.request(&key(1), &parameters).start_durably().begin());
     held.checkpoint(CANARY.as_bytes()).expect("written");
     drop(held);
-    let held = fresh(store.request(&key(2), &parameters).start_durably().begin());
-    held.checkpoint(CANARY.as_bytes()).expect("written");
-    drop(held);
 }
 
 fn canaries(dir: &Path) -> usize {

@@ -302,7 +302,7 @@ bank! {
 
     // Encryption.
     a_segments_key_is_left_where_it_stood:
-        [never!("ledger/files.rs", "!self.keyring.is_empty()")], "contract"
+        [without!("ledger/files.rs", "self.destroy_key(disk, name).map_err(io_error(\"destroying a segment's key\"))?;")], "contract"
         "s11_encryption::the_key_of_a_segment_is_gone_before_its_file_is_and_no_key_reads_what_is_left_11";
     nothing_vouches_for_what_stands_beside_an_outcome:
         [text!("encryption/aead.rs", "encrypt_inout_detached(&nonce(place), beside, content.into())" =>
