@@ -15,7 +15,7 @@ mod paged;
 mod platter;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::io::{self, ErrorKind as IoKind};
 use std::ops::Range;
 use std::sync::Arc;
@@ -136,6 +136,18 @@ struct Script {
     lost: BTreeSet<usize>,
     /// So long a sync takes.
     slow: Duration,
+    /// What happens in the middle of the next sync.
+    meanwhile: Meanwhile,
+}
+
+/// Something to do once, on the thread that comes by.
+#[derive(Default)]
+struct Meanwhile(Option<Box<dyn FnOnce() + Send>>);
+
+impl Debug for Meanwhile {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_tuple("Meanwhile").field(&self.0.is_some()).finish()
+    }
 }
 
 /// What becomes of a change.
@@ -211,6 +223,12 @@ impl Faulty {
     /// From now on a sync takes so long.
     pub(crate) fn slow(&self, sync: Duration) {
         self.script.lock().slow = sync;
+    }
+
+    /// In the middle of the next sync this happens, on its thread.
+    #[cfg(test)]
+    pub(crate) fn during_sync(&self, happens: impl FnOnce() + Send + 'static) {
+        self.script.lock().meanwhile = Meanwhile(Some(Box::new(happens)));
     }
 
     /// What is durable of it by now.
@@ -410,7 +428,11 @@ impl DiskFile for FaultyFile {
         if script.lies(|own| matches!(own, Failure::Lying(at) if at <= synced)) {
             return Ok(());
         }
+        let meanwhile = script.meanwhile.0.take();
         drop(script);
+        if let Some(happens) = meanwhile {
+            happens();
+        }
         if !slow.is_zero() {
             std::thread::sleep(slow);
         }

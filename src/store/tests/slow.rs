@@ -1,15 +1,17 @@
 //! Goal: while a disk holds the writer up, a drop waits for nothing (contract 4.3), and what is being written is compared
-//! as ever (3.2, 4.1). Method: what a disk would hold up is held by the test itself, on its own thread: whoever waited
-//! would never come back.
+//! as ever (3.2, 4.1), and nobody goes on with what is being forgotten (4.6). Method: what a disk would hold up is held by
+//! the test itself, on its own thread, or happens in the middle of a sync: whoever waited would never come back.
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use super::super::{Answer, Completed, Known, Reservation, Store};
 use crate::digest::Parameters;
+use crate::ledger::Faulty;
 use crate::outcome::Outcome;
-use crate::sync::{block_on, yield_now};
+use crate::sync::{block_on, unbounded, yield_now};
 use crate::token::Key;
 
 fn key() -> Key {
@@ -72,4 +74,23 @@ fn what_is_being_written_is_in_flight_and_with_other_parameters_a_mismatch_3_2_4
     assert!(matches!(block_on(completing), Ok(Completed::Kept { .. })));
     assert!(matches!(asked(Parameters::none()), Ok(Answer::Replay(_))));
     assert!(asked(Parameters::pairs([("size", "40")])).is_err_and(|error| error.is_mismatch()));
+}
+
+#[test]
+fn while_what_an_attempt_left_is_being_forgotten_nobody_goes_on_with_it_4_6() {
+    let disk = Faulty::new();
+    let store = Store::builder().open_on(Arc::new(disk.clone())).unwrap();
+    started(&store).complete(Outcome::new("again later").retryable()).unwrap();
+    let (tell, told) = unbounded();
+    let other = store.clone();
+    disk.during_sync(move || {
+        tell.send(
+            other.begin(&key(), &Parameters::none()).map(|answer| matches!(answer, Answer::InFlight(_))),
+        )
+        .unwrap();
+    });
+    assert_eq!(store.forget(&key()), Ok(false), "it was released");
+    assert_eq!(told.recv(), Ok(Ok(true)));
+    let again = store.begin(&key(), &Parameters::none());
+    assert!(matches!(again, Ok(Answer::Fresh(held)) if held.attempt() == 1));
 }
