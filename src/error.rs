@@ -431,6 +431,14 @@ pub enum TokenFault {
         /// Position of the first such byte, from 0.
         position: usize,
     },
+    /// A header that begins with a quotation mark and is no quoted string (contract 9.2).
+    #[error(
+        "the header stops being a quoted string at byte {position}; send the token in quotation marks, or bare"
+    )]
+    BadQuotes {
+        /// Where it stops, from 0.
+        position: usize,
+    },
 }
 
 /// What is wrong with a scope (contract 1.2).

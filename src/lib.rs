@@ -113,7 +113,9 @@ pub use store::{
 };
 pub use sweep::Swept;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
-pub use token::{Key, LABEL_BYTES_MAX, SCOPE_BYTES_MAX, TOKEN_BYTES_DEFAULT, TOKEN_BYTES_MAX, Token};
+pub use token::{
+    Key, LABEL_BYTES_MAX, SCOPE_BYTES_MAX, TOKEN_BYTES_DEFAULT, TOKEN_BYTES_MAX, Token, token_in_header,
+};
 
 /// The very version of redb whose types stand in this crate's API (feature `redb-transactions`).
 #[cfg(feature = "redb-transactions")]

@@ -4,10 +4,14 @@
 //! the border checks them again. Its bytes are framed (length, scope, length, token), so that no two pairs
 //! share one encoding (contract 1.3). `Debug` shows lengths, never bytes (contract 10.2).
 
+mod header;
+
 use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result, ScopeFault, TokenFault};
+
+pub use header::token_in_header;
 
 /// Most bytes of a token by the default rule (contract 1.1).
 pub const TOKEN_BYTES_DEFAULT: usize = 64;

@@ -1,12 +1,14 @@
 //! Tokens, scopes and keys: the rule of contract 1 and nothing else.
 //!
 //! Law: a key is accepted exactly where the rule says so, and refused with what broke it; two keys have one encoding
-//! exactly where they are one key, no encoding is the beginning of another, and none lies under another's scope. There
-//! is no parser of headers yet: where there is one (contract 9.2), it belongs here.
+//! exactly where they are one key, no encoding is the beginning of another, and none lies under another's scope. A header
+//! names a token quoted or bare (contract 9.2): what is quoted comes back, and what comes back was quoted so, or is bare.
 
 use super::tape::Tape;
 use crate::error::{Error, ErrorKind, ScopeFault, TokenFault};
-use crate::token::{Key, LABEL_BYTES_MAX, SCOPE_BYTES_MAX, TOKEN_BYTES_DEFAULT, TOKEN_BYTES_MAX, Token};
+use crate::token::{
+    Key, LABEL_BYTES_MAX, SCOPE_BYTES_MAX, TOKEN_BYTES_DEFAULT, TOKEN_BYTES_MAX, Token, token_in_header,
+};
 
 /// Two keys, often near each other, and a frame of any bytes.
 ///
@@ -107,6 +109,33 @@ pub fn token_and_header(data: &[u8]) {
             "its bytes are never shown"
         );
     }
+    check_header(token);
+}
+
+/// These bytes as a header, and in one.
+fn check_header(bytes: &[u8]) {
+    let value = bytes.trim_ascii();
+    match token_in_header(bytes) {
+        Ok(named) if value.starts_with(b"\"") => assert!(value.starts_with(&quoted(&named))),
+        Ok(named) => assert_eq!(named, value),
+        Err(error) => {
+            assert!(value.starts_with(b"\"") && error.is_bad_input(), "{error}");
+        }
+    }
+    let named = token_in_header(&quoted(bytes)).map(|own| own == bytes);
+    let visible = bytes.iter().all(|own| matches!(own, b' '..=b'~'));
+    assert_eq!(named.ok(), visible.then_some(true));
+}
+
+/// A structured-field string (RFC 9651, section 4.1.6).
+fn quoted(bytes: &[u8]) -> Vec<u8> {
+    let mut quoted = vec![b'"'];
+    for own in bytes {
+        quoted.extend(matches!(own, b'"' | b'\\').then_some(b'\\'));
+        quoted.push(*own);
+    }
+    quoted.push(b'"');
+    quoted
 }
 
 /// The rule, as the contract says it: one to so many ASCII characters.
