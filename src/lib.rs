@@ -58,6 +58,7 @@
 //! | floor | room | what stands there |
 //! | --- | --- | --- |
 //! | roof | `store` | the only place where the wings meet: open, begin, reservation, execute |
+//! | | `http` | a layer for servers (feature `tower`) |
 //! | | [`mod@reference`] | the contract as a small model, without disk or threads |
 //! | | [`modes`] | no code: which mode do I need? |
 //! | | `laws` | for fuzzing and tests alone: what must hold of any bytes |
@@ -78,6 +79,8 @@ mod codec;
 mod digest;
 mod encryption;
 mod error;
+#[cfg(feature = "tower")]
+pub mod http;
 mod inflight;
 #[cfg(any(test, fuzzing))]
 pub mod laws;

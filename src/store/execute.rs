@@ -8,8 +8,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -76,9 +74,6 @@ impl<T, E> fmt::Debug for Executed<T, E> {
     }
 }
 
-/// The shortest time between two renewals.
-const RENEWAL_MIN: Duration = Duration::from_millis(1);
-
 /// The first byte of a kept value: which side of the result follows.
 const VALUE: u8 = 0;
 const ERROR: u8 = 1;
@@ -98,7 +93,7 @@ where
     };
     // What could not be recorded here does not run.
     reservation.store().shared().check_thread()?;
-    keep_renewed(&reservation);
+    reservation.keep_renewed();
     let result = operation(&reservation);
     let attempts = reservation.attempt();
     match written(&result)? {
@@ -127,7 +122,7 @@ where
         other => return already(other, format),
     };
     reservation.store().shared().check_thread()?;
-    keep_renewed(&reservation);
+    reservation.keep_renewed();
     let result = operation.await;
     let attempts = reservation.attempt();
     match written(&result)? {
@@ -140,22 +135,6 @@ where
         None => drop(reservation),
     }
     Ok(Executed { result, replayed: false, attempts })
-}
-
-/// Renews the lease at every third of it, for as long as the reservation is held; not more often than the timer is meant
-/// for, so that a lease of a moment lapses.
-fn keep_renewed(reservation: &Reservation) {
-    let shared = reservation.store().shared();
-    let third = (reservation.terms().lease / 3).max(RENEWAL_MIN);
-    let (hash, fence) = reservation.fence();
-    let attempt = reservation.attempt();
-    let first = shared.chronometer.now().tick.saturating_add(third);
-    let weak = Arc::downgrade(shared);
-    shared.timer.run_at(first, move || {
-        let shared = weak.upgrade()?;
-        shared.renew(hash, fence, attempt).ok()?;
-        Some(shared.chronometer.now().tick.saturating_add(third))
-    });
 }
 
 /// What is kept of a result; `None` where it is retryable, so that dropping the reservation releases it.

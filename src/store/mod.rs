@@ -64,7 +64,7 @@ pub use transaction::Transaction;
 pub use unfinished::Unfinished;
 pub use waiting::InFlight;
 
-use crate::digest::{Parameters, Secret};
+use crate::digest::{DigestRules, Parameters, Secret};
 use crate::error::Result;
 #[cfg(feature = "redb-transactions")]
 use crate::ledger::{Database, Place};
@@ -299,6 +299,12 @@ impl Store {
     #[must_use]
     pub fn guarantees(&self) -> Guarantees {
         self.shared().guarantees()
+    }
+
+    /// Which names never enter a digest, as [`Builder::rules`] was told (contract 2.2).
+    #[must_use]
+    pub fn rules(&self) -> &DigestRules {
+        &self.shared().options.rules
     }
 
     /// Copies the store into the directory `target`, which is empty or made, while it is open. The copy is a store.

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Store;
 use super::asking::{Given, Past, Terms};
@@ -24,6 +25,9 @@ use crate::record::{Bound, Finished, METADATA_BYTES_MAX, Weight};
 use crate::sync::block_on;
 use crate::time::Timestamp;
 use crate::token::Key;
+
+/// The shortest time between two renewals: the timer is not meant for more, so a lease of a moment lapses.
+const RENEWAL_MIN: Duration = Duration::from_millis(1);
 
 /// The right to run the operation of one key, held by one caller at a time (contract 3.6).
 ///
@@ -125,6 +129,21 @@ impl Reservation {
         shared.count_lost(shared.renew(self.hash, self.fence, self.attempt))
     }
 
+    /// From now on the lease is renewed by itself, at every third of it, for as long as the reservation is held (contract
+    /// 11): for work whose length nobody knows, such as a handler's. A process that hangs holds its keys as long as that.
+    pub fn keep_renewed(&self) {
+        let shared = self.store.shared();
+        let third = (self.terms.lease / 3).max(RENEWAL_MIN);
+        let (hash, fence, attempt) = (self.hash, self.fence, self.attempt);
+        let first = shared.chronometer.now().tick.saturating_add(third);
+        let weak = Arc::downgrade(shared);
+        shared.timer.run_at(first, move || {
+            let shared = weak.upgrade()?;
+            shared.renew(hash, fence, attempt).ok()?;
+            Some(shared.chronometer.now().tick.saturating_add(third))
+        });
+    }
+
     /// Gives the key back without an outcome, as dropping does, and says whether it was still held. The release of a
     /// durable reservation is on its way to the disk then.
     ///
@@ -138,10 +157,12 @@ impl Reservation {
         &self.store
     }
 
+    #[cfg(any(test, fuzzing))]
     pub(super) fn terms(&self) -> &Terms {
         &self.terms
     }
 
+    #[cfg(feature = "redb-transactions")]
     pub(super) fn fence(&self) -> (u64, u64) {
         (self.hash, self.fence)
     }

@@ -56,6 +56,7 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
             "verdict",
         ],
     ),
+    ("http", 6, &["digest", "error", "options", "outcome", "store", "sync", "token"]),
     // A page to read.
     ("modes", 0, &[]),
     // The specification: no disk, no threads.

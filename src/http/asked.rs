@@ -1,0 +1,58 @@
+//! What a request asks, as parameters (contract 2.3).
+//!
+//! Law: method, path, query, the headers that were chosen, and the body: each a part of its own. A body is compared by what
+//! it means where its content type says that it is JSON or a form, and byte for byte otherwise, also where it says so and
+//! is none: to refuse that is for the handler.
+
+use http::HeaderName;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+
+use crate::digest::Parameters;
+
+/// How a body's bytes are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Json,
+    Form,
+    Bytes,
+}
+
+impl Form {
+    pub(super) fn of(head: &Parts) -> Self {
+        let kind = head.headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+        let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let essence = essence.to_ascii_lowercase();
+        match essence.as_slice() {
+            b"application/json" => Self::Json,
+            b"application/x-www-form-urlencoded" => Self::Form,
+            // RFC 6839, section 3.1.
+            own if own.ends_with(b"+json") => Self::Json,
+            _ => Self::Bytes,
+        }
+    }
+}
+
+/// The parameters of a request with this head and this body.
+pub(super) fn parameters<'a>(
+    head: &'a Parts,
+    body: &'a [u8],
+    form: Form,
+    headers: &'a [HeaderName],
+) -> Parameters<'a> {
+    let chosen = headers.iter().flat_map(|name| {
+        head.headers.get_all(name).iter().map(move |value| (name.as_str(), value.as_bytes()))
+    });
+    let body = match form {
+        Form::Json => Parameters::json(body),
+        Form::Form => Parameters::form(body),
+        Form::Bytes => Parameters::bytes(body),
+    };
+    Parameters::parts([
+        ("method", Parameters::bytes(head.method.as_str().as_bytes())),
+        ("path", Parameters::bytes(head.uri.path().as_bytes())),
+        ("query", Parameters::form(head.uri.query().unwrap_or_default().as_bytes())),
+        ("headers", Parameters::pairs(chosen)),
+        ("body", body),
+    ])
+}

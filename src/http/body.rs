@@ -1,0 +1,144 @@
+//! A body that was read, in part or to its end, and is given on.
+//!
+//! Law: whoever reads it gets every byte, every trailer and every error that the body it was made of had, in their order.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+
+/// The body of a request that the layer gives on to a handler, and of an answer that it gives back: what it has read of it,
+/// and the rest as it comes.
+pub struct Body<B: HttpBody> {
+    read: VecDeque<Bytes>,
+    rest: Rest<B>,
+}
+
+enum Rest<B: HttpBody> {
+    /// Nothing was read, or not to its end.
+    Unread(Pin<Box<B>>),
+    /// It ended in an error.
+    Broken(Option<Box<B::Error>>),
+    /// It ended, with or without trailers.
+    Whole(Option<Box<HeaderMap>>),
+}
+
+/// How reading a body to its end, or up to a limit, came out.
+pub(super) enum Reading {
+    Whole,
+    /// It goes on beyond the limit.
+    Beyond,
+    Broken,
+}
+
+impl<B: HttpBody<Data = Bytes>> Body<B> {
+    /// A body of which nothing was read.
+    pub(super) fn unread(body: B) -> Self {
+        Self { read: VecDeque::new(), rest: Rest::Unread(Box::pin(body)) }
+    }
+
+    /// A body that is all there.
+    pub(super) fn whole(bytes: Bytes, trailers: Option<HeaderMap>) -> Self {
+        let read = Some(bytes).filter(|own| !own.is_empty()).into_iter().collect();
+        Self { read, rest: Rest::Whole(trailers.map(Box::new)) }
+    }
+
+    /// Reads on until the end, or until more than `limit` bytes are there.
+    pub(super) async fn read(&mut self, limit: u64) -> Reading {
+        let mut bytes = self.read.iter().map(|own| own.len() as u64).sum::<u64>();
+        while let Rest::Unread(rest) = &mut self.rest {
+            // What says of itself that it is longer is not read to its limit first.
+            if bytes > limit || bytes.saturating_add(rest.size_hint().lower()) > limit {
+                return Reading::Beyond;
+            }
+            match rest.frame().await {
+                None => self.rest = Rest::Whole(None),
+                Some(Err(error)) => self.rest = Rest::Broken(Some(Box::new(error))),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        bytes = bytes.saturating_add(data.len() as u64);
+                        self.read.extend(Some(data).filter(|own| !own.is_empty()));
+                    }
+                    Err(frame) => {
+                        self.rest = Rest::Whole(frame.into_trailers().ok().map(Box::new));
+                    }
+                },
+            }
+        }
+        match self.rest {
+            _ if bytes > limit => Reading::Beyond,
+            Rest::Broken(_) => Reading::Broken,
+            _ => Reading::Whole,
+        }
+    }
+
+    /// What was read of it, in one piece.
+    pub(super) fn bytes(&mut self) -> Bytes {
+        if self.read.len() > 1 {
+            let mut all = BytesMut::with_capacity(self.read.iter().map(Bytes::len).sum());
+            self.read.drain(..).for_each(|own| all.extend_from_slice(&own));
+            self.read.push_back(all.freeze());
+        }
+        self.read.front().cloned().unwrap_or_default()
+    }
+
+    /// Its trailers, once it was read to its end.
+    pub(super) fn trailers(&self) -> Option<&HeaderMap> {
+        match &self.rest {
+            Rest::Whole(trailers) => trailers.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+impl<B: HttpBody<Data = Bytes>> HttpBody for Body<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if let Some(data) = self.read.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        match &mut self.rest {
+            Rest::Unread(rest) => rest.as_mut().poll_frame(context),
+            Rest::Broken(error) => Poll::Ready(error.take().map(|own| Err(*own))),
+            Rest::Whole(trailers) => Poll::Ready(trailers.take().map(|own| Ok(Frame::trailers(*own)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let ends = match &self.rest {
+            Rest::Unread(rest) => rest.is_end_stream(),
+            Rest::Broken(error) => error.is_none(),
+            Rest::Whole(trailers) => trailers.is_none(),
+        };
+        self.read.is_empty() && ends
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let read = self.read.iter().map(|own| own.remaining() as u64).sum();
+        let Rest::Unread(rest) = &self.rest else { return SizeHint::with_exact(read) };
+        let (rest, mut hint) = (rest.size_hint(), SizeHint::new());
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(read));
+        }
+        hint.set_lower(rest.lower().saturating_add(read));
+        hint
+    }
+}
+
+impl<B: HttpBody> fmt::Debug for Body<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body")
+            .field("read", &self.read.iter().map(Bytes::len).sum::<usize>())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,144 @@
+//! The handler's run, and what is kept of it.
+//!
+//! Law: it runs in a task of its own, so a client that hangs up cancels nothing: it ends, and its answer is kept. The lease is
+//! renewed meanwhile. Only when the answer is on disk is it given to anyone. A handler that panics or fails releases its
+//! reservation (contract 4.3), and its panic or error goes to the server as if there were no layer.
+
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body as HttpBody;
+use tokio::runtime::Handle;
+use tower_service::Service;
+
+use super::body::{Body, Reading};
+use super::kept;
+use super::refusal::Refusal;
+use super::service::Shared;
+use super::settings::{LargeAnswer, LayerBuilder};
+use crate::error::{Error, ErrorKind};
+use crate::outcome::Outcome;
+use crate::store::Reservation;
+
+/// Runs the handler to its end, whoever waits for it.
+pub(super) async fn run<S, B, A>(
+    shared: Arc<Shared>,
+    inner: S,
+    request: Request<Body<B>>,
+    reservation: Reservation,
+    is_grpc: bool,
+) -> Result<Response<Body<A>>, S::Error>
+where
+    S: Service<Request<Body<B>>, Response = Response<A>, Error: Send, Future: Send> + Send + 'static,
+    B: HttpBody<Data = Bytes, Error: Send> + Send + 'static,
+    A: HttpBody<Data = Bytes, Error: Send> + Send + 'static,
+{
+    let work = attempt(Arc::clone(&shared), inner, request, reservation, is_grpc);
+    // No runtime to give it to: then it runs here, for as long as somebody waits.
+    let Ok(runtime) = Handle::try_current() else { return work.await };
+    match runtime.spawn(work).await {
+        Ok(answer) => answer,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The runtime ends, and the task with it.
+            Err(_) => Ok(shared.refuse(&Refusal::Unavailable, is_grpc)),
+        },
+    }
+}
+
+/// Calls the handler, keeps what it answers, and gives that on.
+async fn attempt<S, B, A>(
+    shared: Arc<Shared>,
+    mut inner: S,
+    request: Request<Body<B>>,
+    reservation: Reservation,
+    is_grpc: bool,
+) -> Result<Response<Body<A>>, S::Error>
+where
+    S: Service<Request<Body<B>>, Response = Response<A>>,
+    B: HttpBody<Data = Bytes>,
+    A: HttpBody<Data = Bytes>,
+{
+    let _running = shared.drain.enter();
+    shared.counters.ran();
+    reservation.keep_renewed();
+    // An error drops the reservation, as does a panic.
+    let mut response = inner.call(request).await?.map(Body::unread);
+    let reading = response.body_mut().read(shared.settings.answer_bytes_max).await;
+    if matches!(reading, Reading::Broken) {
+        // Nobody has seen it whole: it says nothing of the next try.
+        drop(reservation);
+        return Ok(response);
+    }
+    let status = response.status().as_u16();
+    let is_large = matches!(reading, Reading::Beyond);
+    match keep(&shared.settings, reservation, &mut response, is_large).await {
+        Ok(Kept::Whole) => Ok(response),
+        Ok(Kept::WithoutBody) => {
+            shared.counters.too_large();
+            match shared.settings.large_answer {
+                LargeAnswer::SendOnce => Ok(response),
+                LargeAnswer::Refuse => Ok(shared.refuse(&Refusal::NotKept { status }, is_grpc)),
+            }
+        }
+        Err(error) if shared.settings.run_unprotected && !error.is_reservation_lost() => {
+            shared.counters.unprotected();
+            Ok(response)
+        }
+        Err(error) => Ok(shared.refuse(&Refusal::from(error), is_grpc)),
+    }
+}
+
+/// How an answer is kept.
+enum Kept {
+    /// As it is, or not at all, since it says *later*.
+    Whole,
+    WithoutBody,
+}
+
+/// Ends the reservation with this answer. What `is_large`, or is for the store, is kept as its status alone.
+async fn keep<A>(
+    settings: &LayerBuilder,
+    mut held: Reservation,
+    response: &mut Response<Body<A>>,
+    is_large: bool,
+) -> Result<Kept, Error>
+where
+    A: HttpBody<Data = Bytes>,
+{
+    if !is_large {
+        let refused = match held.complete_async(outcome(settings, response, false)).await {
+            Ok(_) => return Ok(Kept::Whole),
+            Err(refused) => refused,
+        };
+        held = match (refused.error.kind(), refused.reservation) {
+            (ErrorKind::TooLarge { .. } | ErrorKind::Full { .. }, Some(held)) => held,
+            _ => return Err(refused.error),
+        };
+    }
+    held.complete_without_body_async(outcome(settings, response, true)).await?;
+    Ok(Kept::WithoutBody)
+}
+
+/// An answer as an outcome, and whether it is one to keep (contract 4.2).
+fn outcome<A>(settings: &LayerBuilder, response: &mut Response<Body<A>>, is_bare: bool) -> Outcome
+where
+    A: HttpBody<Data = Bytes>,
+{
+    let body = response.body_mut().bytes();
+    let (status, headers, trailers) = (response.status(), response.headers(), response.body().trailers());
+    let grpc_status = kept::grpc_status(headers, trailers);
+    let outcome = if is_bare {
+        Outcome::http(status.as_u16(), body)
+    } else {
+        kept::outcome(status, headers, &settings.kept_headers, &body, trailers)
+    };
+    let is_final = settings.kept_statuses.as_ref().map(|keep| keep(status));
+    match is_final.or_else(|| grpc_status.map(kept::is_final_in_grpc)) {
+        Some(true) => outcome.finally(),
+        Some(false) => outcome.retryable(),
+        None => outcome,
+    }
+}
