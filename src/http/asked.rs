@@ -12,16 +12,16 @@ use crate::digest::Parameters;
 
 /// How a body's bytes are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum Kind {
     Json,
     Form,
     Bytes,
 }
 
-impl Form {
+impl Kind {
     pub(super) fn of(head: &Parts) -> Self {
-        let kind = head.headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
-        let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let said = head.headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+        let essence = said.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
         let essence = essence.to_ascii_lowercase();
         match essence.as_slice() {
             b"application/json" => Self::Json,
@@ -37,16 +37,16 @@ impl Form {
 pub(super) fn parameters<'a>(
     head: &'a Parts,
     body: &'a [u8],
-    form: Form,
+    kind: Kind,
     headers: &'a [HeaderName],
 ) -> Parameters<'a> {
     let chosen = headers.iter().flat_map(|name| {
         head.headers.get_all(name).iter().map(move |value| (name.as_str(), value.as_bytes()))
     });
-    let body = match form {
-        Form::Json => Parameters::json(body),
-        Form::Form => Parameters::form(body),
-        Form::Bytes => Parameters::bytes(body),
+    let body = match kind {
+        Kind::Json => Parameters::json(body),
+        Kind::Form => Parameters::form(body),
+        Kind::Bytes => Parameters::bytes(body),
     };
     Parameters::parts([
         ("method", Parameters::bytes(head.method.as_str().as_bytes())),

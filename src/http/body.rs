@@ -125,8 +125,13 @@ impl<B: HttpBody<Data = Bytes>> HttpBody for Body<B> {
 
     fn size_hint(&self) -> SizeHint {
         let read = self.read.iter().map(|own| own.remaining() as u64).sum();
-        let Rest::Unread(rest) = &self.rest else { return SizeHint::with_exact(read) };
-        let (rest, mut hint) = (rest.size_hint(), SizeHint::new());
+        let rest = match &self.rest {
+            Rest::Unread(rest) => rest.size_hint(),
+            // Nobody shall take what is there for all of it.
+            Rest::Broken(_) => SizeHint::new(),
+            Rest::Whole(_) => return SizeHint::with_exact(read),
+        };
+        let mut hint = SizeHint::new();
         if let Some(upper) = rest.upper() {
             hint.set_upper(upper.saturating_add(read));
         }

@@ -109,9 +109,8 @@ where
     A: HttpBody<Data = Bytes>,
 {
     if !is_large {
-        let refused = match held.complete_async(outcome(settings, response, false)).await {
-            Ok(_) => return Ok(Kept::Whole),
-            Err(refused) => refused,
+        let Err(refused) = held.complete_async(outcome(settings, response, false)).await else {
+            return Ok(Kept::Whole);
         };
         held = match (refused.error.kind(), refused.reservation) {
             (ErrorKind::TooLarge { .. } | ErrorKind::Full { .. }, Some(held)) => held,

@@ -16,7 +16,7 @@ use http_body::Body as HttpBody;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::asked::{Form, parameters};
+use super::asked::{Kind, parameters};
 use super::body::{Body, Reading};
 use super::counts::{Counters, Counts};
 use super::drain::Drain;
@@ -152,9 +152,9 @@ impl Shared {
         if !self.applies(&head) {
             return Ok(Admitted::Passed(Request::from_parts(head, body)));
         }
-        let form = Form::of(&head);
+        let kind = Kind::of(&head);
         let mut token = settings.token.in_head(&head)?;
-        let in_body = token.is_none() && settings.token.is_parameter() && form == Form::Form;
+        let in_body = token.is_none() && settings.token.is_parameter() && kind == Kind::Form;
         if token.is_none() && !in_body {
             return self.without_token(head, body);
         }
@@ -169,9 +169,9 @@ impl Shared {
         }
         let Some(token) = token else { return self.without_token(head, body) };
         let key = settings.store.key(settings.scope.of(&head)?, token)?;
-        let answer = match self.begin(&key, &head, &bytes, form).await {
-            Err(error) if form == Form::Json && matches!(error.kind(), ErrorKind::InvalidParameters(_)) => {
-                self.begin(&key, &head, &bytes, Form::Bytes).await
+        let answer = match self.begin(&key, &head, &bytes, kind).await {
+            Err(error) if kind == Kind::Json && matches!(error.kind(), ErrorKind::InvalidParameters(_)) => {
+                self.begin(&key, &head, &bytes, Kind::Bytes).await
             }
             other => other,
         };
@@ -202,9 +202,9 @@ impl Shared {
         Ok(Admitted::Passed(Request::from_parts(head, body)))
     }
 
-    async fn begin(&self, key: &Key, head: &Parts, body: &[u8], form: Form) -> Result<Answer, Error> {
+    async fn begin(&self, key: &Key, head: &Parts, body: &[u8], kind: Kind) -> Result<Answer, Error> {
         let settings = &self.settings;
-        let parameters = parameters(head, body, form, &settings.digest_headers);
+        let parameters = parameters(head, body, kind, &settings.digest_headers);
         let mut request = settings.store.request(key, &parameters).wait(settings.wait);
         if settings.start_durably {
             request = request.start_durably();
