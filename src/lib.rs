@@ -59,6 +59,7 @@
 //! | --- | --- | --- |
 //! | roof | `store` | the only place where the wings meet: open, begin, reservation, execute |
 //! | | `http` | a layer for servers (feature `tower`) |
+//! | | `metrics` | a store's numbers for a recorder (feature `metrics`) |
 //! | | [`mod@reference`] | the contract as a small model, without disk or threads |
 //! | | [`modes`] | no code: which mode do I need? |
 //! | | `laws` | for fuzzing and tests alone: what must hold of any bytes |
@@ -67,7 +68,7 @@
 //! | | `inflight` | west wing, memory that forgets: slots, gates, deadlines |
 //! | | `ledger` | east wing, the disk that remembers; the only one that names redb |
 //! | first | `options`, `record` | settings and limits; a record and its bytes |
-//! | ground | `error`, `time`, `sync`, `codec`, `digest`, `encryption`, `outcome`, `token` | plain values and the doors to the outside |
+//! | ground | `error`, `time`, `sync`, `codec`, `digest`, `distribution`, `encryption`, `outcome`, `token`, `trace` | plain values and the doors to the outside |
 //!
 //! *A request's walk:* `begin` → stripe: in flight? index: finished? → `verdict` → answer. `complete` → ledger (durable) →
 //! index and slot published → waiters woken. Disk first, then tongue.
@@ -77,6 +78,7 @@
 
 mod codec;
 mod digest;
+mod distribution;
 mod encryption;
 mod error;
 #[cfg(feature = "tower")]
@@ -85,6 +87,8 @@ mod inflight;
 #[cfg(any(test, fuzzing))]
 pub mod laws;
 mod ledger;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod modes;
 mod options;
 mod outcome;
@@ -95,12 +99,14 @@ mod sweep;
 mod sync;
 mod time;
 mod token;
+mod trace;
 mod verdict;
 
 pub use digest::{
     DIGEST_VERSION, Digest, DigestRules, PARAMETER_BYTES_MAX, PARAMETER_COUNT_MAX, ParameterValue,
     Parameters, Secret,
 };
+pub use distribution::Distribution;
 #[cfg(feature = "encryption")]
 pub use encryption::EncryptionKey;
 pub use error::{

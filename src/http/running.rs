@@ -65,7 +65,8 @@ where
     shared.counters.ran();
     reservation.keep_renewed();
     // An error drops the reservation, as does a panic.
-    let mut response = inner.call(request).await?.map(Body::unread);
+    let calling = reservation.span().around(inner.call(request));
+    let mut response = calling.await?.map(Body::unread);
     let reading = response.body_mut().read(shared.settings.answer_bytes_max).await;
     if matches!(reading, Reading::Broken) {
         // Nobody has seen it whole: it says nothing of the next try.

@@ -51,6 +51,13 @@ pub struct Idempotent<S> {
 }
 
 /// What becomes of a request once all is known that can be known without its handler.
+#[cfg_attr(
+    feature = "tracing",
+    expect(
+        clippy::large_enum_variant,
+        reason = "it is taken apart at once, and a box would be one more allocation"
+    )
+)]
 enum Admitted<B: HttpBody> {
     /// It goes to the handler as if there were no layer.
     Passed(Request<Body<B>>),

@@ -80,6 +80,10 @@ impl<T> Group<T> {
         self.jobs.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
     /// Whether one of them has to be on the disk before it is answered.
     pub(super) fn is_durable(&self) -> bool {
         self.jobs.iter().any(|(job, _)| job.durable)

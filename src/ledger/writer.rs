@@ -13,7 +13,7 @@ use super::log::Entry;
 use super::queue::{Group, Jobs};
 use crate::record::Location;
 use crate::sync::{Alarm, after, select};
-use crate::time::Timestamp;
+use crate::time::Now;
 
 /// One commit takes this much at most; of what queued beyond it, the next ones.
 const COMMIT_BYTES: usize = 8 << 20;
@@ -23,9 +23,11 @@ pub(crate) trait Settle<T> {
     /// What the callers of one are told with.
     type Answer;
     /// The store's time.
-    fn now(&self) -> Timestamp;
+    fn now(&self) -> Now;
     /// Publishes a group in its order, under the log; of a job without a place the commit failed.
     fn publish(&self, group: impl Iterator<Item = (T, Option<Location>)>, answers: &mut Vec<Self::Answer>);
+    /// A group of so many jobs was committed and published, and that took so long.
+    fn committed(&self, jobs: usize, took: Duration);
     /// Tells those who wait for one.
     fn answer(&self, answer: Self::Answer);
     /// The segment comes to its end soon: somebody else should make the next one's space.
@@ -33,26 +35,26 @@ pub(crate) trait Settle<T> {
 }
 
 /// Runs until the queue ends.
-pub(crate) fn run<T>(ledger: &House, jobs: &Jobs<T>, lag: Duration, store: &impl Settle<T>) {
+pub(crate) fn run<T>(ledger: &House, queue: &Jobs<T>, lag: Duration, store: &impl Settle<T>) {
     // Rings when something relaxed has waited long enough for its sync (contract 5.2).
     let mut alarm: Option<Alarm> = None;
     let mut group = Group::default();
     let mut answers = Vec::new();
-    while rung(ledger, jobs, &mut alarm) {
-        group = jobs.take(group);
+    while rung(ledger, queue, &mut alarm) {
+        group = queue.take(group);
         if group.is_empty() {
             continue;
         }
-        let now = store.now();
+        let (now, jobs) = (store.now(), group.len());
         let mut log = ledger.log();
-        log.rotate_if_full(now);
+        log.rotate_if_full(now.time);
         let durable = group.is_durable();
         let entries = group.entries();
         let (mut places, mut rest) = (Vec::with_capacity(entries.len()), &entries[..]);
         while !rest.is_empty() {
             let (own, later) = rest.split_at(share(rest));
             // Every later call is told *stopped*; the jobs from here on, that their outcome is unknown.
-            let Ok(own) = log.append(now, own, durable) else { break };
+            let Ok(own) = log.append(now.time, own, durable) else { break };
             places.extend(own.into_iter().map(Some));
             rest = later;
         }
@@ -61,6 +63,7 @@ pub(crate) fn run<T>(ledger: &House, jobs: &Jobs<T>, lag: Duration, store: &impl
         store.publish(group.drain().zip(places), &mut answers);
         alarm = if log.is_unsynced() { alarm.or_else(|| Some(after(lag))) } else { None };
         drop(log);
+        store.committed(jobs, store.now().tick.saturating_sub(now.tick));
         answers.drain(..).for_each(|answer| store.answer(answer));
         ledger.keep_room();
         if ledger.wants_spare() {
@@ -98,6 +101,7 @@ fn share(entries: &[Entry<'_>]) -> usize {
 mod tests {
     use super::*;
     use crate::ledger::Meaning;
+    use crate::time::Timestamp;
 
     #[test]
     fn a_commit_takes_what_it_may_and_one_record_whatever_its_size() {

@@ -21,6 +21,7 @@ use crate::outcome::{Checkpoint, Replay};
 use crate::record::{Bound, Location};
 use crate::time::{Now, Timestamp};
 use crate::token::Key;
+use crate::trace::answered;
 use crate::verdict::{Comparison, State, Verdict, judge};
 
 /// What a request asks for beside its key and parameters.
@@ -170,13 +171,22 @@ impl Shared {
             Ok(Asked::Fresh(Given { past: Some(past), .. })) if past.interrupted => {
                 count(&self.counters.resumed);
             }
-            Ok(Asked::Fresh(_) | Asked::Replay(_)) => {}
+            Ok(Asked::Fresh(_)) => {}
+            Ok(Asked::Replay(_)) => answered(ask.hash, Ok("replay")),
             // One who waits is counted when he sits down, and not each time that he wakes up and looks.
             Ok(Asked::InFlight(..)) if sat => {}
-            Ok(Asked::InFlight(..)) => count(&self.counters.in_flight),
+            Ok(Asked::InFlight(..)) => {
+                answered(ask.hash, Ok("in flight"));
+                count(&self.counters.in_flight);
+            }
             Err(error) => {
-                let mismatch = error.is_mismatch();
-                count(if mismatch { &self.counters.mismatches } else { &self.counters.refused });
+                answered(ask.hash, Err(error));
+                count(match error {
+                    _ if error.is_mismatch() => &self.counters.mismatches,
+                    _ if error.is_expired() => &self.counters.expired,
+                    _ if error.is_unknown_outcome() => &self.counters.unknown,
+                    _ => &self.counters.refused,
+                });
             }
         }
         asked

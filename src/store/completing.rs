@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::inflight::Written;
 use crate::outcome::{Outcome, Replay};
 use crate::time::Timestamp;
+use crate::trace::Span;
 
 /// What a completion came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,7 @@ pub(super) struct Pending {
     completed: Completed,
     /// Held for nothing but its drop: memory is given back by the thread that took it, and not by the writer.
     _replay: Option<Replay>,
+    span: Span,
 }
 
 /// | state | next |
@@ -107,7 +109,12 @@ impl Future for Completing {
 
 impl Pending {
     pub(super) fn new(written: Arc<Written>, completed: Completed, replay: Option<Replay>) -> Self {
-        Self { written, completed, _replay: replay }
+        Self { written, completed, _replay: replay, span: Span::default() }
+    }
+
+    /// The attempt whose end it is.
+    pub(super) fn within(self, span: Span) -> Self {
+        Self { span, ..self }
     }
 
     pub(super) async fn wait(self) -> Result<Completed> {
@@ -115,6 +122,10 @@ impl Pending {
     }
 
     fn poll(&self, context: &mut Context<'_>) -> Poll<Result<Completed>> {
-        self.written.poll(context).map(|told| told.map(|()| self.completed))
+        self.written.poll(context).map(|told| {
+            let how = if matches!(self.completed, Completed::Released) { "released" } else { "kept" };
+            self.span.ended(told.as_ref().map(|()| how));
+            told.map(|()| self.completed)
+        })
     }
 }

@@ -158,7 +158,7 @@ impl Shared {
         let ledger = Arc::new(ledger);
         let (queue, jobs) = ledger::queue();
         let (own, lag) = (Arc::clone(&ledger), self.options.relaxed_lag);
-        let (last, nudge) = (Mutex::new(self.chronometer.now().time), self.nudge.clone());
+        let (last, nudge) = (Mutex::new(self.chronometer.now()), self.nudge.clone());
         let publisher =
             Publisher { shared: Arc::downgrade(self), chronometer: self.chronometer.clone(), last, nudge };
         let writer = spawn("oncekey-writer", move || ledger::run_writer(&own, &jobs, lag, &publisher));

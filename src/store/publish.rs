@@ -4,6 +4,7 @@
 //! wakes anybody: whom to wake is handed back, and done outside the lock (contract 5.11).
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::quota::Tally;
 use super::shared::{Deed, Shared, Tag, count};
@@ -13,13 +14,13 @@ use crate::inflight::{Ended, Gate, Phase, Replaced, Slot, Written};
 use crate::ledger::{Catalogue, Settle};
 use crate::record::{Location, Weight};
 use crate::sync::{Mutex, MutexGuard, Sender, shielded};
-use crate::time::{Chronometer, Timestamp};
+use crate::time::{Chronometer, Now};
 
 /// The store, as the writer sees it. It holds the store weakly, so that the last handle's drop ends both.
 pub(super) struct Publisher {
     pub(super) shared: Weak<Shared>,
     pub(super) chronometer: Chronometer,
-    pub(super) last: Mutex<Timestamp>,
+    pub(super) last: Mutex<Now>,
     pub(super) nudge: Sender<()>,
 }
 
@@ -74,9 +75,9 @@ impl Others {
 impl Settle<Tag> for Publisher {
     type Answer = Told;
 
-    fn now(&self) -> Timestamp {
+    fn now(&self) -> Now {
         // A clock that panics harms nobody's completion (contract 5.11).
-        let now = shielded(|| self.chronometer.now().time);
+        let now = shielded(|| self.chronometer.now());
         let mut last = self.last.lock();
         *last = now.unwrap_or(*last);
         *last
@@ -90,6 +91,12 @@ impl Settle<Tag> for Publisher {
             None => shared.publish_failed(tag),
         }));
         shared.settle(&tally);
+    }
+
+    fn committed(&self, jobs: usize, took: Duration) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        shared.counters.batches.add(jobs as u64);
+        shared.counters.commits.add_time(took);
     }
 
     fn answer(&self, told: Told) {
@@ -124,6 +131,7 @@ impl Shared {
                 tally.completed += 1;
                 self.stripes.quota.stay(weight, tally);
                 slot.inspect(|slot| self.leave(slot, tally)).map_or_else(Published::default, |mut slot| {
+                    self.counters.executions.add_time(replay.completed().since(slot.since));
                     let ended = Ended { digest: slot.digest, replay };
                     let others = slot.gate.take().map_or(Others::Nobody, |gate| Others::Ended(gate, ended));
                     (others, slot.take_replaced())

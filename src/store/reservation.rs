@@ -25,6 +25,7 @@ use crate::record::{Bound, Finished, METADATA_BYTES_MAX, Weight};
 use crate::sync::block_on;
 use crate::time::Timestamp;
 use crate::token::Key;
+use crate::trace::Span;
 
 /// The shortest time between two renewals: the timer is not meant for more, so a lease of a moment lapses.
 const RENEWAL_MIN: Duration = Duration::from_millis(1);
@@ -51,12 +52,29 @@ pub struct Reservation {
     /// What earlier attempts left, and whether this one is durable.
     pub(super) past: Option<Box<Past>>,
     pub(super) armed: bool,
+    pub(super) span: Span,
 }
 
 impl Reservation {
     pub(super) fn new(store: Store, key: Key, hash: u64, given: Given, terms: Terms) -> Self {
         let Given { fence, attempt, since, digest, outline, room, past } = given;
-        Self { store, key, hash, fence, attempt, since, digest, outline, terms, room, past, armed: true }
+        let resumed = past.as_ref().is_some_and(|own| own.interrupted);
+        let span = Span::of_attempt(hash, attempt, terms.start_durably, resumed);
+        Self {
+            store,
+            key,
+            hash,
+            fence,
+            attempt,
+            since,
+            digest,
+            outline,
+            terms,
+            room,
+            past,
+            armed: true,
+            span,
+        }
     }
 
     /// Whose right it is.
@@ -153,6 +171,11 @@ impl Reservation {
         self.hand_over_release().map(drop)
     }
 
+    #[cfg(feature = "tower")]
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
     pub(super) fn store(&self) -> &Store {
         &self.store
     }
@@ -173,7 +196,17 @@ impl Reservation {
         outcome: Outcome,
         without_body: bool,
     ) -> Result<Option<Pending>, Refused> {
-        self.end(outcome, without_body).map_err(|error| self.refuse(error))
+        match self.end(outcome, without_body) {
+            Ok(Some(pending)) => Ok(Some(pending.within(std::mem::take(&mut self.span)))),
+            Ok(None) => {
+                self.span.ended(Ok("released"));
+                Ok(None)
+            }
+            Err(error) => {
+                self.span.ended(Err(&error));
+                Err(self.refuse(error))
+            }
+        }
     }
 
     fn end(&mut self, outcome: Outcome, without_body: bool) -> Result<Option<Pending>> {
@@ -287,6 +320,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.armed {
+            self.span.ended(Ok("released"));
             // Where it was lost meanwhile there is nothing to give back.
             drop(self.hand_over_release());
         }

@@ -11,6 +11,7 @@ use super::quota::Tally;
 use super::stats::Home;
 use super::stripe::{Stripe, Stripes};
 use crate::digest::{DIGEST_VERSION, Digest, DigestRules, ParameterLimits, Secret};
+use crate::distribution::Measured;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inflight::{Gate, Phase, Slot, Timer, Written};
 use crate::ledger::{Entry, Ground, House, Job, Queue, Room};
@@ -172,6 +173,12 @@ pub(super) struct Counters {
     pub(super) resumed: AtomicU64,
     pub(super) checkpoints: AtomicU64,
     pub(super) resolved: AtomicU64,
+    pub(super) expired: AtomicU64,
+    pub(super) unknown: AtomicU64,
+    pub(super) commits: Measured,
+    pub(super) batches: Measured,
+    pub(super) waits: Measured,
+    pub(super) executions: Measured,
 }
 
 pub(super) fn count(counter: &AtomicU64) {

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::shared::Shared;
+use crate::distribution::Distribution;
 use crate::options::OnInterrupted;
 
 /// A store's numbers at one moment. Counts of answers begin anew at each opening.
@@ -20,6 +21,10 @@ pub struct Stats {
     pub in_flight: u64,
     /// Requests refused as mismatch.
     pub mismatches: u64,
+    /// Requests that were first sent before the store could remember (contract 3.8).
+    pub expired: u64,
+    /// Requests told *unknown outcome* or *interrupted* (contract 3.4, 3.9).
+    pub unknown_outcomes: u64,
     /// Requests refused for any other reason.
     pub refused: u64,
     /// Reservations taken over after their lease had lapsed.
@@ -63,6 +68,14 @@ pub struct Stats {
     pub bytes_written: u64,
     /// Zeros written ahead of it, to make room and to make syncs cheap.
     pub zeros_written: u64,
+    /// Microseconds that commits took, from when a group was taken up until it was published.
+    pub commits: Distribution,
+    /// How many records and notes a commit was for.
+    pub batches: Distribution,
+    /// Microseconds that requests waited which had to: until they were answered, with whatever.
+    pub waits: Distribution,
+    /// Microseconds from a reservation, or its last take-over, to its completion, to the millisecond.
+    pub executions: Distribution,
 }
 
 /// Where a store's records live.
@@ -149,6 +162,8 @@ impl Shared {
             recent_replays,
             in_flight: load(&counters.in_flight),
             mismatches: load(&counters.mismatches),
+            expired: load(&counters.expired),
+            unknown_outcomes: load(&counters.unknown),
             refused: load(&counters.refused),
             taken_over: load(&counters.taken_over),
             lost: load(&counters.lost),
@@ -166,6 +181,10 @@ impl Shared {
             kept_bytes: self.stripes.quota.kept_bytes(),
             index_bytes,
             recent_bytes,
+            commits: counters.commits.read(),
+            batches: counters.batches.read(),
+            waits: counters.waits.read(),
+            executions: counters.executions.read(),
             ..Stats::default()
         };
         if let Ok(ledger) = self.ledger() {

@@ -25,6 +25,7 @@ use crate::outcome::Replay;
 use crate::sync::block_on;
 use crate::time::Timestamp;
 use crate::token::Key;
+use crate::trace::answered;
 
 /// Somebody runs this operation at this moment. Wait for it, or tell the client to come again.
 #[must_use = "an operation in flight wants an answer: wait for it, or tell the client to come again"]
@@ -100,15 +101,17 @@ pub(super) enum Answering<'a> {
 pub(super) struct Asking<'a> {
     store: &'a Store,
     ask: Ask<'a>,
+    began: Duration,
     until: Option<Duration>,
 }
 
 impl<'a> Answering<'a> {
     /// Asks, and waits for at most `limit` while the answer is *in flight*.
     fn within(store: &'a Store, ask: Ask<'a>, limit: Duration) -> Self {
-        let now = || store.shared().chronometer.now().tick;
-        let until = if limit.is_zero() { None } else { Some(now().saturating_add(limit)) };
-        Self::Asking(Asking { store, ask, until }, Patience { wait: until.is_some(), seat: None })
+        let patient = !limit.is_zero();
+        let began = if patient { store.shared().chronometer.now().tick } else { Duration::ZERO };
+        let until = patient.then(|| began.saturating_add(limit));
+        Self::Asking(Asking { store, ask, began, until }, Patience { wait: until.is_some(), seat: None })
     }
 
     /// What needs no waiting.
@@ -162,7 +165,12 @@ impl Future for Answering<'_> {
 
 impl<'a> Asking<'a> {
     fn ask(self, patience: Patience) -> Result<ControlFlow<Answer, Answering<'a>>> {
-        let (view, seat) = match self.store.shared().ask(&self.ask, patience)? {
+        let has_waited = patience.seat.is_some();
+        let asked = self.store.shared().ask(&self.ask, patience);
+        if has_waited && !matches!(asked, Ok(Asked::InFlight(_, Some(_)))) {
+            self.waited();
+        }
+        let (view, seat) = match asked? {
             Asked::InFlight(view, seat) => (view, seat),
             other => {
                 return Ok(match self.store.answer(&self.ask, other) {
@@ -185,7 +193,15 @@ impl<'a> Asking<'a> {
     fn outcome(&self, seat: &Seat) -> Option<Replay> {
         let replay = seat.listener.gate().ended().and_then(|ended| self.store.ended(&self.ask, ended))?;
         count(&self.store.shared().counters.replays);
+        answered(self.ask.hash, Ok("replay"));
+        self.waited();
         Some(replay)
+    }
+
+    /// His wait is over.
+    fn waited(&self) {
+        let shared = self.store.shared();
+        shared.counters.waits.add_time(shared.chronometer.now().tick.saturating_sub(self.began));
     }
 
     /// He was woken by anything else.

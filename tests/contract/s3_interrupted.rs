@@ -76,7 +76,7 @@ fn under_the_other_policy_an_interrupted_operation_is_of_unknown_outcome_3_4() {
         assert!(error.is_unknown_outcome() && !error.is_retryable(), "{error}");
         assert!(error.to_string().contains("resolve"), "{error}");
     }
-    assert_eq!(store.stats().refused, 2);
+    assert_eq!((store.stats().unknown_outcomes, store.stats().refused), (2, 0));
     drop(store);
 
     // A request can say otherwise, both ways.

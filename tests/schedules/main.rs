@@ -29,6 +29,7 @@ fn main() {
 mod source {
     pub(crate) mod codec;
     pub(crate) mod digest;
+    pub(crate) mod distribution;
     pub(crate) mod encryption;
     pub(crate) mod error;
     pub(crate) mod inflight;
@@ -40,13 +41,14 @@ mod source {
     pub(crate) mod sweep;
     pub(crate) mod time;
     pub(crate) mod token;
+    pub(crate) mod trace;
     pub(crate) mod verdict;
 }
 
 #[cfg(not(feature = "redb-transactions"))]
 use source::{
-    codec, digest, encryption, error, inflight, ledger, options, outcome, record, store, sweep, time, token,
-    verdict,
+    codec, digest, distribution, encryption, error, inflight, ledger, options, outcome, record, store, sweep,
+    time, token, verdict,
 };
 
 #[cfg(not(feature = "redb-transactions"))]

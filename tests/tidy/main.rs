@@ -20,10 +20,12 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
     ("error", 0, &[]),
     ("time", 0, &[]),
     ("sync", 0, &[]),
+    ("distribution", 0, &[]),
     ("digest", 1, &["error"]),
     ("encryption", 1, &["error"]),
     ("outcome", 1, &["time"]),
     ("token", 1, &["error"]),
+    ("trace", 1, &["error"]),
     ("codec", 1, &[]),
     ("options", 2, &["digest", "encryption", "error", "outcome", "time", "token"]),
     ("record", 2, &["codec", "digest", "encryption", "error", "outcome", "time", "token"]),
@@ -42,6 +44,7 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
         &[
             "codec",
             "digest",
+            "distribution",
             "encryption",
             "error",
             "inflight",
@@ -53,10 +56,12 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
             "sync",
             "time",
             "token",
+            "trace",
             "verdict",
         ],
     ),
     ("http", 6, &["digest", "error", "options", "outcome", "store", "sync", "token"]),
+    ("metrics", 7, &["distribution", "http", "store"]),
     // A page to read.
     ("modes", 0, &[]),
     // The specification: no disk, no threads.
