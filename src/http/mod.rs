@@ -2,7 +2,7 @@
 //!
 //! A request that names a token runs its handler once; a retry gets the first answer, byte for byte, marked
 //! `Idempotency-Replayed: true`; the same token with another request is refused, and so is a request whose first one is still
-//! being processed. A client that hangs up cancels nothing: the handler ends in a task of its own, and its answer is kept.
+//! being processed. A client that hangs up cancels nothing: the handler goes on in a task of its own, and its answer is kept.
 //!
 //! ```
 //! use oncekey::Store;

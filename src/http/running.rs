@@ -1,11 +1,13 @@
 //! The handler's run, and what is kept of it.
 //!
-//! Law: it runs in a task of its own, so a client that hangs up cancels nothing: it ends, and its answer is kept. The lease is
-//! renewed meanwhile. Only when the answer is on disk is it given to anyone. A handler that panics or fails releases its
+//! Law: a client that hangs up cancels nothing: the handler goes on in a task of its own, it ends, and its answer is kept. The
+//! lease is renewed meanwhile. Only when the answer is on disk is it given to anyone. A handler that panics or fails releases its
 //! reservation (contract 4.3), and its panic or error goes to the server as if there were no layer.
 
-use std::panic::resume_unwind;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -22,34 +24,43 @@ use crate::error::{Error, ErrorKind};
 use crate::outcome::Outcome;
 use crate::store::Reservation;
 
-/// Runs the handler to its end, whoever waits for it.
-pub(super) async fn run<S, B, A>(
-    shared: Arc<Shared>,
-    inner: S,
-    request: Request<Body<B>>,
-    reservation: Reservation,
-    is_grpc: bool,
-) -> Result<Response<Body<A>>, S::Error>
-where
-    S: Service<Request<Body<B>>, Response = Response<A>, Error: Send, Future: Send> + Send + 'static,
-    B: HttpBody<Data = Bytes, Error: Send> + Send + 'static,
-    A: HttpBody<Data = Bytes, Error: Send> + Send + 'static,
-{
-    let work = attempt(Arc::clone(&shared), inner, request, reservation, is_grpc);
-    // No runtime to give it to: then it runs here, for as long as somebody waits.
-    let Ok(runtime) = Handle::try_current() else { return work.await };
-    match runtime.spawn(work).await {
-        Ok(answer) => answer,
-        Err(ended) => match ended.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            // The runtime ends, and the task with it.
-            Err(_) => Ok(shared.refuse(&Refusal::Unavailable, is_grpc)),
-        },
+/// Work that ends, whoever waits for it: polled where somebody does, and given to the runtime where nobody does any more.
+/// Outside of a runtime it ends with whoever waits.
+pub(super) struct Unstoppable<T: Send + 'static> {
+    work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
+    runtime: Option<Handle>,
+}
+
+impl<T: Send + 'static> Unstoppable<T> {
+    pub(super) fn new(work: impl Future<Output = T> + Send + 'static) -> Self {
+        Self { work: Some(Box::pin(work)), runtime: Handle::try_current().ok() }
+    }
+}
+
+impl<T: Send + 'static> Future for Unstoppable<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        // Taken while it runs, so that one that panics is gone.
+        let Some(mut work) = self.work.take() else { return Poll::Pending };
+        let polled = work.as_mut().poll(context);
+        if polled.is_pending() {
+            self.work = Some(work);
+        }
+        polled
+    }
+}
+
+impl<T: Send + 'static> Drop for Unstoppable<T> {
+    fn drop(&mut self) {
+        if let (Some(work), Some(runtime)) = (self.work.take(), &self.runtime) {
+            drop(runtime.spawn(work));
+        }
     }
 }
 
 /// Calls the handler, keeps what it answers, and gives that on.
-async fn attempt<S, B, A>(
+pub(super) async fn attempt<S, B, A>(
     shared: Arc<Shared>,
     mut inner: S,
     request: Request<Body<B>>,

@@ -23,7 +23,7 @@ use super::drain::Drain;
 use super::identity::Scope;
 use super::kept;
 use super::refusal::{Refusal, is_grpc};
-use super::running::run;
+use super::running::{Unstoppable, attempt};
 use super::settings::LayerBuilder;
 use crate::error::{Error, ErrorKind};
 use crate::outcome::Replay;
@@ -135,7 +135,7 @@ where
             match shared.admit(head, Body::unread(body)).await {
                 Ok(Admitted::Passed(request)) => Ok(inner.call(request).await?.map(Body::unread)),
                 Ok(Admitted::Run(request, reservation)) => {
-                    run(shared, inner, request, reservation, is_grpc).await
+                    Unstoppable::new(attempt(shared, inner, request, reservation, is_grpc)).await
                 }
                 Ok(Admitted::Replayed(replay)) => Ok(shared.replay(&replay, is_grpc)),
                 Err(refusal) => Ok(shared.refuse(&refusal, is_grpc)),
