@@ -61,7 +61,7 @@
 //! | | `http` | a layer for servers (feature `tower`) |
 //! | | `metrics` | a store's numbers for a recorder (feature `metrics`) |
 //! | | [`mod@reference`] | the contract as a small model, without disk or threads |
-//! | | [`modes`] | no code: which mode do I need? |
+//! | | [`modes`], [`guide`] | no code: which mode do I need, and all else there is to read |
 //! | | `laws` | for fuzzing and tests alone: what must hold of any bytes |
 //! | third | `sweep` | bounded steps that remove and pack |
 //! | second | `verdict` | the one judgement, pure |
@@ -81,6 +81,7 @@ mod digest;
 mod distribution;
 mod encryption;
 mod error;
+pub mod guide;
 #[cfg(feature = "tower")]
 pub mod http;
 mod inflight;

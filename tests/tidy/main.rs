@@ -64,6 +64,7 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
     ("metrics", 7, &["distribution", "http", "store"]),
     // A page to read.
     ("modes", 0, &[]),
+    ("guide", 0, &[]),
     // The specification: no disk, no threads.
     ("reference", 5, &["digest", "error", "options", "outcome", "time", "token"]),
     // What fuzzing checks, of every room.
