@@ -106,7 +106,9 @@ mod tests {
 
     fn measured(values: &[u64]) -> Distribution {
         let measured = Measured::default();
-        values.iter().for_each(|value| measured.add(*value));
+        for value in values {
+            measured.add(*value);
+        }
         measured.read()
     }
 

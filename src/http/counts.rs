@@ -23,7 +23,7 @@ pub struct Counts {
     /// Requests that ran unprotected, since the store could not take them, or whose answer it could not keep
     /// ([`super::LayerBuilder::run_unprotected`]).
     pub unprotected: u64,
-    /// Answers that were too large to keep.
+    /// Answers that were too large to keep, and retries that were told so.
     pub too_large: u64,
 }
 
@@ -61,6 +61,8 @@ impl Counters {
             Refusal::InFlight { .. } => &self.in_flight,
             Refusal::Mismatch(_) => &self.mismatches,
             Refusal::Unavailable | Refusal::Unknown => &self.unavailable,
+            // Counted when it was answered, and again with each retry.
+            Refusal::NotKept { .. } => &self.too_large,
             _ => &self.refused,
         };
         counter.fetch_add(1, Relaxed);

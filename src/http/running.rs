@@ -64,7 +64,7 @@ pub(super) async fn attempt<S, B, A>(
     shared: Arc<Shared>,
     mut inner: S,
     request: Request<Body<B>>,
-    reservation: Reservation,
+    mut reservation: Reservation,
     is_grpc: bool,
 ) -> Result<Response<Body<A>>, S::Error>
 where
@@ -88,13 +88,13 @@ where
     let is_large = matches!(reading, Reading::Beyond);
     match keep(&shared.settings, reservation, &mut response, is_large).await {
         Ok(Kept::Whole) => Ok(response),
-        Ok(Kept::WithoutBody) => {
-            shared.counters.too_large();
-            match shared.settings.large_answer {
-                LargeAnswer::SendOnce => Ok(response),
-                LargeAnswer::Refuse => Ok(shared.refuse(&Refusal::NotKept { status }, is_grpc)),
+        Ok(Kept::WithoutBody) => match shared.settings.large_answer {
+            LargeAnswer::SendOnce => {
+                shared.counters.too_large();
+                Ok(response)
             }
-        }
+            LargeAnswer::Refuse => Ok(shared.refuse(&Refusal::NotKept { status }, is_grpc)),
+        },
         Err(error) if shared.settings.run_unprotected && !error.is_reservation_lost() => {
             shared.counters.unprotected();
             Ok(response)

@@ -17,5 +17,5 @@ mod written;
 pub(crate) use gate::{Ended, Gate, Listener};
 pub(crate) use recent::Recent;
 pub(crate) use slots::{Durable, Phase, Replaced, Slot, Slots};
-pub(crate) use timer::Timer;
+pub(crate) use timer::{Alarm, Timer};
 pub(crate) use written::Written;

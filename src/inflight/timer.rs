@@ -87,9 +87,13 @@ impl Timer {
         Alarm { timer: self.clone(), at, id: self.enter(at, Due::Wake(waker)) }
     }
 
-    /// Runs `task` at `at`, and again whenever it says, until it says `None`.
-    pub(crate) fn run_at(&self, at: Duration, task: impl FnMut() -> Option<Duration> + Send + 'static) {
-        self.enter(at, Due::Run(Box::new(task)));
+    /// Runs `task` at `at`, unless the alarm is dropped before, and again whenever it says, until it says `None`.
+    pub(crate) fn run_at(
+        &self,
+        at: Duration,
+        task: impl FnMut() -> Option<Duration> + Send + 'static,
+    ) -> Alarm {
+        Alarm { timer: self.clone(), at, id: self.enter(at, Due::Run(Box::new(task))) }
     }
 
     fn enter(&self, at: Duration, due: Due) -> u64 {
@@ -151,7 +155,7 @@ impl Due {
     }
 }
 
-/// See [`Timer::wake_at`].
+/// See [`Timer::wake_at`] and [`Timer::run_at`].
 pub(crate) struct Alarm {
     timer: Timer,
     at: Duration,
@@ -227,9 +231,9 @@ mod tests {
     fn a_task_runs_until_it_has_enough_and_a_panic_of_another_harms_nobody_5_11() {
         let timer = Timer::new(Arc::new(SystemClock::new()));
         let (tell, told) = crate::sync::unbounded();
-        timer.run_at(Duration::ZERO, || panic!("a planned panic"));
+        let _panicking = timer.run_at(Duration::ZERO, || panic!("a planned panic"));
         let mut left = 3;
-        timer.run_at(Duration::from_millis(1), move || {
+        let _task = timer.run_at(Duration::from_millis(1), move || {
             left -= 1;
             let _ = tell.send(left);
             (left > 0).then_some(Duration::from_millis(2))
@@ -241,10 +245,10 @@ mod tests {
     fn an_earlier_deadline_wakes_it_while_it_sleeps_until_a_later_one() {
         let clock = SystemClock::new();
         let timer = Timer::new(Arc::new(clock));
-        timer.run_at(Duration::MAX, || None);
+        let _far = timer.run_at(Duration::MAX, || None);
         for _ in 0..100 {
             let (tell, told) = crate::sync::unbounded();
-            timer.run_at(clock.monotonic() + Duration::from_millis(1), move || {
+            let _alarm = timer.run_at(clock.monotonic() + Duration::from_millis(1), move || {
                 let _ = tell.send(());
                 None
             });
@@ -282,7 +286,7 @@ mod tests {
         let timer = Timer::new(Arc::new(clock.clone()));
         let shared = Arc::downgrade(&timer.shared);
         *clock.0.lock() = Some(timer.clone());
-        timer.run_at(Duration::MAX, || None);
+        drop(timer.run_at(Duration::MAX, || None));
         drop(timer);
         let waited = SystemClock::new();
         while shared.strong_count() > 0 {

@@ -87,7 +87,7 @@ where
     E: OperationError,
 {
     let format = request.terms.format;
-    let reservation = match request.begin()? {
+    let mut reservation = match request.begin()? {
         Answer::Fresh(reservation) => reservation,
         other => return already(other, format),
     };
@@ -117,7 +117,7 @@ where
     E: OperationError,
 {
     let format = request.terms.format;
-    let reservation = match request.begin_async().await? {
+    let mut reservation = match request.begin_async().await? {
         Answer::Fresh(reservation) => reservation,
         other => return already(other, format),
     };
@@ -197,4 +197,33 @@ where
         let bytes = replay.into_outcome().body.into();
         ErrorKind::UnreadableOutcome { format: kept, bytes }.into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Never;
+    use crate::digest::Parameters;
+    use crate::outcome::Outcome;
+    use crate::store::{Answer, Store};
+
+    #[test]
+    fn what_has_ended_is_renewed_no_more_and_takes_no_memory_11() {
+        let store = Store::in_memory().unwrap();
+        let parameters = Parameters::none();
+        let key = |number: u32| store.key("scope", number.to_string()).unwrap();
+        let entries = || store.shared().timer.entries();
+        for number in 0..100 {
+            let ran = store.execute(&key(number), &parameters, |held| {
+                assert_eq!(entries(), 1, "this one's");
+                Ok::<_, Never>(held.attempt())
+            });
+            assert_eq!(ran.unwrap().result, Ok(1));
+        }
+        let Ok(Answer::Fresh(mut held)) = store.begin(&key(100), &parameters) else { panic!("never seen") };
+        held.keep_renewed();
+        held.keep_renewed();
+        assert_eq!(entries(), 1);
+        held.complete(Outcome::new("done")).unwrap();
+        assert_eq!(entries(), 0);
+    }
 }

@@ -18,7 +18,7 @@ use super::completing::{Completed, Completing, Pending, Refused};
 use super::shared::{Deed, Engine, Shared, Tag, no_writer};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Limit, Result};
-use crate::inflight::{Phase, Slot, Written};
+use crate::inflight::{Alarm, Phase, Slot, Written};
 use crate::ledger::{Job, Meaning, Room, What};
 use crate::outcome::{Class, Kept, Omitted, Outcome, Replay};
 use crate::record::{Bound, Finished, METADATA_BYTES_MAX, Weight};
@@ -53,6 +53,8 @@ pub struct Reservation {
     pub(super) past: Option<Box<Past>>,
     pub(super) armed: bool,
     pub(super) span: Span,
+    /// Renews its lease, until it ends.
+    pub(super) renewal: Option<Box<Alarm>>,
 }
 
 impl Reservation {
@@ -74,6 +76,7 @@ impl Reservation {
             past,
             armed: true,
             span,
+            renewal: None,
         }
     }
 
@@ -149,17 +152,18 @@ impl Reservation {
 
     /// From now on the lease is renewed by itself, at every third of it, for as long as the reservation is held (contract
     /// 11): for work whose length nobody knows, such as a handler's. A process that hangs holds its keys as long as that.
-    pub fn keep_renewed(&self) {
+    pub fn keep_renewed(&mut self) {
         let shared = self.store.shared();
         let third = (self.terms.lease / 3).max(RENEWAL_MIN);
         let (hash, fence, attempt) = (self.hash, self.fence, self.attempt);
         let first = shared.chronometer.now().tick.saturating_add(third);
         let weak = Arc::downgrade(shared);
-        shared.timer.run_at(first, move || {
+        let alarm = shared.timer.run_at(first, move || {
             let shared = weak.upgrade()?;
             shared.renew(hash, fence, attempt).ok()?;
             Some(shared.chronometer.now().tick.saturating_add(third))
         });
+        self.renewal = Some(Box::new(alarm));
     }
 
     /// Gives the key back without an outcome, as dropping does, and says whether it was still held. The release of a

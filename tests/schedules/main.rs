@@ -48,7 +48,7 @@ mod source {
 #[cfg(not(feature = "redb-transactions"))]
 use source::{
     codec, digest, distribution, encryption, error, inflight, ledger, options, outcome, record, store, sweep,
-    time, token, verdict,
+    time, token, trace, verdict,
 };
 
 #[cfg(not(feature = "redb-transactions"))]
