@@ -61,8 +61,7 @@ impl Reservation {
     pub(super) fn new(store: Store, key: Key, hash: u64, given: Given, terms: Terms) -> Self {
         let Given { fence, attempt, since, digest, outline, room, past } = given;
         let resumed = past.as_ref().is_some_and(|own| own.interrupted);
-        let span = Span::of_attempt(hash, attempt, terms.start_durably, resumed);
-        Self {
+        let mut own = Self {
             store,
             key,
             hash,
@@ -75,9 +74,12 @@ impl Reservation {
             room,
             past,
             armed: true,
-            span,
+            span: Span::default(),
             renewal: None,
-        }
+        };
+        // A subscriber is caller's code: if it panics, the reservation is dropped as any other.
+        own.span = Span::of_attempt(hash, attempt, terms.start_durably, resumed);
+        own
     }
 
     /// Whose right it is.
