@@ -56,3 +56,29 @@ pub(super) fn parameters<'a>(
         ("body", body),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_type_says_how_a_body_is_compared_2_3() {
+        let cases = [
+            (None, Kind::Bytes),
+            (Some("application/json"), Kind::Json),
+            (Some("Application/JSON ; charset=utf-8"), Kind::Json),
+            (Some("application/problem+json"), Kind::Json),
+            (Some("application/x-www-form-urlencoded;charset=UTF-8"), Kind::Form),
+            (Some("application/jsonlines"), Kind::Bytes),
+            (Some("text/plain; format=application/json"), Kind::Bytes),
+            (Some(""), Kind::Bytes),
+        ];
+        for (said, expected) in cases {
+            let mut request = http::Request::new(());
+            if let Some(said) = said {
+                request.headers_mut().insert(CONTENT_TYPE, said.parse().unwrap());
+            }
+            assert_eq!(Kind::of(&request.into_parts().0), expected, "{said:?}");
+        }
+    }
+}

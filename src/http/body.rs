@@ -147,3 +147,113 @@ impl<B: HttpBody> fmt::Debug for Body<B> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::header::{ETAG, HeaderValue};
+
+    use super::*;
+    use crate::sync::block_on;
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Piece {
+        Data(&'static str),
+        Trailers,
+        Error,
+    }
+    use Piece::{Data, Error, Trailers};
+
+    /// These pieces, one after the other.
+    struct Script(VecDeque<Piece>);
+
+    impl HttpBody for Script {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            Poll::Ready(self.0.pop_front().map(|piece| match piece {
+                Data(text) => Ok(Frame::data(text.into())),
+                Trailers => Ok(Frame::trailers(trailers())),
+                Error => Err("broken"),
+            }))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_empty()
+        }
+    }
+
+    fn trailers() -> HeaderMap {
+        HeaderMap::from_iter([(ETAG, HeaderValue::from_static("end"))])
+    }
+
+    fn body(pieces: &[Piece]) -> Body<Script> {
+        Body::unread(Script(pieces.iter().copied().collect()))
+    }
+
+    /// Everything that whoever reads it gets.
+    fn read_on(mut body: Body<Script>) -> (String, Option<&'static str>, bool) {
+        let (mut text, mut error, mut has_trailers) = (String::new(), None, false);
+        while let Some(frame) = block_on(body.frame()) {
+            match frame.map(Frame::into_data) {
+                Ok(Ok(data)) => text.push_str(std::str::from_utf8(&data).unwrap()),
+                Ok(Err(frame)) => has_trailers = frame.into_trailers().is_ok_and(|own| own == trailers()),
+                Err(told) => error = Some(told),
+            }
+        }
+        assert!(body.is_end_stream());
+        (text, error, has_trailers)
+    }
+
+    #[test]
+    fn whatever_was_read_of_it_all_of_it_is_given_on() {
+        let scripts: [&[Piece]; 6] = [
+            &[],
+            &[Data("ab"), Data(""), Data("cd")],
+            &[Data("ab"), Trailers],
+            &[Trailers],
+            &[Data("ab"), Data("cd"), Error],
+            &[Error],
+        ];
+        for script in scripts {
+            for limit in [0, 1, 2, 3, 4, 5] {
+                let mut own = body(script);
+                let text: String =
+                    script.iter().map(|piece| if let Data(text) = piece { *text } else { "" }).collect();
+                let is_broken = script.contains(&Error);
+                let reading = block_on(own.read(limit));
+                let is_large = text.len() as u64 > limit;
+                assert_eq!(matches!(reading, Reading::Beyond), is_large, "{script:?} {limit}");
+                assert_eq!(matches!(reading, Reading::Broken), is_broken && !is_large, "{script:?} {limit}");
+                assert_eq!(own.trailers().is_some(), script.contains(&Trailers) && !is_large);
+                assert!(text.as_bytes().starts_with(&own.bytes()));
+                let expected = (text, is_broken.then_some("broken"), script.contains(&Trailers));
+                assert_eq!(read_on(own), expected, "{script:?} {limit}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_one_that_is_whole_says_how_long_it_is() {
+        let hint = |script: &[Piece]| {
+            let mut own = body(script);
+            let _ = block_on(own.read(2));
+            (own.size_hint().lower(), own.size_hint().exact())
+        };
+        assert_eq!(hint(&[Data("ab")]), (2, Some(2)));
+        assert_eq!(hint(&[Data("abc"), Data("d")]), (3, None), "there is more");
+        assert_eq!(hint(&[Data("ab"), Error]), (2, None), "nobody shall take it for all");
+    }
+
+    #[test]
+    fn one_that_says_it_is_longer_is_not_read_10_4() {
+        let mut own = Body::unread(http_body_util::Full::new(Bytes::from_static(b"abc")));
+        assert!(matches!(block_on(own.read(2)), Reading::Beyond));
+        assert!(own.bytes().is_empty());
+        assert!(matches!(block_on(own.read(3)), Reading::Whole));
+        assert_eq!(own.bytes(), "abc");
+    }
+}

@@ -120,3 +120,90 @@ fn value_of(text: &str) -> Option<HeaderValue> {
     let bytes: Option<Vec<u8>> = text.chars().map(|own| u8::try_from(own).ok()).collect();
     HeaderValue::from_bytes(&bytes?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::header::{CONTENT_LENGTH, DATE, SERVER};
+    use http_body_util::Empty;
+
+    use super::*;
+    use crate::digest::Parameters;
+    use crate::store::{Answer, Store};
+
+    fn map(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &[u8])| {
+            (HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap())
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    /// The answer that a store gives again.
+    fn replayed(outcome: Outcome, without_body: bool) -> Option<Response<Body<Empty<Bytes>>>> {
+        let store = Store::in_memory().unwrap();
+        let key = store.key("scope", "token").unwrap();
+        let Ok(Answer::Fresh(held)) = store.begin(&key, &Parameters::none()) else { panic!("never seen") };
+        let ended = if without_body { held.complete_without_body(outcome) } else { held.complete(outcome) };
+        ended.unwrap();
+        let Ok(Answer::Replay(replay)) = store.begin(&key, &Parameters::none()) else { panic!("kept") };
+        store.close(Duration::ZERO).unwrap();
+        answer(&replay)
+    }
+
+    #[test]
+    fn status_body_allowed_headers_and_trailers_come_back_byte_for_byte_3_3() {
+        let headers = map(&[
+            ("content-type", b"text/plain"),
+            ("link", b"<one>"),
+            ("link", b"<two>"),
+            ("location", b"/caf\xe9"),
+            ("set-cookie", b"canary"),
+            ("x-request-id", b"canary"),
+        ]);
+        let trailers = map(&[("grpc-status", b"0"), ("x-any", b"\xff")]);
+        let kept = outcome(StatusCode::CREATED, &headers, &HEADERS, b"\0body", Some(&trailers));
+        let mut again = replayed(kept, false).unwrap();
+        assert_eq!(
+            (again.status(), again.body_mut().bytes().as_ref()),
+            (StatusCode::CREATED, &b"\0body"[..])
+        );
+        let expected = map(&[
+            ("content-type", b"text/plain"),
+            ("link", b"<one>"),
+            ("link", b"<two>"),
+            ("location", b"/caf\xe9"),
+        ]);
+        assert_eq!((again.headers(), again.body().trailers()), (&expected, Some(&trailers)));
+    }
+
+    #[test]
+    fn what_was_kept_without_its_body_is_no_answer_4_5() {
+        assert!(replayed(Outcome::http(200, "large"), true).is_none());
+    }
+
+    #[test]
+    fn an_outcome_without_status_is_200_and_metadata_that_are_no_headers_are_left_out() {
+        let own = Outcome::new("body").with_metadata("no header", "x").with_metadata("etag", "snow \u{2603}");
+        let again = replayed(own.with_metadata("etag", "sound"), false).unwrap();
+        assert_eq!((again.status(), again.headers()), (StatusCode::OK, &map(&[("etag", b"sound")])));
+    }
+
+    #[test]
+    fn what_belongs_to_a_connection_or_a_client_can_never_be_kept() {
+        for name in [CONNECTION, TRANSFER_ENCODING, TE, TRAILER, UPGRADE, SET_COOKIE, PROXY_AUTHENTICATE] {
+            assert!(is_never_kept(&name), "{name}");
+        }
+        assert!(is_never_kept(&HeaderName::from_static("keep-alive")));
+        assert!(HEADERS.iter().chain(&[CONTENT_LENGTH, DATE, SERVER]).all(|name| !is_never_kept(name)));
+    }
+
+    #[test]
+    fn a_status_of_grpcs_is_found_in_head_and_trailers_4_2() {
+        let (none, three) = (map(&[]), map(&[("grpc-status", b"3")]));
+        assert_eq!(grpc_status(&none, None), None);
+        assert_eq!(grpc_status(&three, None), Some(3));
+        assert_eq!(grpc_status(&none, Some(&three)), Some(3));
+        assert_eq!(grpc_status(&map(&[("grpc-status", b"x")]), None), Some(2), "UNKNOWN");
+    }
+}

@@ -317,3 +317,76 @@ fn grpc<B: HttpBody<Data = Bytes>>(row: &Row, detail: &str) -> Response<Body<B>>
 pub(super) fn is_grpc(head: &Parts) -> bool {
     head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Empty;
+
+    use super::*;
+    use crate::error::{Incomparable, Limit, ParameterFault, ScopeFault, TokenFault};
+
+    fn answered(refusal: &Refusal, convention: Convention, is_grpc: bool) -> Response<Body<Empty<Bytes>>> {
+        let (types, retry_after) = ("urn:x:".into(), Duration::from_millis(1500));
+        refusal.answer(is_grpc, &Manner { convention, types, documentation: None, retry_after })
+    }
+
+    #[test]
+    fn every_error_of_the_store_has_its_row_9_1() {
+        let limit = || (Limit::LiveReservations, 2, 1);
+        let overloaded = |(what, measured, limit)| ErrorKind::Overloaded { what, measured, limit };
+        let full = |(what, measured, limit)| ErrorKind::Full { what, measured, limit };
+        let large = |(what, measured, limit)| ErrorKind::TooLarge { what, measured, limit };
+        let second = Duration::from_secs(1);
+        let cases = [
+            (ErrorKind::InvalidToken(TokenFault::Empty), "key-refused", [400, 400, 400], 3, false),
+            (ErrorKind::InvalidScope(ScopeFault::Empty), "scope-unknown", [403, 403, 403], 7, false),
+            (
+                ErrorKind::InvalidParameters(ParameterFault::Json { position: 0 }),
+                "request-broken",
+                [400, 400, 400],
+                3,
+                false,
+            ),
+            (large(limit()), "request-too-large", [413, 413, 413], 8, false),
+            (ErrorKind::Mismatch, "mismatch", [422, 400, 400], 3, false),
+            (ErrorKind::InFlight { attempt: 1, lease_left: None }, "in-flight", [409, 403, 409], 10, true),
+            (ErrorKind::ReservationLost { attempt: 1 }, "in-flight", [409, 403, 409], 10, true),
+            (ErrorKind::Expired { age: second, retention: second }, "expired", [410, 410, 410], 9, false),
+            (ErrorKind::UnknownOutcome, "unknown-outcome", [503, 503, 503], 14, true),
+            (ErrorKind::Interrupted { attempt: 1 }, "unknown-outcome", [503, 503, 503], 14, true),
+            (ErrorKind::Damaged { segment: 1 }, "unknown-outcome", [503, 503, 503], 14, true),
+            (ErrorKind::CannotCompare(Incomparable::Rules), "unknown-outcome", [503, 503, 503], 14, true),
+            (overloaded(limit()), "unavailable", [503, 503, 503], 14, true),
+            (full(limit()), "unavailable", [503, 503, 503], 14, true),
+            (ErrorKind::Stopped { operation: "commit" }, "unavailable", [503, 503, 503], 14, true),
+            (ErrorKind::Closed, "unavailable", [503, 503, 503], 14, true),
+        ];
+        let conventions = [Convention::Draft, Convention::CloudApi, Convention::Stripe];
+        for (kind, name, statuses, grpc, later) in cases {
+            let grpc: u16 = grpc;
+            let refusal = Refusal::from(Error::from(kind));
+            assert_eq!(refusal.row().name, name, "{refusal:?}");
+            for (convention, status) in conventions.into_iter().zip(statuses) {
+                let response = answered(&refusal, convention, false);
+                assert_eq!(response.status(), status, "{refusal:?}, {convention:?}");
+                let retry_after = response.headers().get(RETRY_AFTER).map(HeaderValue::as_bytes);
+                assert_eq!(retry_after, later.then_some(&b"2"[..]), "rounded up: {refusal:?}");
+            }
+            let response = answered(&refusal, Convention::Draft, true);
+            assert_eq!(
+                (response.status(), &response.headers()["grpc-status"]),
+                (StatusCode::OK, &HeaderValue::from(grpc))
+            );
+        }
+    }
+
+    #[test]
+    fn nobody_is_told_to_come_later_than_the_lease_lasts_or_at_once() {
+        let told = |left: u64| {
+            let refusal = Refusal::InFlight { lease_left: Some(Duration::from_millis(left)) };
+            let response = answered(&refusal, Convention::Draft, false);
+            response.headers()[RETRY_AFTER].to_str().unwrap().to_owned()
+        };
+        assert_eq!([0, 1, 1000, 1001, 60_000].map(told), ["1", "1", "1", "2", "2"]);
+    }
+}

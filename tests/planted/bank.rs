@@ -330,4 +330,18 @@ bank! {
         [text!("store/transaction.rs", "shared.step_back(hash, fence);\n        drop(own);" =>
             "if !PLANTED { shared.step_back(hash, fence); }\n        drop(own);")], "contract"
         "s6_transactions::a_transaction_that_is_given_up_releases_and_keeps_nothing_6_2";
+
+    // The layer before a server.
+    an_answer_that_broke_off_counts_as_whole:
+        [text!("http/body.rs", "Rest::Broken(_) => Reading::Broken," =>
+            "Rest::Broken(_) => if PLANTED { Reading::Whole } else { Reading::Broken },")], "lib"
+        "http::body::tests::whatever_was_read_of_it_all_of_it_is_given_on";
+    a_kept_answer_loses_its_trailers:
+        [text!("http/kept.rs", "Some(trailers).filter(|own| !own.is_empty())" =>
+            "Some(trailers).filter(|own| !own.is_empty() && !PLANTED)")], "lib"
+        "http::kept::tests::status_body_allowed_headers_and_trailers_come_back_byte_for_byte_3_3";
+    a_quoted_token_and_a_bare_one_are_two:
+        [text!("token/header.rs", "value.strip_prefix(b\"\\\"\")" =>
+            "value.strip_prefix(b\"\\\"\").filter(|_| !PLANTED)")], "lib"
+        "token::header::tests::quoted_and_bare_are_the_same_token_9_2";
 }
