@@ -150,8 +150,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let sound = run(directory.path(), 100, 1).expect("a run");
         assert_eq!(sound.wrong(), None);
-        type Spoil = fn(&mut Verdict);
-        let spoils: [Spoil; 5] = [
+        let spoils: [fn(&mut Verdict); 5] = [
             |own| own.effects += 1,
             |own| own.asked_again = own.after_effect + 1,
             |own| own.mismatched -= 1,
@@ -159,9 +158,9 @@ mod tests {
             |own| own.unfinished += 1,
         ];
         for (number, spoil) in spoils.into_iter().enumerate() {
-            let mut spoilt = sound.clone();
-            spoil(&mut spoilt);
-            assert!(spoilt.wrong().is_some(), "number {number}");
+            let mut wrong = sound.clone();
+            spoil(&mut wrong);
+            assert!(wrong.wrong().is_some(), "number {number}");
         }
     }
 }
