@@ -60,12 +60,11 @@ impl Bank {
     /// Charges a card, unless it was charged under this token before.
     pub(crate) fn charge(&self, wanted: &Wanted) -> io::Result<Charge> {
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        let charge = match ledger.places.get(&wanted.token) {
-            Some(at) => ledger.charges[*at].1.clone(),
-            None => {
-                ledger.log.append(wanted)?;
-                ledger.enter(wanted.clone())
-            }
+        let charge = if let Some(at) = ledger.places.get(&wanted.token) {
+            ledger.charges[*at].1.clone()
+        } else {
+            ledger.log.append(wanted)?;
+            ledger.enter(wanted.clone())
         };
         drop(ledger);
         thread::sleep(self.delay);

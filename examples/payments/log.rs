@@ -5,8 +5,8 @@
 //! stands in the file, so nothing more is written until it is opened again.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
-use std::path::Path;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 pub(crate) struct Log {
     file: File,
     is_in_doubt: bool,
-    path: std::path::PathBuf,
+    path: PathBuf,
 }
 
 impl Log {
@@ -39,7 +39,7 @@ impl Log {
 
     pub(crate) fn append(&mut self, entry: &impl Serialize) -> io::Result<()> {
         if self.is_in_doubt {
-            return Err(io::Error::new(ErrorKind::Other, "an earlier write failed"));
+            return Err(io::Error::other("an earlier write failed"));
         }
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');

@@ -39,7 +39,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use oncekey::Token;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -92,7 +91,7 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let trouble = trouble::Trouble::of_environment()?;
     let shop = payment::Shop::open(&options.store, trouble::bank_delay()?)?;
     let (store, layer) = (shop.store.clone(), api::layer(&shop.store)?);
-    let operator = operator::Operator::new(Token::random(), options.backups, layer.clone());
+    let operator = operator::Operator::new(options.backups, layer.clone());
     let key = operator.key().to_owned();
     let drain = layer.drain();
     let router = api::router(shop, layer, operator, trouble);

@@ -28,8 +28,8 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    pub(crate) fn new(key: Token, backups: Option<PathBuf>, layer: IdempotencyLayer) -> Self {
-        Self { key: format!("op_{}", key.as_str()), backups, layer }
+    pub(crate) fn new(backups: Option<PathBuf>, layer: IdempotencyLayer) -> Self {
+        Self { key: format!("op_{}", Token::random().as_str()), backups, layer }
     }
 
     pub(crate) fn key(&self) -> &str {

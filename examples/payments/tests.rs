@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
-use oncekey::{Answer, Key, Parameters, Store, Token};
+use oncekey::{Answer, Key, Parameters, Store};
 use serde_json::Value;
 use tower_service::Service;
 
@@ -18,7 +18,7 @@ use crate::{api, trouble};
 /// A router over what lies in `directory`.
 fn router(shop: Shop, backups: Option<&std::path::Path>) -> (Router, String) {
     let layer = api::layer(&shop.store).expect("sound settings");
-    let operator = Operator::new(Token::random(), backups.map(Into::into), layer.clone());
+    let operator = Operator::new(backups.map(Into::into), layer.clone());
     let key = operator.key().to_owned();
     (api::router(shop, layer, operator, trouble::Trouble::default()), key)
 }
