@@ -60,6 +60,7 @@
 //! | roof | `store` | the only place where the wings meet: open, begin, reservation, execute |
 //! | | [`mod@reference`] | the contract as a small model, without disk or threads |
 //! | | [`modes`] | no code: which mode do I need? |
+//! | | `cli` | the operator's tool (feature `cli`) |
 //! | | `laws` | for fuzzing and tests alone: what must hold of any bytes |
 //! | third | `sweep` | bounded steps that remove and pack |
 //! | second | `verdict` | the one judgement, pure |
@@ -74,6 +75,8 @@
 // The README's example is a test like any other.
 #![cfg_attr(doctest, doc = include_str!("../README.md"))]
 
+#[cfg(feature = "cli")]
+pub mod cli;
 mod codec;
 mod digest;
 mod encryption;
