@@ -52,12 +52,13 @@ impl Survey {
                 }
             }
         }
-        all.retain(|own| !forgotten.contains(&own.hint.at));
         all.sort_unstable_by_key(|own| (own.hint.hash, own.hint.at));
         let mut known = Vec::with_capacity(all.len());
         for same in all.chunk_by(|one, other| one.hint.hash == other.hint.hash) {
             self.newest_of_each(same, &mut known)?;
         }
+        // Last: a note names the newest record, and what that one replaced does not come back.
+        known.retain(|own| !forgotten.contains(&own.hint.at));
         known.sort_unstable_by_key(|own| own.hint.at);
         Ok(known)
     }
