@@ -7,11 +7,10 @@ use super::failure::{Failure, Status};
 use super::output::Out;
 use super::view::directory;
 use super::words;
-use crate::ledger::{Directory, copy_closed};
+use crate::ledger::copy_closed;
 
 pub(super) fn backup(asked: &Backup, out: &mut Out) -> Result<Status, Failure> {
-    let target = Directory::at(&asked.target).map_err(Failure::at(&asked.target))?;
-    let bytes = copy_closed(&directory(&asked.store)?, &target)?;
+    let bytes = copy_closed(&directory(&asked.store)?, &asked.target)?;
     if out.is_json() {
         out.value(&json!({ "copied_bytes": bytes }))?;
     } else {

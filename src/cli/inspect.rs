@@ -159,11 +159,11 @@ fn print(view: &View, totals: &Totals, live: &[u64], out: &mut Out) -> Result<()
         ))?;
     }
     out.line("")?;
-    chart(view, totals, out)
+    chart(totals, out)
 }
 
 /// How many records expire when.
-fn chart(view: &View, totals: &Totals, out: &mut Out) -> Result<(), Failure> {
+fn chart(totals: &Totals, out: &mut Out) -> Result<(), Failure> {
     let (Some(first), Some(last)) = (totals.first_expiry, totals.last_expiry) else {
         return out.line("nothing expires");
     };
@@ -180,6 +180,5 @@ fn chart(view: &View, totals: &Totals, out: &mut Out) -> Result<(), Failure> {
         let label = if *bound == Duration::MAX { within.to_owned() } else { format!("within {within}") };
         out.line(&format!("{label:>18}  {:<40} {}", "█".repeat(width), words::count(records)))?;
     }
-    let _ = view;
     Ok(())
 }

@@ -11,7 +11,7 @@ use super::output::Out;
 use super::view::View;
 use super::{owned, words};
 use crate::error::{Error, ErrorKind};
-use crate::ledger::Known;
+use crate::ledger::{Known, What};
 use crate::record::{Kind, Record};
 
 pub(super) fn get(asked: &Get, out: &mut Out) -> Result<Status, Failure> {
@@ -92,7 +92,8 @@ fn content(record: &Record<'_>, show: bool) -> Vec<(&'static str, String)> {
 
 pub(super) fn list(asked: &List, out: &mut Out) -> Result<Status, Failure> {
     let view = View::open(&asked.place, out)?;
-    let known = view.known()?;
+    let mut known = view.known()?;
+    known.retain(|own| may_be_wanted(asked, own, &view));
     if out.is_json() {
         let in_view = view.survey.is_whole;
         out.line(&format!("{{\"newest_records_in_view\":{in_view},\"keys\":["))?;
@@ -121,6 +122,17 @@ pub(super) fn list(asked: &List, out: &mut Out) -> Result<Status, Failure> {
         out.note("no key is in this state");
     }
     Ok(if damaged > 0 { Status::Found } else { view.status() })
+}
+
+/// Whether a record may be wanted, by its hint: so that others are not read.
+fn may_be_wanted(asked: &List, known: &Known, view: &View) -> bool {
+    let is_one_of =
+        |states: &[Wanted]| asked.state.iter().any(|own| *own == Wanted::All || states.contains(own));
+    match known.hint.what {
+        What::Started => is_one_of(&[Wanted::Interrupted]),
+        _ if view.is_expired(known) => is_one_of(&[Wanted::Expired]),
+        _ => is_one_of(&[Wanted::Finished, Wanted::Released]),
+    }
 }
 
 fn is_wanted(asked: &List, record: &Record<'_>, known: &Known, view: &View) -> bool {

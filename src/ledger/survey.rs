@@ -7,6 +7,7 @@
 //! store at the first flaw, this notes the flaw and looks on.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use super::block::Block;
@@ -229,12 +230,12 @@ pub(crate) fn holds_store(disk: &Directory) -> Result<bool> {
     Ok(Identity::load(disk)?.is_some())
 }
 
-/// Copies a closed store's files as they are into an empty directory; gives their bytes. The identity goes last: until
+/// Copies a closed store's files as they are into a directory that is empty, or is made; gives their bytes. The identity goes last: until
 /// it is there, the copy is no store.
 ///
 /// # Errors
 /// *Locked* where another process has it open, *not a store* where the target is not empty, *io*.
-pub(crate) fn copy_closed(disk: &Directory, target: &Directory) -> Result<u64> {
+pub(crate) fn copy_closed(disk: &Directory, target: &Path) -> Result<u64> {
     use super::backend::copy;
     use super::disk::Disk;
     use super::files::{segment_name, segment_number};
@@ -243,6 +244,7 @@ pub(crate) fn copy_closed(disk: &Directory, target: &Directory) -> Result<u64> {
     let none = || ErrorKind::NotAStore("it holds no identity of a store");
     let identity = Identity::load(disk)?.ok_or_else(none)?;
     let failed = io_error("writing the backup");
+    let target = &Directory::at(target).map_err(&failed)?;
     if !target.list().map_err(&failed)?.is_empty() {
         return Err(ErrorKind::NotAStore("the backup's directory is not empty").into());
     }

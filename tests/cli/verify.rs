@@ -17,7 +17,9 @@ fn damage(path: &PathBuf, what: &[u8]) {
     let found: Vec<_> =
         bytes.windows(what.len()).enumerate().filter(|(_, own)| *own == what).map(|own| own.0).collect();
     assert!(!found.is_empty());
-    found.into_iter().for_each(|at| bytes[at] ^= 1);
+    for at in found {
+        bytes[at] ^= 1;
+    }
     fs::write(path, bytes).unwrap();
 }
 

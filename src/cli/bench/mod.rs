@@ -109,20 +109,20 @@ fn tell(syncs: &[Duration], rows: &[Row], out: &mut Out) -> Result<(), Failure> 
         let rows = rows.iter().map(|own| {
             json!({
                 "callers": own.callers,
-                "plain_file_records_per_second": own.plain.round(),
-                "oncekey_records_per_second": own.oncekey.round(),
-                "ratio": own.oncekey / own.plain,
+                "plain_file_records_per_second": whole(own.plain),
+                "oncekey_records_per_second": whole(own.oncekey),
+                "ratio": (own.oncekey / own.plain * 1000.0).round() / 1000.0,
             })
         });
         return out.value(&json!({
-            "sync_median_us": median.as_secs_f64() * 1e6,
-            "sync_p99_us": slow.as_secs_f64() * 1e6,
+            "sync_median_us": micros(median),
+            "sync_p99_us": micros(slow),
             "syncs": syncs.len(),
             "rates": rows.collect::<Vec<_>>(),
         }));
     }
     out.line(&format!(
-        "a sync of 4 KiB takes {median:.0?}, one in a hundred {slow:.0?} or more ({} syncs)",
+        "a sync of 4 KiB takes {median:.1?}, one in a hundred {slow:.1?} or more ({} syncs)",
         syncs.len()
     ))?;
     out.line("")?;
@@ -137,6 +137,10 @@ fn tell(syncs: &[Duration], rows: &[Row], out: &mut Out) -> Result<(), Failure> 
         "plain file: {RECORD_BYTES} bytes appended for each caller, one sync for all that wait; oncekey: begin and\n\
          complete with {OUTCOME_BYTES} bytes, durable, in a store that is new and still grows"
     ))
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate, to be printed")]
