@@ -13,7 +13,8 @@
 //! Where the effect is in the caller's own redb database, the feature `redb-transactions` closes that gap: effect and
 //! record are committed together.
 //!
-//! With the feature `encryption` what is kept is encrypted on disk, under the caller's key.
+//! With the feature `encryption` what is kept is encrypted on disk, under the caller's key. The feature `cli` is for
+//! operators: the program `oncekey`.
 //!
 //! # Example
 //! ```

@@ -17,21 +17,16 @@
 //! | `files`, `spare` | segment files: names, and how a new one comes to be; the next one's space |
 //! | `log` | appending, rotating, sealing, dropping |
 //! | `recovery`, `adoption` | opening after anything; what was found enters the index |
-//! | `survey`, `known`, `checking` | looking from outside, changing nothing (feature `cli`) |
-//! | `adopting` | what records from elsewhere were made under (feature `cli`) |
+//! | `outside` | looking from outside, changing nothing (feature `cli`) |
 //! | `room` | disk room for what was promised |
 //! | `house` | files of its own, or one table in the caller's database |
 //! | `guest` | the latter (feature `redb-transactions`) |
 //! | `queue`, `writer` | what waits for the writer; the thread that commits for everybody |
 //! | `faulty` | for tests: a disk that fails and can be cut |
 
-#[cfg(feature = "cli")]
-mod adopting;
 mod adoption;
 mod backend;
 mod block;
-#[cfg(feature = "cli")]
-mod checking;
 mod disk;
 mod extent;
 mod fault;
@@ -44,9 +39,9 @@ mod hint;
 mod house;
 mod identity;
 mod index;
-#[cfg(feature = "cli")]
-mod known;
 mod log;
+#[cfg(feature = "cli")]
+mod outside;
 mod page;
 mod queue;
 mod recovery;
@@ -54,8 +49,6 @@ mod room;
 mod segment;
 mod spare;
 mod spots;
-#[cfg(feature = "cli")]
-mod survey;
 mod writer;
 
 use std::fmt;
@@ -63,8 +56,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-#[cfg(feature = "cli")]
-pub(crate) use adopting::Origin;
 pub(crate) use disk::{Directory, Disk, Memory};
 pub(crate) use fault::io_error;
 #[cfg(all(any(test, fuzzing), feature = "redb-transactions"))]
@@ -79,15 +70,13 @@ pub(crate) use guest::{
 pub(crate) use hint::{Hint, What};
 pub(crate) use house::{Ground, House};
 pub(crate) use index::Index;
-#[cfg(feature = "cli")]
-pub(crate) use known::Known;
 pub(crate) use log::{Entry, Log, Meaning};
+#[cfg(feature = "cli")]
+pub(crate) use outside::{Flaw, Known, Origin, Survey, copy_closed, holds_store};
 pub(crate) use queue::{Job, Queue, queue};
 pub(crate) use recovery::{Opening, open_sealed};
 pub(crate) use room::{Aside, Room};
 pub(crate) use segment::Segment;
-#[cfg(feature = "cli")]
-pub(crate) use survey::{Flaw, Survey, copy_closed, holds_store};
 pub(crate) use writer::{Settle, run as run_writer};
 
 use crate::digest::Secret;

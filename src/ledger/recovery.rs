@@ -64,7 +64,7 @@ pub(super) struct Judged {
     pub(super) time: Timestamp,
     since: Timestamp,
     pub(super) notes: Vec<Note>,
-    blind: bool,
+    pub(super) blind: bool,
 }
 
 /// Opens the store on `disk`, or makes one there, and fills `catalogue`.

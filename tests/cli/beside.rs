@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::support::{Held, Place, files};
-use oncekey::Store;
+use crate::support::{Held, Place, begin, files};
+use oncekey::{Outcome, Store};
 use serde_json::json;
 
 /// The files that their owner leaves alone: he makes room ahead in the one that he writes.
@@ -41,6 +41,32 @@ fn beside_a_live_process_reading_sees_the_sealed_segments_and_says_so_11() {
     // Killed, all of it is in view.
     held.kill();
     assert_eq!(place.run(&["get", "account-1", "newest", "--json"]).json(0)["newest_records_in_view"], true);
+}
+
+#[test]
+fn segments_that_wait_to_be_sealed_are_in_view_and_what_nobody_else_holds_can_be_looked_at_so_11() {
+    let place = Place::new();
+    let builder = Store::builder().segment_bytes_max(1 << 20).background_sweep(false);
+    let store = builder.open(place.store()).unwrap();
+    for number in 0..40 {
+        let outcome = Outcome::new(vec![b'x'; 100_000]);
+        begin(&store, "account-1", &number.to_string()).complete(outcome).unwrap();
+    }
+    assert!(store.stats().segments > 2);
+    let seen = |words: &[&str]| {
+        let told = place.run(&[&["inspect", "--json"], words].concat()).json(0);
+        assert_eq!(place.run(&[&["verify", "--json"], words].concat()).json(0)["damage"], json!([]));
+        let sealed = told["segments"].as_array().unwrap().iter().filter(|own| own["sealed"] == true).count();
+        (told["records"].as_u64().unwrap(), sealed, told["newest_records_in_view"] == true)
+    };
+    let (beside, sealed, whole) = seen(&[]);
+    assert!((20..40).contains(&beside) && sealed == 0 && !whole, "{beside} {sealed}");
+    store.sweep().unwrap();
+    let (swept, sealed, _) = seen(&[]);
+    assert!(swept == beside && sealed > 1, "{swept} {sealed}");
+    store.close(Duration::ZERO).unwrap();
+    assert_eq!(seen(&["--sealed"]), (beside, sealed, false));
+    assert_eq!(seen(&[]), (40, sealed, true));
 }
 
 #[test]

@@ -139,7 +139,8 @@ pub(crate) fn fill(store: &Store) {
         panic!("never seen")
     };
     held.checkpoint(NOTE.as_bytes()).unwrap();
-    drop(held);
+    // A drop would not wait until that is on disk.
+    held.release().unwrap();
 }
 
 /// A server: this test as a child that holds the store.

@@ -102,6 +102,23 @@ fn every_byte_of_a_sealed_segment_that_says_something_is_checked_5_9() {
 }
 
 #[test]
+fn blocks_whose_fingerprints_read_in_neither_copy_are_found_5_9() {
+    let place = Place::killed();
+    // Both heads of every block.
+    let path = segment(&place, 1);
+    let mut bytes = fs::read(&path).unwrap();
+    let heads: Vec<_> =
+        bytes.windows(4).enumerate().filter(|(_, own)| *own == b"oKb1").map(|own| own.0).collect();
+    for head in heads {
+        bytes[head + 20] ^= 1;
+    }
+    fs::write(&path, bytes).unwrap();
+    let told = place.run(&["verify", "--json"]).json(1);
+    let blind = |own: &&Value| own["what"].as_str().unwrap().starts_with("neither copy");
+    assert!(damages(&told).iter().filter(blind).count() > 1, "{told}");
+}
+
+#[test]
 fn a_missing_and_a_ruined_segment_are_found_and_the_rest_is_still_read_5_6() {
     let place = Place::killed();
     fs::write(segment(&place, 1), [7; 10_000]).unwrap();

@@ -6,9 +6,9 @@
 
 use std::collections::HashSet;
 
-use super::block::Block;
-use super::fault::Fault;
-use super::hint::{Hint, What};
+use super::super::block::Block;
+use super::super::fault::Fault;
+use super::super::hint::{Hint, What};
 use super::survey::Survey;
 use crate::error::Result;
 use crate::record::Record;

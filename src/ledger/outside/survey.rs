@@ -10,15 +10,15 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::block::Block;
-use super::disk::Directory;
-use super::fault::{Fault, io_error};
-use super::files::{Listed, Maker};
-use super::hint::Hint;
-use super::identity::Identity;
-use super::log::Note;
-use super::recovery::{Judged, LOCK_NAME, Opener};
-use super::segment::Segment;
+use super::super::block::Block;
+use super::super::disk::Directory;
+use super::super::fault::{Fault, io_error};
+use super::super::files::{Listed, Maker};
+use super::super::hint::Hint;
+use super::super::identity::Identity;
+use super::super::log::Note;
+use super::super::recovery::{Judged, LOCK_NAME, Opener};
+use super::super::segment::Segment;
 use crate::encryption::Keyring;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{HashKeys, Location};
@@ -48,6 +48,8 @@ pub(crate) struct Surveyed {
     pub(crate) hints: Vec<Hint>,
     /// The latest time in it.
     pub(crate) time: Timestamp,
+    /// It holds fingerprints that do not read: a key without a record may be one of those (contract 5.9).
+    pub(crate) is_blind: bool,
 }
 
 /// Something that is not as it was written, and where.
@@ -172,8 +174,8 @@ impl Survey {
 
     fn add(&mut self, number: u64, judged: Result<Judged>) -> Result<()> {
         match judged {
-            Ok(Judged { segment, sealed, hints, time, .. }) => {
-                self.segments.push(Surveyed { segment, is_sealed: sealed, hints, time });
+            Ok(Judged { segment, sealed, hints, time, blind, .. }) => {
+                self.segments.push(Surveyed { segment, is_sealed: sealed, hints, time, is_blind: blind });
                 Ok(())
             }
             Err(error) => self.note(number, &error),
@@ -236,9 +238,9 @@ pub(crate) fn holds_store(disk: &Directory) -> Result<bool> {
 /// # Errors
 /// *Locked* where another process has it open, *not a store* where the target is not empty, *io*.
 pub(crate) fn copy_closed(disk: &Directory, target: &Path) -> Result<u64> {
-    use super::backend::copy;
-    use super::disk::Disk;
-    use super::files::{segment_name, segment_number};
+    use super::super::backend::copy;
+    use super::super::disk::Disk;
+    use super::super::files::{segment_name, segment_number};
 
     let Hold::Ours(_lock) = hold(disk)? else { return Err(ErrorKind::Locked.into()) };
     let none = || ErrorKind::NotAStore("it holds no identity of a store");

@@ -4,8 +4,8 @@
 //! is taken in only where they are known. The store's own current ones stay the current ones: the last secret is that, so
 //! it is noted once more behind one that is new.
 
-use super::Ledger;
-use super::identity::{Identity, SecretNote};
+use super::super::Ledger;
+use super::super::identity::{Identity, SecretNote};
 use crate::digest::{DigestRules, Secret};
 use crate::error::{ErrorKind, Result};
 
@@ -24,7 +24,7 @@ pub(crate) struct Origin {
 impl Ledger {
     /// The numbers of an origin's secrets and rules, durably added where they are new; `None` for a secret that is not at
     /// hand.
-    pub(super) fn adopt(&self, origin: &Origin) -> Result<(Vec<Option<u16>>, Vec<u16>)> {
+    pub(in crate::ledger) fn adopt(&self, origin: &Origin) -> Result<(Vec<Option<u16>>, Vec<u16>)> {
         let mut identity = self.identity.lock();
         let mut changed = identity.clone();
         let secrets =

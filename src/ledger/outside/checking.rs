@@ -4,8 +4,8 @@
 //! says, past its checksum; both copies of a block's fingerprints; and every chunk of hints. What is found is noted with
 //! its place, and the rest is checked all the same.
 
-use super::block::Block;
-use super::fault::Fault;
+use super::super::block::Block;
+use super::super::fault::Fault;
 use super::survey::{Flaw, Survey, Surveyed};
 use crate::record::{Kind, Location, Record, Unreadable};
 
