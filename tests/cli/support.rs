@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use oncekey::{Answer, Builder, Key, Outcome, Parameters, Reservation, Store};
+use oncekey::{Answer, Builder, Key, Known, Outcome, Parameters, Reservation, Store};
 use serde_json::Value;
 
 /// What no command shows that was not asked for it.
@@ -139,8 +139,11 @@ pub(crate) fn fill(store: &Store) {
         panic!("never seen")
     };
     held.checkpoint(NOTE.as_bytes()).unwrap();
-    // A drop would not wait until that is on disk.
-    held.release().unwrap();
+    drop(held);
+    // A drop hands over, and does not wait until that is on disk.
+    while store.get(&key) != Ok(Known::Absent) {
+        std::thread::yield_now();
+    }
 }
 
 /// A server: this test as a child that holds the store.
