@@ -285,3 +285,6 @@ fn bytes(text: Option<&String>, base64: Option<&String>) -> Result<Option<Vec<u8
         (None, None) => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests;

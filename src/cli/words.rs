@@ -96,7 +96,7 @@ mod tests {
     fn ages_and_sizes_are_in_words() {
         let now = Timestamp::from_millis(7_200_000);
         assert_eq!(age(Timestamp::default(), now), "2 hours ago");
-        assert_eq!(age(now.saturating_add(Duration::from_secs(90)), now), "in 90 seconds");
+        assert_eq!(age(now.saturating_add(Duration::from_secs(80)), now), "in 80 seconds");
         assert_eq!((size(1536), count(1_000_000)), ("1.50 KiB".into(), "1,000,000".into()));
     }
 
