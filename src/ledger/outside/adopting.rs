@@ -24,7 +24,7 @@ pub(crate) struct Origin {
 impl Ledger {
     /// The numbers of an origin's secrets and rules, durably added where they are new; `None` for a secret that is not at
     /// hand.
-    pub(in crate::ledger) fn adopt(&self, origin: &Origin) -> Result<(Vec<Option<u16>>, Vec<u16>)> {
+    pub(crate) fn adopt(&self, origin: &Origin) -> Result<(Vec<Option<u16>>, Vec<u16>)> {
         let mut identity = self.identity.lock();
         let mut changed = identity.clone();
         let secrets =
