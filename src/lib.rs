@@ -13,7 +13,8 @@
 //! Where the effect is in the caller's own redb database, the feature `redb-transactions` closes that gap: effect and
 //! record are committed together.
 //!
-//! With the feature `encryption` what is kept is encrypted on disk, under the caller's key.
+//! With the feature `encryption` what is kept is encrypted on disk, under the caller's key. The feature `cli` is for
+//! operators: the program `oncekey`.
 //!
 //! # Example
 //! ```
@@ -62,6 +63,7 @@
 //! | | `metrics` | a store's numbers for a recorder (feature `metrics`) |
 //! | | [`mod@reference`] | the contract as a small model, without disk or threads |
 //! | | [`modes`], [`guide`] | no code: which mode do I need, and all else there is to read |
+//! | | `cli` | the operator's tool (feature `cli`) |
 //! | | `laws` | for fuzzing and tests alone: what must hold of any bytes |
 //! | third | `sweep` | bounded steps that remove and pack |
 //! | second | `verdict` | the one judgement, pure |
@@ -76,6 +78,8 @@
 // The README's example is a test like any other.
 #![cfg_attr(doctest, doc = include_str!("../README.md"))]
 
+#[cfg(feature = "cli")]
+pub mod cli;
 mod codec;
 mod digest;
 mod distribution;

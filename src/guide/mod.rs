@@ -10,6 +10,7 @@
 //! | [`digests`] | what counts as the same request, and what is left out |
 //! | [`retention`] | how long an answer is remembered |
 //! | [`operations`] | how much disk and memory, backups, what to watch |
+//! | [`tool`] | `oncekey`, the operator's tool, on a store of a million records (feature `cli`) |
 //! | [`failures`] | what is on the screen, what it means, what to do |
 //! | [`guarantees`] | the contract, for users |
 //! | [`performance`] | what it costs, and how to make it cost less |
@@ -30,6 +31,9 @@ pub mod retention {}
 
 #[doc = include_str!("operations.md")]
 pub mod operations {}
+
+#[doc = include_str!("tool.md")]
+pub mod tool {}
 
 #[doc = include_str!("failures.md")]
 pub mod failures {}

@@ -220,16 +220,7 @@ impl Backend {
 
     /// Copies the file as it is. For sealed files: others change meanwhile.
     pub(crate) fn copy_to(&self, target: &dyn DiskFile) -> io::Result<()> {
-        let length = self.0.file.len()?;
-        let mut buffer = vec![0; ZEROS.len()];
-        let mut offset = 0;
-        while offset < length {
-            let count = usize::try_from(length - offset).unwrap_or(usize::MAX).min(buffer.len());
-            self.0.file.read(offset, &mut buffer[..count])?;
-            target.write(offset, &buffer[..count])?;
-            offset += count as u64;
-        }
-        target.sync()
+        copy(&*self.0.file, target)
     }
 
     /// Bytes of the file.
@@ -363,6 +354,20 @@ impl StorageBackend for Backend {
             Mode::Sealed => Err(IoKind::PermissionDenied.into()),
         }
     }
+}
+
+/// Copies a file as it is, durably.
+pub(super) fn copy(file: &dyn DiskFile, target: &dyn DiskFile) -> io::Result<()> {
+    let length = file.len()?;
+    let mut buffer = vec![0; ZEROS.len()];
+    let mut offset = 0;
+    while offset < length {
+        let count = usize::try_from(length - offset).unwrap_or(usize::MAX).min(buffer.len());
+        file.read(offset, &mut buffer[..count])?;
+        target.write(offset, &buffer[..count])?;
+        offset += count as u64;
+    }
+    target.sync()
 }
 
 /// A distance within a buffer.

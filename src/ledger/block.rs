@@ -151,6 +151,12 @@ impl<'a> Block<'a> {
         Opened::open(bytes, at, self.keys)
     }
 
+    /// Whether both copies of the fingerprints pass their checksums.
+    #[cfg(feature = "cli")]
+    pub(crate) fn has_both_tables(&self) -> bool {
+        self.front().is_some() && self.end().is_some()
+    }
+
     fn front(&self) -> Option<Table<'a>> {
         let head = self.bytes.get(..HEAD_BYTES)?;
         let entries = self.bytes.get(HEAD_BYTES..HEAD_BYTES + table_bytes(head))?;

@@ -96,6 +96,22 @@ impl Directory {
         Ok(Self { path: path.to_owned(), read_only: true })
     }
 
+    /// Keeps those who would write away until the guard goes, beside others who read; `None` where there is no lock to
+    /// take, `WouldBlock` where somebody holds it to write. Nothing is made.
+    #[cfg(feature = "cli")]
+    pub(crate) fn lock_to_read(&self, name: &str) -> io::Result<Option<Box<dyn Debug + Send + Sync>>> {
+        let file = match self.file(name, false) {
+            Ok(file) => file,
+            Err(error) if error.kind() == IoKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(Box::new(Lock(file)))),
+            Err(TryLockError::WouldBlock) => Err(IoKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     fn file(&self, name: &str, create: bool) -> io::Result<File> {
         let path = self.path.join(name);
         if !create && !fs::symlink_metadata(&path)?.is_file() {

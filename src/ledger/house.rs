@@ -229,6 +229,16 @@ impl House {
         pass_on!(self, own => own.rotate_secret(secret))
     }
 
+    /// The numbers of secrets and rules that records from elsewhere were made under; see [`Ledger::adopt`].
+    #[cfg(feature = "cli")]
+    pub(crate) fn adopt(&self, origin: &super::Origin) -> Result<(Vec<Option<u16>>, Vec<u16>)> {
+        match self {
+            Self::Files(own) => own.adopt(origin),
+            #[cfg(feature = "redb-transactions")]
+            Self::Guest(_) => Err(super::guest::no_backup()),
+        }
+    }
+
     /// Waits until no transaction is lent, and lends none any more: this house is about to be left.
     pub(crate) fn retire(&self) {
         match self {

@@ -29,16 +29,16 @@ pub(crate) struct Identity {
     pub(crate) seed: [u8; 32],
     pub(crate) born: bool,
     pub(crate) epoch: u64,
-    secrets: Vec<SecretNote>,
+    pub(super) secrets: Vec<SecretNote>,
     rules: Vec<Vec<String>>,
 }
 
 /// A secret that digests were made under; its number is its position, from 1.
 #[derive(Clone, Encode, Decode)]
-struct SecretNote {
-    check: [u8; 16],
+pub(super) struct SecretNote {
+    pub(super) check: [u8; 16],
     /// The secret itself, where it is the store's own.
-    own: Option<[u8; 32]>,
+    pub(super) own: Option<[u8; 32]>,
 }
 
 impl Identity {
@@ -63,7 +63,11 @@ impl Identity {
     /// Makes `secret` the current one and gives its number.
     pub(crate) fn add_secret(&mut self, secret: &Secret, own: bool) -> Result<u16> {
         let check = secret.check(&self.store);
-        self.secrets.push(SecretNote { check, own: own.then(|| *secret.as_bytes()) });
+        self.push(SecretNote { check, own: own.then(|| *secret.as_bytes()) })
+    }
+
+    pub(super) fn push(&mut self, note: SecretNote) -> Result<u16> {
+        self.secrets.push(note);
         u16::try_from(self.secrets.len()).map_err(|_| {
             let measured = self.secrets.len() as u64;
             ErrorKind::InvalidSetting {
@@ -73,6 +77,18 @@ impl Identity {
             }
             .into()
         })
+    }
+
+    /// Check value of every secret that there was, by number from 1, and the secret itself where it is the store's own.
+    #[cfg(feature = "cli")]
+    pub(crate) fn secret_notes(&self) -> impl Iterator<Item = ([u8; 16], Option<[u8; 32]>)> + '_ {
+        self.secrets.iter().map(|note| (note.check, note.own))
+    }
+
+    /// Names of every set of rules that there was, by number from 0.
+    #[cfg(feature = "cli")]
+    pub(crate) fn rule_names(&self) -> &[Vec<String>] {
+        &self.rules
     }
 
     /// All secrets at hand by number; the current one must be among them (contract 11).

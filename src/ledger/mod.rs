@@ -17,6 +17,7 @@
 //! | `files`, `spare` | segment files: names, and how a new one comes to be; the next one's space |
 //! | `log` | appending, rotating, sealing, dropping |
 //! | `recovery`, `adoption` | opening after anything; what was found enters the index |
+//! | `outside` | looking from outside, changing nothing (feature `cli`) |
 //! | `room` | disk room for what was promised |
 //! | `house` | files of its own, or one table in the caller's database |
 //! | `guest` | the latter (feature `redb-transactions`) |
@@ -39,6 +40,8 @@ mod house;
 mod identity;
 mod index;
 mod log;
+#[cfg(feature = "cli")]
+mod outside;
 mod page;
 mod queue;
 mod recovery;
@@ -68,6 +71,8 @@ pub(crate) use hint::{Hint, What};
 pub(crate) use house::{Ground, House};
 pub(crate) use index::Index;
 pub(crate) use log::{Entry, Log, Meaning};
+#[cfg(feature = "cli")]
+pub(crate) use outside::{Flaw, Known, Origin, Survey, copy_closed, holds_store};
 pub(crate) use queue::{Job, Queue, queue};
 pub(crate) use recovery::{Opening, open_sealed};
 pub(crate) use room::{Aside, Room};

@@ -39,7 +39,7 @@ use crate::record::{HashKeys, Kind, Location, Record, RecordKeys, Unreadable, We
 use crate::sync::{Mutex, RwLock, in_parallel};
 use crate::time::Timestamp;
 
-const LOCK_NAME: &str = "oncekey.lock";
+pub(super) const LOCK_NAME: &str = "oncekey.lock";
 /// From so many sealed segments on all cores judge them. Fewer are read in a moment, and in an order.
 const MANY_SEGMENTS: usize = 16;
 
@@ -57,14 +57,14 @@ pub(crate) struct Opening {
 }
 
 /// A segment that was read and not yet changed.
-struct Judged {
-    segment: Segment,
-    sealed: bool,
-    hints: Vec<Hint>,
-    time: Timestamp,
+pub(super) struct Judged {
+    pub(super) segment: Segment,
+    pub(super) sealed: bool,
+    pub(super) hints: Vec<Hint>,
+    pub(super) time: Timestamp,
     since: Timestamp,
-    notes: Vec<Note>,
-    blind: bool,
+    pub(super) notes: Vec<Note>,
+    pub(super) blind: bool,
 }
 
 /// Opens the store on `disk`, or makes one there, and fills `catalogue`.
@@ -212,13 +212,13 @@ pub(crate) fn open_sealed(disk: &dyn Disk, keyring: Keyring) -> Result<(Vec<Seal
 }
 
 /// Reads a store's files without changing one.
-struct Opener<'a> {
-    disk: &'a dyn Disk,
-    maker: Maker,
+pub(super) struct Opener<'a> {
+    pub(super) disk: &'a dyn Disk,
+    pub(super) maker: Maker,
 }
 
 impl Opener<'_> {
-    fn numbers(&self) -> Result<Vec<u64>> {
+    pub(super) fn numbers(&self) -> Result<Vec<u64>> {
         let names = self.disk.list().map_err(io_error("listing the store"))?;
         let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
         numbers.sort_unstable();
@@ -285,7 +285,7 @@ impl Opener<'_> {
     }
 
     /// Reads a sealed segment's hints.
-    fn judge_sealed(&self, number: u64) -> Result<Judged> {
+    pub(super) fn judge_sealed(&self, number: u64) -> Result<Judged> {
         let (backend, cipher) = self.backend(number)?;
         let opened = Segment::open_sealed(number, backend, *self.maker.keys(), cipher);
         let (segment, footer) = opened.map_err(|fault| fault.at_opening(number))?;
@@ -293,7 +293,7 @@ impl Opener<'_> {
     }
 
     /// Takes up a segment that was being written, and reads it in full; its hints, where only its closing is missing.
-    fn judge_unsealed(&self, number: u64) -> Result<Judged> {
+    pub(super) fn judge_unsealed(&self, number: u64) -> Result<Judged> {
         // What the last process wrote may not be on the disk yet: what is read shall be.
         self.file(number)?.sync().map_err(io_error("syncing a segment"))?;
         let (backend, cipher) = self.backend(number)?;

@@ -209,6 +209,12 @@ pub(crate) fn control(body: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// Whether what was encoded of values from elsewhere says what some writer says, and can be replayed.
+#[cfg(feature = "cli")]
+pub(crate) fn reads_back(bytes: &[u8]) -> bool {
+    Record::parse(bytes).is_ok_and(|own| own.kind != Kind::Finished || own.replay().is_some())
+}
+
 /// Sets the checksum, now that the record's place is known.
 pub(crate) fn seal(bytes: &mut [u8], at: Location, keys: &HashKeys) {
     let checksum = checksum(bytes, at, keys);

@@ -15,6 +15,7 @@
 //! | `shared`, `lifecycle` | what all handles share; opening, reopening, closing |
 //! | `stats` | numbers and guarantees |
 //! | `archive` | sealed records, read only |
+//! | `importing` | records from elsewhere (feature `cli`) |
 //! | `transaction` | the caller's own write transaction, lent (feature `redb-transactions`) |
 
 mod archive;
@@ -23,6 +24,8 @@ mod comparing;
 mod completing;
 mod durable;
 mod execute;
+#[cfg(feature = "cli")]
+mod importing;
 mod lifecycle;
 mod looking;
 mod publish;
@@ -55,6 +58,8 @@ use serde::de::DeserializeOwned;
 pub use archive::Archive;
 pub use completing::{Completed, Refused};
 pub use execute::{Executed, Never, OperationError};
+#[cfg(feature = "cli")]
+pub(crate) use importing::Foreign;
 pub use looking::Known;
 pub use request::Request;
 pub use reservation::Reservation;

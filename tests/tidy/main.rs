@@ -67,6 +67,25 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
     ("guide", 0, &[]),
     // The specification: no disk, no threads.
     ("reference", 5, &["digest", "error", "options", "outcome", "time", "token"]),
+    // The operator's tool; and the program, which calls it and names nothing else.
+    (
+        "cli",
+        6,
+        &[
+            "digest",
+            "encryption",
+            "error",
+            "ledger",
+            "options",
+            "outcome",
+            "record",
+            "store",
+            "sync",
+            "time",
+            "token",
+        ],
+    ),
+    ("bin", 7, &[]),
     // What fuzzing checks, of every room.
     (
         "laws",
