@@ -11,9 +11,10 @@ use crate::sync::Event;
 ///
 /// ```
 /// # async fn end(layer: oncekey::http::IdempotencyLayer, store: oncekey::Store) -> oncekey::Result<()> {
-/// let drain = layer.drain();
-/// // ... the server was told to take no more requests, and has ended ...
-/// drain.finished().await;
+/// // 1. The server takes no more requests, and ends those that have a client: its own graceful shutdown.
+/// // 2. The handlers whose clients have gone; with a time-out around it where one may hang:
+/// layer.drain().finished().await;
+/// // 3. The store, which waits for reservations that are held elsewhere, on a thread that may block:
 /// store.close(std::time::Duration::from_secs(1))
 /// # }
 /// ```

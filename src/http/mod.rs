@@ -18,7 +18,7 @@
 //! # Ok::<(), oncekey::Error>(())
 //! ```
 //!
-//! `Router::layer(layer)` of axum, `Server::builder().layer(layer)` of tonic, `ServiceBuilder::new().layer(layer)` of tower take
+//! `Router::route_layer(layer)` of axum (`layer` would keep the answers of paths that do not exist too), `Server::builder().layer(layer)` of tonic, `ServiceBuilder::new().layer(layer)` of tower take
 //! it. It belongs inside of authentication, compression and limits on time, and outside of what changes paths.
 //!
 //! # What it compares and keeps
@@ -58,4 +58,4 @@ pub use counts::Counts;
 pub use drain::Drain;
 pub use identity::Scope;
 pub use service::{Attempt, IdempotencyLayer, Idempotent};
-pub use settings::{LargeAnswer, LayerBuilder};
+pub use settings::{Keep, LargeAnswer, LayerBuilder};

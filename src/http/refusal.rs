@@ -22,7 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LINK, RETRY_AFTER};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Body as HttpBody;
 use serde::Serialize;
 
@@ -47,6 +47,18 @@ pub(super) struct Manner {
     /// Where people read about it.
     pub(super) documentation: Option<HeaderValue>,
     pub(super) retry_after: Duration,
+}
+
+impl Manner {
+    /// What clients of this convention go by before they look at the status: Stripe's own, and those that are generated.
+    pub(super) fn say_whether_to_retry(&self, headers: &mut HeaderMap, again: bool) {
+        if self.convention == Convention::Stripe {
+            for name in ["stripe-should-retry", "x-should-retry"] {
+                let again = HeaderValue::from_static(if again { "true" } else { "false" });
+                headers.insert(HeaderName::from_static(name), again);
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -259,11 +271,7 @@ impl Refusal {
         if let Some(seconds) = self.retry_after(manner) {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if manner.convention == Convention::Stripe {
-            // Its clients go by this before they look at the status.
-            let again = if self.retry_after(manner).is_some() { "true" } else { "false" };
-            headers.insert(HeaderName::from_static("stripe-should-retry"), HeaderValue::from_static(again));
-        }
+        manner.say_whether_to_retry(headers, self.retry_after(manner).is_some());
         if let Some(link) = &manner.documentation {
             headers.insert(LINK, link.clone());
         }

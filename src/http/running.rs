@@ -19,7 +19,7 @@ use super::body::{Body, Reading};
 use super::kept;
 use super::refusal::Refusal;
 use super::service::Shared;
-use super::settings::{LargeAnswer, LayerBuilder};
+use super::settings::{Keep, LargeAnswer, LayerBuilder};
 use crate::error::{Error, ErrorKind};
 use crate::outcome::Outcome;
 use crate::store::Reservation;
@@ -146,7 +146,8 @@ where
     } else {
         kept::outcome(status, headers, &settings.kept_headers, &body, trailers)
     };
-    let is_final = settings.kept_statuses.as_ref().map(|keep| keep(status));
+    let said = response.extensions().get::<Keep>().map(|keep| *keep == Keep::Yes);
+    let is_final = said.or_else(|| settings.kept_statuses.as_ref().map(|keep| keep(status)));
     match is_final.or_else(|| grpc_status.map(kept::is_final_in_grpc)) {
         Some(true) => outcome.finally(),
         Some(false) => outcome.retryable(),

@@ -79,7 +79,7 @@ impl IdempotencyLayer {
     }
 
     /// As Stripe's API has it: `Idempotency-Key` on any POST, optional; errors in Stripe's form, `Idempotent-Replayed` and
-    /// `Stripe-Should-Retry`; whatever the handler answers is kept, a 500 too. Stripe's keys have up to 255 characters: see
+    /// `Stripe-Should-Retry`; whatever an operation that began has answered is kept, a 500 too. Stripe's keys have up to 255 characters: see
     /// [`crate::Builder::token_bytes_max`].
     pub fn stripe(store: Store, scope: Scope) -> LayerBuilder {
         LayerBuilder::stripe(store, scope)
@@ -219,6 +219,9 @@ impl Shared {
         if let Some(lease) = settings.lease {
             request = request.lease(lease);
         }
+        if let Some(bytes) = settings.declared_answer_bytes {
+            request = request.declare(bytes);
+        }
         if let Some(retention) = settings.retention {
             request = request.retention(retention);
         }
@@ -244,8 +247,9 @@ impl Shared {
         response
     }
 
-    /// Says that it was answered before.
+    /// Says that it was answered before, and so will be again.
     fn mark<A: HttpBody>(&self, response: &mut Response<Body<A>>) {
+        self.settings.manner.say_whether_to_retry(response.headers_mut(), false);
         response.headers_mut().insert(self.settings.replayed.clone(), HeaderValue::from_static("true"));
     }
 

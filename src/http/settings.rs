@@ -43,6 +43,25 @@ pub enum LargeAnswer {
     Refuse,
 }
 
+/// Whether an answer is kept, as its handler says: an extension of the response. It counts before the status
+/// ([`LayerBuilder::keep_statuses`]).
+///
+/// ```
+/// use oncekey::http::Keep;
+///
+/// // "Your order has no lines": nothing began, so the same key may come with the lines.
+/// let mut response = http::Response::new("");
+/// *response.status_mut() = http::StatusCode::UNPROCESSABLE_ENTITY;
+/// response.extensions_mut().insert(Keep::No);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// It would come again: retries get it.
+    Yes,
+    /// It says nothing of the next try: a retry runs.
+    No,
+}
+
 /// Settings of an [`IdempotencyLayer`]: a convention of a family of APIs, and what differs from it.
 #[derive(Clone)]
 #[must_use = "settings become a layer by `build`"]
@@ -60,6 +79,7 @@ pub struct LayerBuilder {
     pub(super) answer_bytes_max: u64,
     pub(super) large_answer: LargeAnswer,
     pub(super) wait: Duration,
+    pub(super) declared_answer_bytes: Option<u64>,
     pub(super) lease: Option<Duration>,
     pub(super) retention: Option<Duration>,
     pub(super) start_durably: bool,
@@ -98,6 +118,7 @@ impl LayerBuilder {
             answer_bytes_max: ANSWER_BYTES_DEFAULT,
             large_answer: LargeAnswer::SendOnce,
             wait: Duration::ZERO,
+            declared_answer_bytes: None,
             lease: None,
             retention: None,
             start_durably: false,
@@ -128,14 +149,15 @@ impl LayerBuilder {
         }
     }
 
-    /// As Stripe's API has it: `Idempotency-Key` on any POST, optional; whatever the handler answers is kept, a 500 too.
+    /// As Stripe's API has it: `Idempotency-Key` on any POST, optional; whatever an operation that began has answered is kept, a
+    /// 500 too, and what says that it never began (400, 401, 403, 404, 409, 429) is not.
     pub(super) fn stripe(store: Store, scope: Scope) -> Self {
         let draft = Self::draft(store, scope);
         let manner = Manner { convention: Convention::Stripe, ..draft.manner };
         let methods = vec![Method::POST];
         let replayed = REPLAYED_BY_STRIPE;
         let own = Self { required: false, methods, manner, replayed, ..draft };
-        own.keep_statuses(|status| !matches!(status.as_u16(), 401 | 403 | 407 | 409 | 429))
+        own.keep_statuses(|status| !matches!(status.as_u16(), 400 | 401 | 403 | 404 | 407 | 409 | 429))
     }
 
     settings! {
@@ -152,6 +174,9 @@ impl LayerBuilder {
         large_answer: LargeAnswer;
         /// How long a retry waits while the first request is being processed, by default not at all; then it is told 409.
         wait: Duration;
+        /// Bytes of an answer for which disk room is set aside before the handler is called (contract 5.10), in place of the
+        /// store's [`crate::Builder::declared_outcome_bytes`].
+        declared_answer_bytes: Option<u64>;
         /// Whether the start of an operation is on disk before the handler is called (contract 5.4), by default no; the store's
         /// own setting holds where this says no.
         start_durably: bool;

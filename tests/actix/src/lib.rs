@@ -74,7 +74,7 @@ pub async fn idempotent<B: MessageBody + 'static>(
 
 /// Runs the handler and keeps its answer. An error or a panic drops the reservation: nothing is kept.
 async fn run<B: MessageBody + 'static>(
-    reservation: Reservation,
+    mut reservation: Reservation,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {

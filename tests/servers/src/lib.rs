@@ -17,7 +17,7 @@ use axum::routing::{any, get, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use oncekey::http::{Attempt, IdempotencyLayer, Scope};
+use oncekey::http::{Attempt, IdempotencyLayer, Keep, Scope};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -54,6 +54,7 @@ pub fn router(shop: Arc<Shop>, layer: IdempotencyLayer) -> Router {
         .route("/slow", post(slow))
         .route("/status/{status}", post(status))
         .route("/later", post(later))
+        .route("/says/{keep}", post(says))
         .route("/large/{bytes}", post(large))
         .route("/endless", post(endless))
         .route("/headers/{bytes}", post(headers))
@@ -111,6 +112,15 @@ async fn status(State(shop): Shared, Path(status): Path<u16>) -> Response {
 async fn later(State(shop): Shared) -> Response {
     shop.runs.fetch_add(1, SeqCst);
     (http::StatusCode::BAD_REQUEST, "the group is busy, try it later").into_response()
+}
+
+/// The handler says whether its answer is kept.
+async fn says(State(shop): Shared, Path(keep): Path<bool>) -> Response {
+    let number = shop.runs.fetch_add(1, SeqCst) + 1;
+    // Of each, the status alone would say the opposite.
+    let status = if keep { http::StatusCode::SERVICE_UNAVAILABLE } else { http::StatusCode::OK };
+    let keep = if keep { Keep::Yes } else { Keep::No };
+    (status, Extension(keep), format!("says {number}")).into_response()
 }
 
 async fn large(State(shop): Shared, Path(bytes): Path<usize>) -> Vec<u8> {

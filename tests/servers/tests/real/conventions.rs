@@ -85,13 +85,18 @@ async fn stripe_keeps_a_500_too_and_says_whether_to_retry() {
         (500, &first.body, Some("true"))
     );
 
+    assert_eq!(again.header("stripe-should-retry"), Some("false"), "it will not change");
+    assert!(answer(server.post("/status/400", "never began")).await.header("idempotent-replayed").is_none());
+    let began = answer(server.post("/status/402", "never began")).await;
+    assert_eq!((began.status, began.header("idempotent-replayed")), (402, None));
+
     let other = answer(server.post("/status/500?other", &key)).await;
     assert_eq!((other.status, other.header("stripe-should-retry")), (400, Some("false")));
     let error = &other.json()["error"];
     assert_eq!((&error["type"], &error["code"]), (&"idempotency_error".into(), &"mismatch".into()));
 
     let slow = tokio::spawn(answer(server.post("/slow", "slow")));
-    until(|| server.shop.runs() == 2).await;
+    until(|| server.shop.runs() == 4).await;
     let busy = answer(server.post("/slow", "slow")).await;
     assert_eq!((busy.status, busy.header("stripe-should-retry")), (409, Some("true")));
     assert_eq!(busy.json()["error"]["code"], "idempotency_key_in_use");

@@ -237,3 +237,16 @@ async fn what_says_later_is_not_kept_and_what_would_come_again_is_4_2() {
         assert_eq!(answer(server.post(&path, &key)).await.is_replayed(), kept);
     }
 }
+
+#[tokio::test]
+async fn a_handler_says_whether_its_answer_is_kept_whatever_its_status_4_2() {
+    let server = draft(|own| own).await;
+    for keep in [false, true] {
+        let path = format!("/says/{keep}");
+        let key = format!("k-{keep}");
+        let first = answer(server.post(&path, &key)).await;
+        let again = answer(server.post(&path, &key)).await;
+        assert_eq!((again.is_replayed(), again.body == first.body), (keep, keep));
+    }
+    assert_eq!(server.shop.runs(), 3);
+}
