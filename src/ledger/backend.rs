@@ -77,7 +77,8 @@ enum Mode {
 #[derive(Debug)]
 enum Step {
     Write(u64, Vec<u8>),
-    SetLen(u64),
+    /// The length, and the end of what was taken of the file until then.
+    SetLen(u64, u64),
     Sync,
 }
 
@@ -138,10 +139,17 @@ impl Backend {
         if std::mem::take(&mut state.page.closed) {
             self.0.write_page(&mut state)?;
         }
+        let mut played_end = 0;
         for step in steps {
             match step {
-                Step::Write(offset, data) => self.0.write_through(&mut state, offset, &data)?,
-                Step::SetLen(_) => self.0.write_page(&mut state)?,
+                Step::Write(offset, data) => {
+                    self.0.write_through(&mut state, offset, &data)?;
+                    played_end = played_end.max(offset + data.len() as u64);
+                }
+                Step::SetLen(len, taken_end) => {
+                    self.0.write_page(&mut state)?;
+                    self.0.clear(len, taken_end.max(played_end))?;
+                }
                 Step::Sync => self.0.file.sync()?,
             }
         }
@@ -282,6 +290,14 @@ impl Inner {
         Ok(count)
     }
 
+    /// What is cut must read as zeros if it grows again. It is not given back: it may have been promised.
+    fn clear(&self, mut offset: u64, taken_end: u64) -> io::Result<()> {
+        while offset < taken_end {
+            offset += self.zero(offset, taken_end)?;
+        }
+        Ok(())
+    }
+
     /// Keeps redb's length durably.
     fn write_page(&self, state: &mut State) -> io::Result<()> {
         state.page.logical = state.extent.logical;
@@ -329,17 +345,12 @@ impl StorageBackend for Backend {
         }
         let taken_end = state.extent.resize(len);
         if let Mode::Judging(steps) = &mut state.mode {
-            steps.push(Step::SetLen(len));
+            steps.push(Step::SetLen(len, taken_end));
             state.extent.ready = state.extent.ready.min(len);
             return Ok(());
         }
         self.0.write_page(&mut state)?;
-        // What is cut must read as zeros if it grows again. It is not given back: it may have been promised.
-        let mut offset = len;
-        while offset < taken_end {
-            offset += self.0.zero(offset, taken_end)?;
-        }
-        Ok(())
+        self.0.clear(len, taken_end)
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -382,8 +393,8 @@ fn overlay(step: &Step, offset: u64, out: &mut [u8]) {
                 out[target..target + count].copy_from_slice(&data[source..source + count]);
             }
         }
-        Step::SetLen(len) if *len < end => out[index(len.saturating_sub(offset))..].fill(0),
-        Step::SetLen(_) | Step::Sync => {}
+        Step::SetLen(len, _) if *len < end => out[index(len.saturating_sub(offset))..].fill(0),
+        Step::SetLen(..) | Step::Sync => {}
     }
 }
 
@@ -391,6 +402,7 @@ fn overlay(step: &Step, offset: u64, out: &mut [u8]) {
 mod tests {
     use super::super::disk::{Counted, Disk, Memory};
     use super::*;
+    use proptest::prelude::*;
 
     const IDENTITY: Identity = Identity { store: [4; 16], segment: 2 };
 
@@ -466,6 +478,80 @@ mod tests {
         let again = Backend::judge(file, IDENTITY, Arc::default()).unwrap();
         again.read(0, &mut out).unwrap();
         assert_eq!((&out, again.len().unwrap()), (b"befafter", 60));
+    }
+
+    #[test]
+    fn what_is_written_and_the_zeros_ahead_of_it_are_counted_and_end_where_they_are_to() {
+        let (file, written) = (Memory::default().create("segment").unwrap(), Arc::<Written>::default());
+        let backend = Backend::create(Arc::clone(&file), IDENTITY, Arc::clone(&written), None).unwrap();
+        let logical = STEP_BYTES + 8192;
+        let counted = || (written.data.load(Ordering::Relaxed), written.zeros.load(Ordering::Relaxed));
+        backend.set_len(logical).unwrap();
+        backend.write(0, &vec![7; index(logical)]).unwrap();
+        assert_eq!(counted(), (logical, 2 * STEP_BYTES));
+        backend.extend_ahead(u64::MAX).unwrap();
+        assert_eq!(counted(), (logical, 2 * logical), "redb's next growth");
+        assert_eq!(
+            (backend.file_bytes(), file.len().unwrap()),
+            (page::BYTES + 2 * logical, page::BYTES + 2 * logical)
+        );
+        assert_eq!(backend.last_length(2 * logical), 2 * logical);
+    }
+
+    #[test]
+    fn what_is_cut_reads_as_zeros_if_the_file_grows_again() {
+        let (_, backend) = fresh();
+        for mode in ["live", "judging"] {
+            let backend = if mode == "live" { backend.clone() } else { backend.judge_again().unwrap() };
+            backend.set_len(400_000).unwrap();
+            backend.write(0, &[7; 400_000]).unwrap();
+            backend.set_len(10).unwrap();
+            backend.set_len(400_000).unwrap();
+            let mut out = vec![1; 400_000];
+            backend.read(0, &mut out).unwrap();
+            assert!(out[..10] == [7; 10] && out[10..].iter().all(|own| *own == 0), "{mode}");
+        }
+    }
+
+    #[test]
+    fn no_write_is_taken_once_they_are_refused_5_5() {
+        let (_, backend) = fresh();
+        backend.set_len(50).unwrap();
+        backend.refuse_writes();
+        assert!(backend.write(0, b"late").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_file_that_is_judged_reads_as_one_that_is_written_before_it_goes_live_and_after_5_6(
+            steps in proptest::collection::vec((any::<bool>(), 0_usize..200, 0_usize..100), 1..12),
+            (at, count) in (0_usize..200, 0_usize..100),
+        ) {
+            let (live, judged) = (fresh().1, fresh().1.judge_again().unwrap());
+            let mut length = 0;
+            for (nth, (grows, offset, bytes)) in (1..).zip(steps) {
+                for backend in [&live, &judged] {
+                    if grows || offset + bytes > length {
+                        backend.set_len((offset + bytes) as u64).unwrap();
+                    } else {
+                        backend.write(offset as u64, &vec![nth; bytes]).unwrap();
+                    }
+                }
+                length = index(live.len().unwrap());
+            }
+            let (from, to) = (at.min(length), (at + count).min(length));
+            let read = |backend: &Backend| {
+                let mut out = vec![0xff; to - from];
+                backend.read(from as u64, &mut out).unwrap();
+                out
+            };
+            let sound = read(&live);
+            prop_assert_eq!(read(&judged), &sound[..]);
+            judged.go_live().unwrap();
+            prop_assert_eq!(read(&judged), &sound[..]);
+            let again = judged.judge_again().unwrap();
+            prop_assert_eq!((read(&again), index(again.len().unwrap())), (sound, length));
+        }
     }
 
     #[test]
