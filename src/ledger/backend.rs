@@ -504,7 +504,7 @@ mod tests {
         for mode in ["live", "judging"] {
             let backend = if mode == "live" { backend.clone() } else { backend.judge_again().unwrap() };
             backend.set_len(400_000).unwrap();
-            backend.write(0, &[7; 400_000]).unwrap();
+            backend.write(0, &vec![7; 400_000]).unwrap();
             backend.set_len(10).unwrap();
             backend.set_len(400_000).unwrap();
             let mut out = vec![1; 400_000];
