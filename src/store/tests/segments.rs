@@ -60,7 +60,7 @@ fn hints(store: &Store) -> Vec<Hint> {
 
 /// Whether it is a segment's, and not the next one's space.
 fn is_segment(name: &str) -> bool {
-    name.starts_with("segment-") && !name.ends_with(".new")
+    name.starts_with("segment-") && !name.contains(".new")
 }
 
 /// The segment files, and their bytes.
