@@ -232,7 +232,7 @@ impl Sweep<'_> {
                 })
             };
             let entries: Vec<Entry<'_>> = group.iter().map(again).collect();
-            let room = group.len() as u64 * Room::of_completion(0);
+            let room = group.iter().map(|_| Room::of_completion(0)).sum();
             let Ok(_aside) = self.ledger.set_aside(room) else { return Ok(false) };
             self.append(&mut self.ledger.log(), &entries)?;
         }

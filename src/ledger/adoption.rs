@@ -33,10 +33,9 @@ pub(super) fn adopt_all(
     let newest = found.len() - 1;
     let in_order = |(number, hints)| by_fingerprint(ledger, hints, number == newest);
     let found: Result<Vec<_>> = found.into_iter().enumerate().map(in_order).collect();
-    let (found, bits) = (found?, if count < MANY_HINTS { 0 } else { SHARE_BITS });
-    let shares: Vec<Share> = (0..1 << bits).map(|number| Share { bits, number }).collect();
+    let found = found?;
     let adopt = |share: &Share| share.adopt(ledger, catalogue, &found, start);
-    let gone: Result<Vec<Gone>> = in_parallel(&shares, adopt).into_iter().collect();
+    let gone: Result<Vec<Gone>> = in_parallel(&shares(count), adopt).into_iter().collect();
     for (hash, at, weight) in gone?.into_iter().flatten() {
         catalogue.remove(hash, at, weight);
     }
@@ -65,6 +64,12 @@ fn by_fingerprint(ledger: &Ledger, mut hints: Vec<Hint>, is_newest: bool) -> Res
 struct Share {
     bits: u32,
     number: u64,
+}
+
+/// The shares in which so many hints are entered: each fingerprint is in one of them.
+fn shares(count: usize) -> Vec<Share> {
+    let bits = if count < MANY_HINTS { 0 } else { SHARE_BITS };
+    (0..1 << bits).map(|number| Share { bits, number }).collect()
 }
 
 impl Share {
@@ -139,4 +144,30 @@ fn adopt(ledger: &Ledger, catalogue: &dyn Catalogue, hint: &Hint, gone: &mut Gon
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fingerprint_is_in_one_share_of_many_or_few() {
+        let hint = |at: u64| Hint {
+            what: What::Kept,
+            hash: at * (u64::MAX / 999),
+            at: Location::from_u64(at),
+            expires: Timestamp::default(),
+            weight: Weight::default(),
+        };
+        let hints: Vec<Hint> = (0..1000).map(hint).collect();
+        for (count, number) in [(0, 1), (MANY_HINTS - 1, 1), (MANY_HINTS, 32), (MANY_HINTS + 1, 32)] {
+            let shares = shares(count);
+            assert_eq!(shares.len(), number);
+            assert_eq!(
+                shares.iter().flat_map(|own| own.of(&hints)).collect::<Vec<_>>(),
+                hints.iter().collect::<Vec<_>>()
+            );
+            assert!(shares.iter().all(|own| own.of(&hints).len() <= 1000 / number + 1));
+        }
+    }
 }

@@ -77,7 +77,8 @@ enum Mode {
 #[derive(Debug)]
 enum Step {
     Write(u64, Vec<u8>),
-    SetLen(u64),
+    /// The length, and the end of what was taken of the file until then.
+    SetLen(u64, u64),
     Sync,
 }
 
@@ -138,10 +139,17 @@ impl Backend {
         if std::mem::take(&mut state.page.closed) {
             self.0.write_page(&mut state)?;
         }
+        let mut played_end = 0;
         for step in steps {
             match step {
-                Step::Write(offset, data) => self.0.write_through(&mut state, offset, &data)?,
-                Step::SetLen(_) => self.0.write_page(&mut state)?,
+                Step::Write(offset, data) => {
+                    self.0.write_through(&mut state, offset, &data)?;
+                    played_end = played_end.max(offset + data.len() as u64);
+                }
+                Step::SetLen(len, taken_end) => {
+                    self.0.write_page(&mut state)?;
+                    self.0.clear(len, taken_end.max(played_end))?;
+                }
                 Step::Sync => self.0.file.sync()?,
             }
         }
@@ -273,6 +281,14 @@ impl Inner {
         Ok(count)
     }
 
+    /// What is cut must read as zeros if it grows again. It is not given back: it may have been promised.
+    fn clear(&self, mut offset: u64, taken_end: u64) -> io::Result<()> {
+        while offset < taken_end {
+            offset += self.zero(offset, taken_end)?;
+        }
+        Ok(())
+    }
+
     /// Keeps redb's length durably.
     fn write_page(&self, state: &mut State) -> io::Result<()> {
         state.page.logical = state.extent.logical;
@@ -320,17 +336,12 @@ impl StorageBackend for Backend {
         }
         let taken_end = state.extent.resize(len);
         if let Mode::Judging(steps) = &mut state.mode {
-            steps.push(Step::SetLen(len));
+            steps.push(Step::SetLen(len, taken_end));
             state.extent.ready = state.extent.ready.min(len);
             return Ok(());
         }
         self.0.write_page(&mut state)?;
-        // What is cut must read as zeros if it grows again. It is not given back: it may have been promised.
-        let mut offset = len;
-        while offset < taken_end {
-            offset += self.0.zero(offset, taken_end)?;
-        }
-        Ok(())
+        self.0.clear(len, taken_end)
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -387,99 +398,10 @@ fn overlay(step: &Step, offset: u64, out: &mut [u8]) {
                 out[target..target + count].copy_from_slice(&data[source..source + count]);
             }
         }
-        Step::SetLen(len) if *len < end => out[index(len.saturating_sub(offset))..].fill(0),
-        Step::SetLen(_) | Step::Sync => {}
+        Step::SetLen(len, _) if *len < end => out[index(len.saturating_sub(offset))..].fill(0),
+        Step::SetLen(..) | Step::Sync => {}
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::disk::{Counted, Disk, Memory};
-    use super::*;
-
-    const IDENTITY: Identity = Identity { store: [4; 16], segment: 2 };
-
-    fn fresh() -> (Arc<dyn DiskFile>, Backend) {
-        let file = Memory::default().create("segment").unwrap();
-        let backend = Backend::create(Arc::clone(&file), IDENTITY, Arc::default(), None).unwrap();
-        (file, backend)
-    }
-
-    #[test]
-    fn a_length_that_no_file_grows_to_is_damage_10_4() {
-        let (file, backend) = fresh();
-        for (logical, sound) in [(10_000_000, true), (GROWTH_BYTES_MAX, true), (1 << 40, false)] {
-            backend.set_len(logical).unwrap();
-            let judged = Backend::judge(Arc::clone(&file), IDENTITY, Arc::default());
-            assert_eq!(judged.is_ok(), sound, "{logical}");
-        }
-    }
-
-    #[test]
-    fn redb_sees_its_own_length_and_zeros_where_it_never_wrote() {
-        let (_, backend) = fresh();
-        backend.set_len(10_000_000).unwrap();
-        backend.write(100, b"data").unwrap();
-        assert_eq!(backend.len().unwrap(), 10_000_000);
-        assert_eq!(backend.file_bytes(), page::BYTES + STEP_BYTES);
-        let mut out = [1; 8];
-        backend.read(98, &mut out).unwrap();
-        assert_eq!(&out, b"\0\0data\0\0");
-        backend.read(9_000_000, &mut out).unwrap();
-        assert_eq!(out, [0; 8]);
-        assert!(backend.read(9_999_999, &mut out).is_err());
-    }
-
-    #[test]
-    fn a_file_that_was_not_closed_is_read_from_the_disk_and_not_from_a_cache_5_5() {
-        let (file, backend) = fresh();
-        let file = Arc::new(Counted::from(file));
-        let asked = || file.read_anew.load(Ordering::Relaxed);
-        let judge = || Backend::judge(Arc::<Counted>::clone(&file), IDENTITY, Arc::default()).unwrap();
-        backend.set_len(50).unwrap();
-        judge();
-        assert_eq!(asked(), 1);
-        backend.close().unwrap();
-        assert!(backend.write(0, b"late").is_err());
-        let closed = judge();
-        assert_eq!(asked(), 1, "judging alone does not open it");
-        closed.go_live().unwrap();
-        judge();
-        assert_eq!(asked(), 2);
-    }
-
-    #[test]
-    fn judging_changes_no_byte_of_the_file_and_going_live_plays_it_in_5_6() {
-        let (file, backend) = fresh();
-        backend.set_len(50).unwrap();
-        backend.write(0, b"before").unwrap();
-        let mut before = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
-        file.read(0, &mut before).unwrap();
-
-        let judge = Backend::judge(Arc::clone(&file), IDENTITY, Arc::default()).unwrap();
-        judge.write(3, b"after").unwrap();
-        judge.set_len(60).unwrap();
-        judge.sync_data().unwrap();
-        let mut out = [0; 8];
-        judge.read(0, &mut out).unwrap();
-        assert_eq!(&out, b"befafter");
-        let mut after = vec![0; before.len()];
-        file.read(0, &mut after).unwrap();
-        assert!(before == after && file.len().unwrap() == before.len() as u64);
-
-        judge.go_live().unwrap();
-        let again = Backend::judge(file, IDENTITY, Arc::default()).unwrap();
-        again.read(0, &mut out).unwrap();
-        assert_eq!((&out, again.len().unwrap()), (b"befafter", 60));
-    }
-
-    #[test]
-    fn a_sealed_file_takes_no_writes_and_holds_no_spare_space() {
-        let (_, backend) = fresh();
-        backend.set_len(5000).unwrap();
-        backend.write(0, b"x").unwrap();
-        backend.seal().unwrap();
-        assert!(backend.write(0, b"y").is_err() && backend.set_len(9).is_err());
-        assert_eq!(backend.file_bytes(), page::BYTES + 5000);
-    }
-}
+mod tests;

@@ -254,6 +254,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_block_is_read_at_its_own_length_only_5_9() {
+        let keys = keys();
+        assert!(Block::new(&[&sample()[..], &[0]].concat(), 9, &keys).table().is_none());
+        assert!(Block::new(&[&[0], &sample()[..]].concat(), 9, &keys).table().is_none());
+        #[cfg(feature = "redb-transactions")]
+        assert_eq!(Block::new(&sample(), 9, &keys).number(), 9);
+    }
+
+    #[test]
+    fn a_block_is_seen_where_one_may_begin_in_a_page_and_nowhere_else() {
+        let behind = |bytes| [&vec![0; bytes][..], &sample()].concat();
+        let length = u32::try_from(sample().len()).unwrap();
+        assert_eq!(glimpse(&behind(GLIMPSE_BYTES)), Some((9, GLIMPSE_BYTES, length)));
+        assert_eq!(glimpse(&behind(GLIMPSE_BYTES + HEAD_BYTES)), None);
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_the_reader_panic_10_4(bytes in proptest::collection::vec(any::<u8>(), 0..200), offset: u16) {

@@ -394,7 +394,8 @@ mod tests {
         let directory = Directory::at(temporary.path()).unwrap();
         for disk in [&directory as &dyn Disk, &Memory::default()] {
             let file = disk.create("a").unwrap();
-            file.write(0, b"sound").unwrap();
+            file.write(0, b"sound and more").unwrap();
+            file.set_len(5).unwrap();
             let refused = |told: io::Result<()>| told.unwrap_err().kind();
             assert_eq!(refused(disk.create("a").map(drop)), IoKind::AlreadyExists);
             assert_eq!(refused(disk.open("b").map(drop)), IoKind::NotFound);
@@ -409,6 +410,8 @@ mod tests {
                 (&read, file.len().unwrap(), disk.list().unwrap()),
                 (b"sound", 5, vec!["a".to_owned()])
             );
+            disk.remove("a").unwrap();
+            assert_eq!(disk.list().unwrap(), Vec::<String>::new());
         }
     }
 
@@ -435,5 +438,28 @@ mod tests {
             drop(guard);
             assert!(again.lock("lock").is_ok());
         }
+    }
+
+    /// A process that is being spawned has such a copy.
+    #[test]
+    fn a_lock_is_given_back_while_a_copy_of_its_descriptor_is_open_5_6() {
+        let temporary = tempfile::tempdir().unwrap();
+        let disk = Directory::at(temporary.path()).unwrap();
+        let lock = Lock(disk.file("lock", true).unwrap());
+        lock.0.try_lock().unwrap();
+        let copy = lock.0.try_clone().unwrap();
+        assert!(disk.lock("lock").is_err());
+        drop(lock);
+        assert!(disk.lock("lock").is_ok());
+        drop(copy);
+    }
+
+    #[test]
+    fn a_directory_is_made_by_its_bare_name_too_10_1() {
+        let temporary = tempfile::tempdir_in(".").unwrap();
+        let name = PathBuf::from(temporary.path().file_name().unwrap());
+        fs::remove_dir(&name).unwrap();
+        Directory::at(&name).unwrap();
+        assert!(temporary.path().is_dir());
     }
 }

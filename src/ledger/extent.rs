@@ -168,6 +168,13 @@ mod tests {
         assert_eq!(extent.room(), 3 * MIB - SHORT_BYTES);
         extent.ready = MIB - 1;
         assert_eq!(extent.room(), 0, "redb may place the next page in what does not lie ready");
+        assert_eq!(self::extent(MIB, MIB - 1).room(), 0);
+    }
+
+    #[test]
+    fn no_more_is_made_ready_than_is_wanted_and_redb_grows_by_16_kib_at_least_5_10() {
+        assert_eq!(extent(MIB, MIB).target(MIB), MIB);
+        assert_eq!(extent(PAGE_BYTES, 0).target(PAGE_BYTES + 1), PAGE_BYTES + 2 * SHORT_BYTES);
     }
 
     #[test]

@@ -121,3 +121,36 @@ impl From<CommitError> for Fault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_redb_says_keeps_its_meaning_whatever_call_said_it_5_5_5_9() {
+        let io = |kind| StorageError::Io(io::Error::from(kind));
+        for (said, meant) in [
+            (io::ErrorKind::InvalidData, Fault::Damaged),
+            (io::ErrorKind::UnexpectedEof, Fault::Damaged),
+            (io::ErrorKind::StorageFull, Fault::Io(io::ErrorKind::StorageFull)),
+        ] {
+            assert_eq!(Fault::from(io(said)), meant);
+            assert_eq!(Fault::from(io::Error::from(said)), meant);
+            assert_eq!(Fault::from(DatabaseError::Storage(io(said))), meant);
+            assert_eq!(Fault::from(TableError::Storage(io(said))), meant);
+            assert_eq!(Fault::from(TransactionError::Storage(io(said))), meant);
+            assert_eq!(Fault::from(CommitError::Storage(io(said))), meant);
+        }
+        for closed in [StorageError::PreviousIo, StorageError::DatabaseClosed] {
+            assert_eq!(Fault::from(closed), Fault::Io(io::ErrorKind::BrokenPipe));
+        }
+        assert_eq!(Fault::from(StorageError::Corrupted(String::new())), Fault::Damaged);
+        assert_eq!(Fault::from(DatabaseError::UpgradeRequired(1)), Fault::Damaged);
+    }
+
+    #[test]
+    fn bytes_of_a_newer_library_are_said_to_be_so_5_6() {
+        let (found, supported) = (FORMAT + 1, FORMAT);
+        assert_eq!(Fault::Newer.in_segment(1, "").kind(), &ErrorKind::NewerFormat { found, supported });
+    }
+}

@@ -158,7 +158,7 @@ pub(super) fn segment_number(name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::faulty::{Change, Faulty};
+    use super::super::faulty::{Change, Failure, Faulty};
     use super::super::page::Page;
     use super::*;
 
@@ -193,7 +193,7 @@ mod tests {
         let own = crate::encryption::EncryptionKey::new([1; 32]);
         let maker = maker(Keyring { current: Some(own), old: Vec::new() });
         let disk = with_key();
-        disk.fail(Some(super::super::faulty::Failure::From(disk.asked().0 + 1, IoKind::Other)));
+        disk.fail(Some(Failure::From(disk.asked().0 + 1, IoKind::Other)));
         let refused = maker.remove(&disk, NAME).unwrap_err();
         assert!(refused.to_string().starts_with("destroying a segment's key failed"), "{refused}");
         assert_eq!(maker.remove_leftover(&disk, NAME), Ok(()));
@@ -201,6 +201,14 @@ mod tests {
         disk.fail(None);
         assert_eq!(maker.remove_leftover(&disk, NAME), Ok(()));
         assert_eq!(disk.list().unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_not_there_is_removed_and_what_can_not_be_removed_is_an_error() {
+        let disk = with_key();
+        assert_eq!(remove_if_there(&disk, "other"), Ok(()));
+        disk.fail(Some(Failure::From(disk.asked().0 + 1, IoKind::Other)));
+        assert!(remove_if_there(&disk, NAME).is_err());
     }
 
     #[test]

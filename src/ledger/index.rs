@@ -219,7 +219,8 @@ mod tests {
         (1..).zip(&fingerprints).for_each(|(at, own)| index.insert(*own, Location::from_u64(at)));
         index.validate();
         assert_eq!(index.bytes(), bytes);
-        assert!(bytes <= 4000 * 17 + TAIL * size_of::<Slot>());
+        assert!((4000 * 12..=4000 * 17 + TAIL * size_of::<Slot>()).contains(&bytes));
+        assert_eq!(index.homes, 4000 * 100 / 71 + 1);
     }
 
     #[test]
@@ -230,6 +231,46 @@ mod tests {
         (1..=50_000).for_each(|i| assert!(index.remove(spread(i), Location::from_u64(i))));
         index.validate();
         assert!(index.len() == 0 && index.bytes() * 20 < full);
+    }
+
+    /// A table of so many homes with these entries.
+    fn table(homes: usize, fingerprints: impl IntoIterator<Item = u32>) -> Index {
+        let mut index = Index::default();
+        index.rebuild(homes);
+        (1..).zip(fingerprints).for_each(|(at, own)| index.insert(own, Location::from_u64(at)));
+        index.validate();
+        index
+    }
+
+    #[test]
+    fn a_table_grows_when_it_is_filled_and_shrinks_when_it_is_sparse_and_not_before() {
+        let spread = |at| at * (u32::MAX / 100);
+        let mut index = table(100, (0..88).map(spread));
+        assert_eq!((index.homes, index.slots.len()), (100, 100 + TAIL));
+        assert_eq!(index.bytes(), index.slots.capacity() * 12);
+        index.insert(spread(88), Location::from_u64(100));
+        assert!(index.homes > 100);
+
+        let mut index = table(100, (0..41).map(spread));
+        assert!(index.remove(0, Location::from_u64(1)));
+        assert_eq!(index.homes, 100);
+        assert!(index.remove(spread(1), Location::from_u64(2)));
+        assert_eq!((index.homes, index.slots.len()), (39 * 100 / 71 + 1, 39 * 100 / 71 + 1 + TAIL));
+        index.clear();
+        assert_eq!((index.len(), index.bytes(), index.find(spread(5)).count()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_table_whose_last_slots_are_taken_grows_and_holds_as_many_of_one_fingerprint_as_come() {
+        let mut index = table(100, (0..7).chain([u32::MAX; TAIL + 1]));
+        assert_eq!(index.homes, 100);
+        (8..100).for_each(|at| index.insert(u32::MAX, Location::new(1 << 40, at)));
+        index.validate();
+        assert_eq!((index.find(u32::MAX).count(), index.len()), (TAIL + 1 + 92, 7 + TAIL + 1 + 92));
+        assert!(index.find(u32::MAX).any(|at| at == Location::new(1 << 40, 99)), "none of its bits is lost");
+        let mut index = table(100, (0..7).chain([u32::MAX; TAIL + 1]));
+        index.insert(u32::MAX, Location::from_u64(100));
+        assert_eq!((index.homes, index.slots.len()), (101, 101 + TAIL + TAIL / 2));
     }
 
     proptest! {

@@ -15,6 +15,7 @@
 //! | `early` | a sweep that ends early, a sync that fails |
 //! | `lies` | the n-th call is answered with a lie |
 //! | `room` | what was promised on a full disk, beside all else that the store writes |
+//! | `segments` | segments that come and go, and what is told of them |
 //! | `slow` | what goes on while a disk holds the writer up |
 //! | `spare` | the next segment's space, made before it is needed |
 
@@ -41,6 +42,8 @@ mod life;
 #[cfg(test)]
 mod room;
 pub(crate) mod script;
+#[cfg(test)]
+mod segments;
 #[cfg(test)]
 mod slow;
 #[cfg(test)]

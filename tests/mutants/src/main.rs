@@ -40,8 +40,8 @@ const TESTS: usize = 12;
 /// Tests have so many times their own time, and this beside it.
 const PATIENCE: u32 = 6;
 const GRACE: Duration = Duration::from_secs(10);
-/// Slower tests meet only what all the faster ones have missed.
-const FAST: Duration = Duration::from_secs(2);
+/// Tests that take longer than one of these meet only what all the faster ones have missed.
+const ROUNDS: [Duration; 3] = [Duration::from_millis(100), Duration::from_secs(1), Duration::MAX];
 
 fn main() -> ExitCode {
     match run() {
@@ -74,13 +74,15 @@ fn run() -> Result<bool, String> {
     let results =
         Results::open(&folder.join("results.tsv"), &mutants).map_err(|error| format!("results: {error}"))?;
     let failed = |error: io::Error| format!("running: {error}");
-    let fast: Vec<&Unit> = units.iter().filter(|own| own.takes <= FAST).collect();
-    let slow: Vec<&Unit> = units.iter().filter(|own| own.takes > FAST).collect();
     let is_open = |own: &&Mutant| own.edit.is_ok() && !results.is_caught(own) && !exempt.has(&own.name());
-    let all: Vec<&Mutant> = mutants.iter().filter(is_open).collect();
-    let left = meet(&copy, &all, &fast, &results).map_err(failed)?;
-    println!("{} survive the fast tests", left.len());
-    let left = meet(&copy, &left, &slow, &results).map_err(failed)?;
+    let mut left: Vec<&Mutant> = mutants.iter().filter(is_open).collect();
+    let mut faster = Duration::ZERO;
+    for round in ROUNDS {
+        let own = units.iter().filter(|own| faster < own.takes && own.takes <= round);
+        left = meet(&copy, &left, &own.collect::<Vec<_>>(), &results).map_err(failed)?;
+        println!("{} are left by tests of up to {round:?}", left.len());
+        faster = round;
+    }
     for own in left {
         results.tell(own, Told::Missed, "").map_err(failed)?;
     }

@@ -1,0 +1,166 @@
+//! Goal: redb sees one file, of the length and with the bytes that it gave it, whether it is judged or live, and no byte
+//! of a file that is judged changes. Method: files in memory, and a live file beside a judged one.
+
+use super::super::disk::{Counted, Disk, Memory};
+use super::*;
+use proptest::prelude::*;
+
+const IDENTITY: Identity = Identity { store: [4; 16], segment: 2 };
+
+fn fresh() -> (Arc<dyn DiskFile>, Backend) {
+    let file = Memory::default().create("segment").unwrap();
+    let backend = Backend::create(Arc::clone(&file), IDENTITY, Arc::default(), None).unwrap();
+    (file, backend)
+}
+
+#[test]
+fn a_length_that_no_file_grows_to_is_damage_10_4() {
+    let (file, backend) = fresh();
+    for (logical, sound) in [(10_000_000, true), (GROWTH_BYTES_MAX, true), (1 << 40, false)] {
+        backend.set_len(logical).unwrap();
+        let judged = Backend::judge(Arc::clone(&file), IDENTITY, Arc::default());
+        assert_eq!(judged.is_ok(), sound, "{logical}");
+    }
+}
+
+#[test]
+fn redb_sees_its_own_length_and_zeros_where_it_never_wrote() {
+    let (_, backend) = fresh();
+    backend.set_len(10_000_000).unwrap();
+    backend.write(100, b"data").unwrap();
+    assert_eq!(backend.len().unwrap(), 10_000_000);
+    assert_eq!(backend.file_bytes(), page::BYTES + STEP_BYTES);
+    let mut out = [1; 8];
+    backend.read(98, &mut out).unwrap();
+    assert_eq!(&out, b"\0\0data\0\0");
+    backend.read(9_000_000, &mut out).unwrap();
+    assert_eq!(out, [0; 8]);
+    assert!(backend.read(9_999_999, &mut out).is_err());
+}
+
+#[test]
+fn a_file_that_was_not_closed_is_read_from_the_disk_and_not_from_a_cache_5_5() {
+    let (file, backend) = fresh();
+    let file = Arc::new(Counted::from(file));
+    let asked = || file.read_anew.load(Ordering::Relaxed);
+    let judge = || Backend::judge(Arc::<Counted>::clone(&file), IDENTITY, Arc::default()).unwrap();
+    backend.set_len(50).unwrap();
+    judge();
+    assert_eq!(asked(), 1);
+    backend.close().unwrap();
+    assert!(backend.write(0, b"late").is_err());
+    let closed = judge();
+    assert_eq!(asked(), 1, "judging alone does not open it");
+    closed.go_live().unwrap();
+    judge();
+    assert_eq!(asked(), 2);
+}
+
+#[test]
+fn judging_changes_no_byte_of_the_file_and_going_live_plays_it_in_5_6() {
+    let (file, backend) = fresh();
+    backend.set_len(50).unwrap();
+    backend.write(0, b"before").unwrap();
+    let mut before = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+    file.read(0, &mut before).unwrap();
+
+    let judge = Backend::judge(Arc::clone(&file), IDENTITY, Arc::default()).unwrap();
+    judge.write(3, b"after").unwrap();
+    judge.set_len(60).unwrap();
+    judge.sync_data().unwrap();
+    let mut out = [0; 8];
+    judge.read(0, &mut out).unwrap();
+    assert_eq!(&out, b"befafter");
+    let mut after = vec![0; before.len()];
+    file.read(0, &mut after).unwrap();
+    assert!(before == after && file.len().unwrap() == before.len() as u64);
+
+    judge.go_live().unwrap();
+    let again = Backend::judge(file, IDENTITY, Arc::default()).unwrap();
+    again.read(0, &mut out).unwrap();
+    assert_eq!((&out, again.len().unwrap()), (b"befafter", 60));
+}
+
+#[test]
+fn what_is_written_and_the_zeros_ahead_of_it_are_counted_and_end_where_they_are_to() {
+    let (file, written) = (Memory::default().create("segment").unwrap(), Arc::<Written>::default());
+    let backend = Backend::create(Arc::clone(&file), IDENTITY, Arc::clone(&written), None).unwrap();
+    let logical = STEP_BYTES + 8192;
+    let counted = || (written.data.load(Ordering::Relaxed), written.zeros.load(Ordering::Relaxed));
+    backend.set_len(logical).unwrap();
+    backend.write(0, &vec![7; index(logical)]).unwrap();
+    assert_eq!(counted(), (logical, 2 * STEP_BYTES));
+    backend.extend_ahead(u64::MAX).unwrap();
+    assert_eq!(counted(), (logical, 2 * logical), "redb's next growth");
+    assert_eq!(
+        (backend.file_bytes(), file.len().unwrap()),
+        (page::BYTES + 2 * logical, page::BYTES + 2 * logical)
+    );
+    assert_eq!(backend.last_length(2 * logical), 2 * logical);
+}
+
+#[test]
+fn what_is_cut_reads_as_zeros_if_the_file_grows_again() {
+    let (_, backend) = fresh();
+    for mode in ["live", "judging"] {
+        let backend = if mode == "live" { backend.clone() } else { backend.judge_again().unwrap() };
+        backend.set_len(400_000).unwrap();
+        backend.write(0, &vec![7; 400_000]).unwrap();
+        backend.set_len(10).unwrap();
+        backend.set_len(400_000).unwrap();
+        let mut out = vec![1; 400_000];
+        backend.read(0, &mut out).unwrap();
+        assert!(out[..10] == [7; 10] && out[10..].iter().all(|own| *own == 0), "{mode}");
+    }
+}
+
+#[test]
+fn no_write_is_taken_once_they_are_refused_5_5() {
+    let (_, backend) = fresh();
+    backend.set_len(50).unwrap();
+    backend.refuse_writes();
+    assert!(backend.write(0, b"late").is_err());
+}
+
+proptest! {
+    #[test]
+    fn a_file_that_is_judged_reads_as_one_that_is_written_before_it_goes_live_and_after_5_6(
+        steps in proptest::collection::vec((any::<bool>(), 0_usize..200, 0_usize..100), 1..12),
+        (at, count) in (0_usize..200, 0_usize..100),
+    ) {
+        let (live, judged) = (fresh().1, fresh().1.judge_again().unwrap());
+        let mut length = 0;
+        for (nth, (grows, offset, bytes)) in (1..).zip(steps) {
+            for backend in [&live, &judged] {
+                if grows || offset + bytes > length {
+                    backend.set_len((offset + bytes) as u64).unwrap();
+                } else {
+                    backend.write(offset as u64, &vec![nth; bytes]).unwrap();
+                }
+            }
+            length = index(live.len().unwrap());
+        }
+        let (from, to) = (at.min(length), (at + count).min(length));
+        let read = |backend: &Backend| {
+            let mut out = vec![0xff; to - from];
+            backend.read(from as u64, &mut out).unwrap();
+            out
+        };
+        let sound = read(&live);
+        prop_assert_eq!(read(&judged), &sound[..]);
+        judged.go_live().unwrap();
+        prop_assert_eq!(read(&judged), &sound[..]);
+        let again = judged.judge_again().unwrap();
+        prop_assert_eq!((read(&again), index(again.len().unwrap())), (sound, length));
+    }
+}
+
+#[test]
+fn a_sealed_file_takes_no_writes_and_holds_no_spare_space() {
+    let (_, backend) = fresh();
+    backend.set_len(5000).unwrap();
+    backend.write(0, b"x").unwrap();
+    backend.seal().unwrap();
+    assert!(backend.write(0, b"y").is_err() && backend.set_len(9).is_err());
+    assert_eq!(backend.file_bytes(), page::BYTES + 5000);
+}
