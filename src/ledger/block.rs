@@ -226,6 +226,8 @@ mod tests {
     #[test]
     fn records_and_fingerprints_come_back() {
         let (bytes, keys) = (sample(), keys());
+        let records = record::control(b"first").len() + record::control(b"second and longer").len();
+        assert_eq!(bytes.len(), overhead(2) + records);
         let block = Block::new(&bytes, 9, &keys);
         let table = block.table().unwrap();
         assert_eq!(table.head.count, 2);

@@ -115,6 +115,21 @@ fn what_is_cut_reads_as_zeros_if_the_file_grows_again() {
 }
 
 #[test]
+fn what_was_cut_while_it_was_judged_reads_as_zeros_once_it_is_live_and_later_5_6() {
+    let judged = fresh().1.judge_again().unwrap();
+    judged.set_len(100).unwrap();
+    judged.write(0, &[7; 100]).unwrap();
+    judged.set_len(10).unwrap();
+    judged.set_len(100).unwrap();
+    judged.go_live().unwrap();
+    for backend in [&judged, &judged.judge_again().unwrap()] {
+        let mut out = [1; 100];
+        backend.read(0, &mut out).unwrap();
+        assert!(out[..10] == [7; 10] && out[10..] == [0; 90]);
+    }
+}
+
+#[test]
 fn no_write_is_taken_once_they_are_refused_5_5() {
     let (_, backend) = fresh();
     backend.set_len(50).unwrap();
