@@ -210,6 +210,10 @@ fn check_order(calls: &[Call], store: &Path) -> (u64, u64) {
                 dirty.insert(file(), true);
             }
         } else if line.starts_with("fdatasync(") || line.starts_with("fsync(") {
+            // The process has ended meanwhile, and nobody was told of it.
+            if line.ends_with("= ?") {
+                continue;
+            }
             assert!(line.ends_with("= 0"), "{line}");
             born |= line.contains(&parent);
             if line.contains(&directory) {
