@@ -133,6 +133,8 @@ macro_rules! settings {
         })*
     };
 }
+#[cfg(feature = "tower")]
+pub(crate) use settings;
 
 impl Builder {
     settings! {

@@ -113,11 +113,8 @@ impl Key {
 
     /// The key that these framed bytes stand for, as a record keeps them.
     pub(crate) fn from_framed(framed: &[u8]) -> Option<Self> {
-        let (scope_len, rest) = framed.split_first()?;
-        let (scope, rest) = rest.split_at_checked(usize::from(*scope_len))?;
-        let (token_len, token) = rest.split_first()?;
-        let whole = usize::from(*token_len) == token.len();
-        Self::within(scope, token, SCOPE_BYTES_MAX, TOKEN_BYTES_MAX).ok().filter(|_| whole)
+        let (scope, token) = unframed(framed)?;
+        Self::within(scope, token, SCOPE_BYTES_MAX, TOKEN_BYTES_MAX).ok()
     }
 
     /// Takes the framed bytes apart; their lengths were written when the key was made.
@@ -191,6 +188,14 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Token({} bytes)", self.0.len())
     }
+}
+
+/// Scope and token of framed bytes, off a disk; `None` where they are no frame.
+pub(crate) fn unframed(framed: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (scope_len, rest) = framed.split_first()?;
+    let (scope, rest) = rest.split_at_checked(usize::from(*scope_len))?;
+    let (token_len, token) = rest.split_first()?;
+    (usize::from(*token_len) == token.len()).then_some((scope, token))
 }
 
 fn check_token(token: &[u8], limit: usize) -> Result<()> {

@@ -46,9 +46,9 @@ pub(crate) fn router(shop: Shop, layer: IdempotencyLayer, operator: Operator, tr
         .route("/v1/payment_intents", post(create_payment_intent))
         .route("/v1/{kind}/{id}", get(retrieve))
         .route("/v1/charges", get(list_charges))
+        .route_layer(layer)
         .fallback(unknown)
         .with_state(Arc::clone(&shop))
-        .layer(layer)
         .layer(middleware::from_fn(authenticate))
         .layer(middleware::from_fn_with_state(Arc::new(trouble), trouble::make));
     operator::router(shop, operator).merge(served)

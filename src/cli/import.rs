@@ -146,14 +146,18 @@ fn take_in(
     let mut group = Vec::with_capacity(GROUP);
     for (number, line) in (2..).zip(lines) {
         let line = line.map_err(Failure::at(&asked.input))?;
-        if let Ok(trailer) = serde_json::from_str::<Trailer>(&line) {
-            done.promised = Some(trailer.exported_records);
-            continue;
-        }
-        let line: Line = serde_json::from_str(&line).map_err(|error| {
-            wrong(number, &format!("it is not a record, as column {} shows", error.column()))
-        })?;
-        let foreign = line.foreign(numbers).map_err(|why| wrong(number, why))?;
+        let record: Line = match serde_json::from_str(&line) {
+            Ok(record) => record,
+            Err(error) => {
+                let Ok(trailer) = serde_json::from_str::<Trailer>(&line) else {
+                    let why = format!("it is not a record, as column {} shows", error.column());
+                    return Err(wrong(number, &why));
+                };
+                done.promised = Some(trailer.exported_records);
+                continue;
+            }
+        };
+        let foreign = record.foreign(numbers).map_err(|why| wrong(number, why))?;
         done.read += 1;
         if foreign.expires <= now {
             done.expired += 1;

@@ -13,6 +13,7 @@ use super::{owned, words};
 use crate::error::{Error, ErrorKind};
 use crate::ledger::{Known, What};
 use crate::record::{Kind, Record};
+use crate::token::unframed;
 
 pub(super) fn get(asked: &Get, out: &mut Out) -> Result<Status, Failure> {
     let key = owned::key(&asked.scope, &asked.token)?;
@@ -150,10 +151,9 @@ fn is_wanted(asked: &List, record: &Record<'_>, known: &Known, view: &View) -> b
         && asked.younger_than.is_none_or(|bound| age < bound)
 }
 
-/// The scope of a record that has a key.
+/// The scope of a record that has a key; of one that has none, what is no scope.
 pub(super) fn scope_of<'a>(record: &Record<'a>) -> &'a [u8] {
-    let framed = record.key();
-    framed.split_first().map_or(&[], |(length, rest)| &rest[..usize::from(*length)])
+    unframed(record.key()).map_or(&[], |(scope, _)| scope)
 }
 
 fn tell_line(

@@ -49,6 +49,13 @@ impl Scope {
         Self(Source::Request(Arc::new(move |head| scope(head).map(Into::into))))
     }
 
+    pub(super) fn single_name(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Source::Single(name) => Some(name),
+            Source::Request(_) => None,
+        }
+    }
+
     pub(super) fn of(&self, head: &Parts) -> Result<Vec<u8>, Refusal> {
         match &self.0 {
             Source::Single(name) => Ok(name.to_vec()),

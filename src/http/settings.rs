@@ -15,7 +15,7 @@ use super::kept;
 use super::refusal::{Convention, Manner};
 use super::service::IdempotencyLayer;
 use crate::error::{ErrorKind, Result};
-use crate::options::OnInterrupted;
+use crate::options::{OnInterrupted, settings};
 use crate::store::Store;
 
 /// Bytes of a request's body that are read at most, by default.
@@ -28,11 +28,15 @@ const TYPES_DEFAULT: &str = "urn:oncekey:problem:";
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const REPLAYED_BY_STRIPE: HeaderName = HeaderName::from_static("idempotent-replayed");
 
+/// One that no policy refuses.
+const ANY_TOKEN: &str = "t";
+
 type ByHead = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
 type ByStatus = Arc<dyn Fn(StatusCode) -> bool + Send + Sync>;
 
 /// What becomes of an answer that is larger than is kept. The operation is recorded either way, and never runs again: a
-/// retry is told 410, `answer-not-kept`.
+/// retry is told 410, `answer-not-kept`. The record has the status, and length and digest of what was read of the body until it
+/// was too large ([`crate::Replay::omitted`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LargeAnswer {
@@ -87,17 +91,6 @@ pub struct LayerBuilder {
     pub(super) run_unprotected: bool,
     pub(super) replayed: HeaderName,
     pub(super) manner: Manner,
-}
-
-/// Declares setters of plain fields: name, argument, documentation.
-macro_rules! settings {
-    ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {
-        $($(#[$doc])*
-        pub fn $name(mut self, $name: $type) -> Self {
-            self.$name = $name;
-            self
-        })*
-    };
 }
 
 impl LayerBuilder {
@@ -270,13 +263,16 @@ impl LayerBuilder {
     /// The layer.
     ///
     /// # Errors
-    /// *Invalid setting*: a header is to be kept that never can be (`Set-Cookie`, or one of a single connection); there is no
+    /// *Invalid scope*: that of [`Scope::single`] breaks the store's rule. *Invalid setting*: a header is to be kept that never can be (`Set-Cookie`, or one of a single connection); there is no
     /// method; or the convention is that of cloud APIs, and the store's digest includes what is new in each retry
     /// ([`crate::DigestRules::cloud_api`]).
     pub fn build(self) -> Result<IdempotencyLayer> {
         let invalid = |setting, measured: usize, rule| {
             Err(ErrorKind::InvalidSetting { setting, measured: measured as u64, rule }.into())
         };
+        if let Some(name) = self.scope.single_name() {
+            self.store.key(name, ANY_TOKEN)?;
+        }
         let never = self.kept_headers.iter().filter(|name| kept::is_never_kept(name)).count();
         if never > 0 {
             return invalid("keep_headers", never, "no Set-Cookie and no header of one connection");

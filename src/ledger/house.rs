@@ -235,7 +235,10 @@ impl House {
         match self {
             Self::Files(own) => own.adopt(origin),
             #[cfg(feature = "redb-transactions")]
-            Self::Guest(_) => Err(super::guest::no_backup()),
+            Self::Guest(_) => {
+                let why = "records are imported into a store in a directory, and not into your database";
+                Err(crate::error::ErrorKind::WrongHome(why).into())
+            }
         }
     }
 

@@ -7,7 +7,7 @@
 //! | name | what | fields |
 //! | --- | --- | --- |
 //! | span `oncekey.attempt` | a reservation, until its end is on disk | `key`, `attempt`, `durable`, `resumed` |
-//! | event `ended` in it | its end | `how`: `kept`, `released`, or why it was refused |
+//! | event `ended` in it (not in a lent transaction, which ends many) | its end | `how`: `kept`, `released`, or why it was refused |
 //! | event `answered` | any other answer to a request | `key`, `answer` |
 
 #[cfg(not(feature = "tracing"))]

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Extension, Router};
@@ -30,11 +31,18 @@ pub struct Shop {
     pub ends: AtomicU64,
     /// What `/slow` waits for: one permit for each run.
     pub gate: Semaphore,
+    /// Requests whose clients have hung up, as the server has noticed.
+    pub hung_up: AtomicU64,
 }
 
 impl Default for Shop {
     fn default() -> Self {
-        Self { runs: AtomicU64::new(0), ends: AtomicU64::new(0), gate: Semaphore::new(0) }
+        Self {
+            runs: AtomicU64::new(0),
+            ends: AtomicU64::new(0),
+            gate: Semaphore::new(0),
+            hung_up: AtomicU64::new(0),
+        }
     }
 }
 
@@ -62,7 +70,24 @@ pub fn router(shop: Arc<Shop>, layer: IdempotencyLayer) -> Router {
         .route("/panic", post(panics))
         .route("/runs", get(runs))
         .layer(layer)
+        .layer(from_fn_with_state(Arc::clone(&shop), notice))
         .with_state(shop)
+}
+
+/// Outside of all else: a server drops the future of a request whose client has hung up.
+async fn notice(State(shop): Shared, request: Request, next: Next) -> Response {
+    struct Waiting(Option<Arc<Shop>>);
+    impl Drop for Waiting {
+        fn drop(&mut self) {
+            if let Some(shop) = self.0.take().filter(|_| !std::thread::panicking()) {
+                shop.hung_up.fetch_add(1, SeqCst);
+            }
+        }
+    }
+    let mut waiting = Waiting(Some(shop));
+    let response = next.run(request).await;
+    waiting.0 = None;
+    response
 }
 
 /// The account that the request's head names, as if it had been authenticated by it.

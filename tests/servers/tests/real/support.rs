@@ -103,10 +103,16 @@ pub(crate) async fn read(response: Response) -> Answer {
     Answer { status, headers, body: response.text().await.unwrap() }
 }
 
-/// Waits until it is so.
-pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
-    while !is_so() {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+/// Waits until it is so; a minute at most, so that a test that fails ends.
+#[track_caller]
+pub(crate) fn until(mut is_so: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    let asked = std::panic::Location::caller();
+    async move {
+        let begun = std::time::Instant::now();
+        while !is_so() {
+            assert!(begun.elapsed().as_secs() < 60, "it never came to be: {asked}");
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
     }
 }
 

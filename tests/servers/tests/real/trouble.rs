@@ -70,6 +70,10 @@ fn what_can_never_be_is_refused_when_the_layer_is_made() {
     for name in [SET_COOKIE, CONNECTION] {
         assert_eq!(setting(made().keep_headers([ETAG, name]).build().unwrap_err()), "keep_headers");
     }
+    for name in [String::new(), "s".repeat(256)] {
+        let refused = IdempotencyLayer::draft(store.clone(), Scope::single(name)).build().unwrap_err();
+        assert!(matches!(refused.kind(), ErrorKind::InvalidScope(_)), "{refused}");
+    }
     assert_eq!(setting(made().methods([]).build().unwrap_err()), "methods");
     let cloud = IdempotencyLayer::cloud_api(store.clone(), Scope::single("shop"));
     assert_eq!(setting(cloud.build().unwrap_err()), "rules");
