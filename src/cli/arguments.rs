@@ -171,7 +171,7 @@ pub(super) struct List {
     #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]
     pub(super) younger_than: Option<Duration>,
     /// At most so many
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) limit: Option<u64>,
     /// Shows outcomes and checkpoints
     #[arg(long)]

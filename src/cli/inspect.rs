@@ -175,9 +175,8 @@ fn chart(totals: &Totals, out: &mut Out) -> Result<(), Failure> {
         if !filled(at) || (records == 0 && totals.bars[..at].iter().all(|bar| *bar == 0)) {
             continue;
         }
-        let within = if *bound == Duration::MAX { "later" } else { name };
         let width = usize::try_from(records.saturating_mul(BAR_WIDTH).div_ceil(most)).unwrap_or(0);
-        let label = if *bound == Duration::MAX { within.to_owned() } else { format!("within {within}") };
+        let label = if *bound == Duration::MAX { (*name).to_owned() } else { format!("within {name}") };
         out.line(&format!("{label:>18}  {:<40} {}", "█".repeat(width), words::count(records)))?;
     }
     Ok(())

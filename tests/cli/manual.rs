@@ -38,6 +38,7 @@ fn wrong_use_ends_with_2_and_says_why() {
         (&["get", "--store", "x", "scope"], "TOKEN"),
         (&["list", "--store", "x", "--state", "odd"], "invalid value"),
         (&["list", "--store", "x", "--older-than", "yesterday"], "invalid value"),
+        (&["list", "--store", "x", "--limit", "0"], "invalid value"),
         (&["forget", "--store", "x", "scope"], "TOKEN"),
         (&["resolve", "--store", "x", "s", "t"], "--outcome-file"),
         (&["bench", "--seconds", "0"], "invalid value"),

@@ -10,10 +10,11 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use super::super::backend::copy;
 use super::super::block::Block;
-use super::super::disk::Directory;
+use super::super::disk::{Directory, Disk};
 use super::super::fault::{Fault, io_error};
-use super::super::files::{Listed, Maker};
+use super::super::files::{Listed, Maker, segment_name, segment_number};
 use super::super::hint::Hint;
 use super::super::identity::Identity;
 use super::super::log::Note;
@@ -232,16 +233,12 @@ pub(crate) fn holds_store(disk: &Directory) -> Result<bool> {
     Ok(Identity::load(disk)?.is_some())
 }
 
-/// Copies a closed store's files as they are into a directory that is empty, or is made; gives their bytes. The identity goes last: until
-/// it is there, the copy is no store.
+/// Copies a closed store's files as they are into a directory that is empty, or is made; gives their bytes. The identity
+/// goes last: until it is there, the copy is no store.
 ///
 /// # Errors
 /// *Locked* where another process has it open, *not a store* where the target is not empty, *io*.
 pub(crate) fn copy_closed(disk: &Directory, target: &Path) -> Result<u64> {
-    use super::super::backend::copy;
-    use super::super::disk::Disk;
-    use super::super::files::{segment_name, segment_number};
-
     let Hold::Ours(_lock) = hold(disk)? else { return Err(ErrorKind::Locked.into()) };
     let none = || ErrorKind::NotAStore("it holds no identity of a store");
     let identity = Identity::load(disk)?.ok_or_else(none)?;
