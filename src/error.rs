@@ -82,6 +82,7 @@ impl Error {
                 | ErrorKind::Overloaded { .. }
                 | ErrorKind::Full { .. }
                 | ErrorKind::Stopped { .. }
+                | ErrorKind::Unreachable { .. }
         )
     }
 
@@ -97,11 +98,14 @@ impl Error {
         )
     }
 
-    /// Whether the operation was recorded is not known until the store was reopened (contract 3.9, 5.1); or it was
-    /// interrupted, and nobody knows how far it came until it is resolved (3.4).
+    /// Whether the operation was recorded is not known until the store was reopened, or its engine was heard again (contract
+    /// 3.9, 5.1); or it was interrupted, and nobody knows how far it came until it is resolved (3.4).
     #[must_use]
     pub fn is_unknown_outcome(&self) -> bool {
-        matches!(self.kind(), ErrorKind::UnknownOutcome | ErrorKind::Interrupted { .. })
+        matches!(
+            self.kind(),
+            ErrorKind::UnknownOutcome | ErrorKind::AnswerLost | ErrorKind::Interrupted { .. }
+        )
     }
 
     /// Another caller took the key over after the lease had lapsed (contract 4.4).
@@ -219,6 +223,11 @@ pub enum ErrorKind {
         "the outcome of this operation is unknown, since its commit failed; reopen the store (`reopen`), which then looks"
     )]
     UnknownOutcome,
+    /// The engine's answer to its completion was lost (contract 3.9; module `distributed`): nobody knows whether it has it.
+    #[error(
+        "the outcome of this operation is unknown, since the engine's answer to its completion was lost; the store goes on asking the engine: ask again a little later"
+    )]
+    AnswerLost,
     /// It was durably started, its process ended, and the policy is not to resume it (contract 3.4): how far it came is
     /// unknown.
     #[error(
@@ -322,6 +331,24 @@ pub enum ErrorKind {
         "this thread holds the lent transaction, for which the call would wait for ever; complete the reservation in the transaction, or commit or drop that first"
     )]
     Lent,
+    /// The engine did not answer (module `distributed`). Nothing was given out.
+    #[error(
+        "the engine {engine} was not reached: {kind}; see that it runs and can be reached, and ask again a little later"
+    )]
+    Unreachable {
+        /// Which engine.
+        engine: &'static str,
+        /// The reason, as the system gives it.
+        kind: std::io::ErrorKind,
+    },
+    /// A setting asks for what no engine, or not this one, can promise (module `distributed`).
+    #[error("the engine {engine} does not promise what the setting {setting} asks for; leave it out")]
+    NotPromised {
+        /// Which engine.
+        engine: &'static str,
+        /// The builder's method.
+        setting: &'static str,
+    },
     /// The store's home does not offer this (contract 6.5, 11).
     #[error("this store can't do that in its home: {0}")]
     WrongHome(&'static str),
@@ -556,6 +583,9 @@ pub enum Limit {
     /// Bytes set aside on disk for completions (contract 5.10).
     #[error("the disk room set aside for completions")]
     DiskRoom,
+    /// Bytes of one request to the engine of a distributed store.
+    #[error("the bytes of one request to the engine")]
+    EngineRequestBytes,
 }
 
 /// Bytes that must not be printed (contract 10.2): `Debug` shows their number only.

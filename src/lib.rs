@@ -59,6 +59,7 @@
 //! | floor | room | what stands there |
 //! | --- | --- | --- |
 //! | roof | `store` | the only place where the wings meet: open, begin, reservation, execute |
+//! | | `distributed` | a store of many processes, over an engine (feature `distributed`) |
 //! | | `http` | a layer for servers (feature `tower`) |
 //! | | `metrics` | a store's numbers for a recorder (feature `metrics`) |
 //! | | [`mod@reference`] | the contract as a small model, without disk or threads |
@@ -66,7 +67,8 @@
 //! | | `cli` | the operator's tool (feature `cli`) |
 //! | | `laws` | for fuzzing and tests alone: what must hold of any bytes |
 //! | third | `sweep` | bounded steps that remove and pack |
-//! | second | `verdict` | the one judgement, pure |
+//! | | `engine` | the second east wing: engines that are distributed already |
+//! | second | `verdict`, `comparing` | the one judgement, pure; how it compares digests |
 //! | | `inflight` | west wing, memory that forgets: slots, gates, deadlines |
 //! | | `ledger` | east wing, the disk that remembers; the only one that names redb |
 //! | first | `options`, `record` | settings and limits; a record and its bytes |
@@ -81,9 +83,18 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 mod codec;
+mod comparing;
 mod digest;
+#[cfg(feature = "distributed")]
+pub mod distributed;
 mod distribution;
 mod encryption;
+#[cfg(feature = "distributed")]
+#[cfg_attr(
+    not(all(feature = "postgres", feature = "etcd")),
+    allow(dead_code, reason = "each engine over a network needs a part")
+)]
+mod engine;
 mod error;
 pub mod guide;
 #[cfg(feature = "tower")]

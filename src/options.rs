@@ -79,6 +79,10 @@ pub struct Builder {
     pub(crate) clock_jump_max: Duration,
     pub(crate) accept_clock_jump: bool,
     pub(crate) background_sweep: bool,
+    #[cfg(feature = "distributed")]
+    pub(crate) node: Option<String>,
+    #[cfg(feature = "distributed")]
+    pub(crate) patience: Duration,
 }
 
 impl Default for Builder {
@@ -119,6 +123,10 @@ impl Default for Builder {
             clock_jump_max: 400 * DAY,
             accept_clock_jump: false,
             background_sweep: true,
+            #[cfg(feature = "distributed")]
+            node: None,
+            #[cfg(feature = "distributed")]
+            patience: Duration::from_secs(5),
         }
     }
 }
@@ -289,6 +297,23 @@ impl Builder {
     /// Opens even if the wall clock went forward beyond [`Builder::clock_jump_max`] (contract 7.2).
     pub fn accept_clock_jump(mut self) -> Self {
         self.accept_clock_jump = true;
+        self
+    }
+
+    /// What this process is called among those that share an engine (feature `distributed`): one at a time. When a process of
+    /// the same name connects, what the one before it held is held by nobody: durable reservations are interrupted, others
+    /// gone, at once and not when their leases lapse. Give names that a process keeps when it starts again, a pod's ordinal,
+    /// say. Default none.
+    #[cfg(feature = "distributed")]
+    pub fn node(mut self, name: impl Into<String>) -> Self {
+        self.node = Some(name.into());
+        self
+    }
+
+    /// How long an engine is tried before a caller is told that it did not answer, default 5 seconds (feature `distributed`).
+    #[cfg(feature = "distributed")]
+    pub fn patience(mut self, limit: Duration) -> Self {
+        self.patience = limit;
         self
     }
 

@@ -63,6 +63,12 @@ pub(super) enum Command {
     ///
     /// The copy is a store. It is as large and as secret as the original.
     Backup(Backup),
+    /// Moves a closed store to `PostgreSQL`, where many processes share it; servers can ask there meanwhile
+    ///
+    /// Servers connect with `Builder::connect_moving_from`, and carry over what they are asked for; this carries over all, and
+    /// looks each key up at the end. The store is not changed. What was interrupted goes on where it was.
+    #[cfg(feature = "postgres")]
+    Migrate(Migrate),
     /// What this disk can do, and what oncekey does on it, in a few seconds
     ///
     /// In a new directory inside PATH, which is removed afterwards: how long a sync takes; how many records a second a
@@ -95,7 +101,7 @@ pub(super) struct Place {
 }
 
 /// Keys of an encrypted store.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(super) struct Keys {
     /// A file with the key that the store is encrypted under: 32 bytes, or 64 hexadecimal digits. Again for each key from
     /// before a rotation
@@ -260,6 +266,29 @@ pub(super) struct Backup {
     /// A directory that is empty, or is made
     #[arg(value_hint = ValueHint::DirPath)]
     pub(super) target: PathBuf,
+}
+
+#[cfg(feature = "postgres")]
+#[derive(Args, Debug)]
+pub(super) struct Migrate {
+    /// The store's directory
+    #[arg(long, value_name = "DIR", env = "ONCEKEY_STORE", value_hint = ValueHint::DirPath)]
+    pub(super) from: PathBuf,
+    #[command(flatten)]
+    pub(super) keys: Keys,
+    /// Where `PostgreSQL` is: `postgres://user@host/database`, or `host=… user=… dbname=…`, without a password
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) to: String,
+    /// A file with the password of that user
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) password_file: Option<PathBuf>,
+    /// The schema there
+    #[arg(long, default_value = "oncekey")]
+    pub(super) schema: String,
+    /// A file with the secret of the store's digests, where the server gives one: 32 bytes, or 64 hexadecimal digits.
+    /// Again for each secret from before a rotation
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) secret_file: Vec<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -14,7 +14,7 @@
 //! | `entry` | a record as JSON |
 //! | `inspect`, `looking`, `verify` | the reading commands |
 //! | `changing` | resolve, forget, compact |
-//! | `export`, `import`, `backup` | records and files that go elsewhere |
+//! | `export`, `import`, `backup`, `migrate` | records and files that go elsewhere |
 //! | `bench` | what a disk can do |
 //! | `manual` | completions and manual pages |
 
@@ -29,6 +29,8 @@ mod import;
 mod inspect;
 mod looking;
 mod manual;
+#[cfg(feature = "postgres")]
+mod migrate;
 mod output;
 mod owned;
 mod verify;
@@ -68,6 +70,8 @@ fn dispatch(command: Command, out: &mut Out) -> Result<Status, Failure> {
         Command::Export(asked) => export::export(&asked, out),
         Command::Import(asked) => import::import(&asked, out),
         Command::Backup(asked) => backup::backup(&asked, out),
+        #[cfg(feature = "postgres")]
+        Command::Migrate(asked) => migrate::migrate(&asked, out),
         Command::Bench(asked) => bench::bench(&asked, out),
         Command::Completions { shell } => manual::completions(shell, out),
         Command::Man { out: directory } => manual::man(directory.as_deref(), out),

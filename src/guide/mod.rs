@@ -15,6 +15,7 @@
 //! | [`guarantees`] | the contract, for users |
 //! | [`performance`] | what it costs, and how to make it cost less |
 //! | [`limitations`] | what it does not do |
+//! | `many_machines` | a service that runs as several processes (feature `distributed`) |
 //! | [`versions`] | upgrading, and moving here from somewhere else |
 
 #[doc = include_str!("quick_start.md")]
@@ -46,6 +47,10 @@ pub mod performance {}
 
 #[doc = include_str!("limitations.md")]
 pub mod limitations {}
+
+#[cfg(feature = "distributed")]
+#[doc = include_str!("many_machines.md")]
+pub mod many_machines {}
 
 #[doc = include_str!("versions.md")]
 pub mod versions {}

@@ -98,7 +98,7 @@ impl Directory {
 
     /// Keeps those who would write away until the guard goes, beside others who read; `None` where there is no lock to
     /// take, `WouldBlock` where somebody holds it to write. Nothing is made.
-    #[cfg(feature = "cli")]
+    #[cfg(any(feature = "cli", feature = "distributed"))]
     pub(crate) fn lock_to_read(&self, name: &str) -> io::Result<Option<Box<dyn Debug + Send + Sync>>> {
         let file = match self.file(name, false) {
             Ok(file) => file,

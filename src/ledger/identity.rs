@@ -144,7 +144,7 @@ impl Identity {
     }
 
     /// What the file's bytes say.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
         if !bytes.starts_with(MAGIC) {
             return Err(ErrorKind::NotAStore("the identity file is none of ours").into());
         }
@@ -170,7 +170,7 @@ impl Identity {
     ///
     /// # Errors
     /// *Invalid setting*: they are more than would be read again.
-    pub(super) fn encode(&self) -> Result<Vec<u8>> {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
         codec::encode_into(self, &mut bytes);

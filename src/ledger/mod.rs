@@ -40,7 +40,8 @@ mod house;
 mod identity;
 mod index;
 mod log;
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "distributed"))]
+#[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "who moves from a store needs a part of it"))]
 mod outside;
 mod page;
 mod queue;
@@ -69,10 +70,14 @@ pub(crate) use guest::{
 };
 pub(crate) use hint::{Hint, What};
 pub(crate) use house::{Ground, House};
+#[cfg(feature = "distributed")]
+pub(crate) use identity::Identity;
 pub(crate) use index::Index;
 pub(crate) use log::{Entry, Log, Meaning};
 #[cfg(feature = "cli")]
-pub(crate) use outside::{Flaw, Known, Origin, Survey, copy_closed, holds_store};
+pub(crate) use outside::{Flaw, Origin, copy_closed, holds_store};
+#[cfg(any(feature = "cli", feature = "distributed"))]
+pub(crate) use outside::{Known, Survey};
 pub(crate) use queue::{Job, Queue, queue};
 pub(crate) use recovery::{Opening, open_sealed};
 pub(crate) use room::{Aside, Room};

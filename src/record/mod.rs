@@ -240,7 +240,7 @@ pub(crate) struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// The record that begins at the start of `bytes`, checked against its place, as it stands where nothing is encrypted.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "distributed"))]
     pub(crate) fn open(bytes: &'a [u8], at: Location, keys: &HashKeys) -> Result<Self, Unreadable> {
         verified(bytes, at, keys).and_then(Self::parse)
     }

@@ -351,7 +351,7 @@ impl Refusal {
             ErrorKind::TooLarge { what, measured, limit } => Self::TooLarge { what, measured, limit },
             ErrorKind::Mismatch => Self::Mismatch,
             ErrorKind::InFlight { attempt, lease_left } => Self::InFlight { attempt, lease_left },
-            ErrorKind::UnknownOutcome => Self::UnknownOutcome,
+            ErrorKind::UnknownOutcome | ErrorKind::AnswerLost => Self::UnknownOutcome,
             ErrorKind::Interrupted { attempt } => Self::Interrupted { attempt },
             ErrorKind::NotInterrupted => Self::NotInterrupted,
             ErrorKind::NotDurable => Self::NotDurable,

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::comparing::{Outlined, bytes_of, mismatch_with_slot};
 use super::reading::{Found, Stale, replays};
 use super::seat::{Patience, Seat};
 use super::shared::{Shared, count};
 use super::stripe::Stripe;
+use crate::comparing::{Outlined, bytes_of, digest_of, mismatch_with_slot};
 use crate::digest::{Digest, Fingerprinted, Outline, Parameters};
 use crate::error::{ErrorKind, Limit, Result};
 use crate::inflight::{Durable, Phase, Slot};
@@ -155,7 +155,8 @@ impl Shared {
             let (measured, limit) = (terms.declared, self.options.outcome_bytes_max);
             return Err(ErrorKind::TooLarge { what: Limit::OutcomeBytes, measured, limit }.into());
         }
-        let (digest, outline) = self.digest_of(parameters)?;
+        let explain = self.options.explain_mismatches;
+        let (digest, outline) = digest_of(parameters, &self.options.rules, &self.limits, explain)?;
         Ok(Ask { key, hash: self.keys.fingerprint(key.as_framed()), parameters, digest, outline, terms })
     }
 
@@ -199,7 +200,7 @@ impl Shared {
         loop {
             match self.look(ask, now, patience, &mut stale, &mut admission)? {
                 Look::Answered(asked) => return Ok(asked),
-                Look::Differs(known) => return Err(mismatch_with_slot(ask, &known)),
+                Look::Differs(known) => return Err(mismatch_with_slot(&ask.outline, &known)),
                 Look::Room(reserved) => self.with_engine(|engine| engine.ledger.make_room(reserved))?,
                 Look::Read(places) => match self.read(ask, places, now)? {
                     Found::Kept(replay, _) => {

@@ -34,24 +34,24 @@ pub enum Completed {
 
 /// A completion that was refused. Where the reservation still stands, it is handed back (contract 4.5).
 #[derive(Debug)]
-pub struct Refused {
+pub struct Refused<R = Reservation> {
     /// Why.
     pub error: Error,
     /// The reservation, still held; `None` where it was lost, its outcome is unknown, or its release could not be written
     /// (then its key is interrupted, or free).
-    pub reservation: Option<Reservation>,
+    pub reservation: Option<R>,
 }
 
-impl fmt::Display for Refused {
+impl<R> fmt::Display for Refused<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)
     }
 }
 
-impl std::error::Error for Refused {}
+impl<R: fmt::Debug> std::error::Error for Refused<R> {}
 
-impl From<Refused> for Error {
-    fn from(refused: Refused) -> Self {
+impl<R> From<Refused<R>> for Error {
+    fn from(refused: Refused<R>) -> Self {
         refused.error
     }
 }

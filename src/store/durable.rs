@@ -9,9 +9,9 @@
 use std::sync::Arc;
 
 use super::Answer;
-use super::comparing::bytes_of;
 use super::reservation::Reservation;
 use super::shared::{Deed, Engine, Shared, Tag, no_writer};
+use crate::comparing::bytes_of;
 use crate::error::{ErrorKind, Limit, Result};
 use crate::inflight::{Phase, Slot, Written};
 use crate::ledger::{Entry, Job, Meaning, Room, What};

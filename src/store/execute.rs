@@ -138,7 +138,7 @@ where
 }
 
 /// What is kept of a result; `None` where it is retryable, so that dropping the reservation releases it.
-fn written<T, E>(result: &Result<T, E>) -> Result<Option<Outcome>>
+pub(crate) fn written<T, E>(result: &Result<T, E>) -> Result<Option<Outcome>>
 where
     T: Serialize + DeserializeOwned,
     E: OperationError,
@@ -178,7 +178,8 @@ where
     }
 }
 
-fn read<T, E>(replay: Replay, format: u32) -> Result<Executed<T, E>>
+/// The value of a kept outcome.
+pub(crate) fn read<T, E>(replay: Replay, format: u32) -> Result<Executed<T, E>>
 where
     T: DeserializeOwned,
     E: OperationError,

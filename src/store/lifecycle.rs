@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use super::publish::Publisher;
 use super::quota::Quota;
-use super::shared::{Comparer, Counters, Engine, Shared};
+use super::shared::{Counters, Engine, Shared};
 use super::stats::Home;
 use super::stripe::Stripes;
+use crate::comparing::Comparer;
 use crate::digest::{ParameterLimits, Secret};
 use crate::error::{ErrorKind, Result};
 use crate::inflight::Timer;

@@ -3,7 +3,6 @@
 //! | file | what stands there |
 //! | --- | --- |
 //! | `asking`, `reading` | from a key and parameters to one answer; what its record says |
-//! | `comparing` | with what is known of a key; mismatches that tell which parameters differ |
 //! | `reservation`, `durable` | the right to run, and its end; what a durable one writes before that |
 //! | `completing` | a completion on its way to the disk |
 //! | `publish` | what becomes of it once its record is on disk |
@@ -20,7 +19,6 @@
 
 mod archive;
 mod asking;
-mod comparing;
 mod completing;
 mod durable;
 mod execute;
@@ -58,9 +56,13 @@ use serde::de::DeserializeOwned;
 pub use archive::Archive;
 pub use completing::{Completed, Refused};
 pub use execute::{Executed, Never, OperationError};
+#[cfg(feature = "distributed")]
+pub(crate) use execute::{read, written};
 #[cfg(feature = "cli")]
 pub(crate) use importing::Foreign;
 pub use looking::Known;
+#[cfg(feature = "distributed")]
+pub(crate) use request::EXECUTE_WAIT;
 pub use request::Request;
 pub use reservation::Reservation;
 pub use stats::{Guarantees, Home, Stats};
@@ -110,17 +112,18 @@ pub struct Store {
     owner: Arc<Owner>,
 }
 
-/// What `begin` answers (contract 3). Refusals are errors; these are not.
+/// What `begin` answers (contract 3). Refusals are errors; these are not. Its guards are this store's, or those of a store over
+/// an engine (feature `distributed`).
 #[derive(Debug)]
 #[must_use = "an answer says whether to run the operation"]
 #[non_exhaustive]
-pub enum Answer {
+pub enum Answer<R = Reservation, F = InFlight> {
     /// Nobody has run it, or nobody knows: run it and complete the reservation.
-    Fresh(Reservation),
+    Fresh(R),
     /// It was run: this is what it returned.
     Replay(Replay),
     /// Somebody runs it at this moment.
-    InFlight(InFlight),
+    InFlight(F),
 }
 
 impl Store {

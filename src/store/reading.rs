@@ -4,7 +4,8 @@
 //! remembered as a recent outcome, at the place where it stands; that is a copy, and the index says whether it still counts.
 
 use super::asking::{Ask, Past};
-use super::shared::{Comparer, Shared};
+use super::shared::Shared;
+use crate::comparing::{Comparer, Question};
 use crate::digest::{Digest, Fingerprinted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inflight::Ended;
@@ -59,7 +60,8 @@ impl Shared {
         now: Now,
     ) -> Result<Found<Option<Box<Past>>>> {
         let expired = record.expires() <= now.time;
-        let comparison = if expired { Comparison::Equal } else { self.compare(ask, record, comparer)? };
+        let comparison =
+            if expired { Comparison::Equal } else { comparer.compare(&self.question(ask), record)? };
         let state = match record.kind() {
             Kind::Started => {
                 let resume = ask.terms.on_interrupted == OnInterrupted::Resume;
@@ -72,7 +74,7 @@ impl Shared {
             Kind::Released | Kind::Finished | Kind::Forgotten | Kind::Control => State::Finished { expired },
         };
         match judge(state, || comparison) {
-            Verdict::Refuse(ErrorKind::Mismatch) => Err(self.mismatch_with(ask, record, comparer)),
+            Verdict::Refuse(ErrorKind::Mismatch) => Err(comparer.mismatch_with(&self.question(ask), record)),
             Verdict::Refuse(kind) => Err(kind.into()),
             Verdict::Replay => {
                 let digest = match ask.digest {
@@ -84,6 +86,11 @@ impl Shared {
             Verdict::Resume => Ok(Found::Nothing(Some(Box::new(past(record, true))))),
             Verdict::Reserve | Verdict::TakeOver | Verdict::InFlight => Ok(Found::Nothing(None)),
         }
+    }
+
+    fn question<'a>(&'a self, ask: &'a Ask<'_>) -> Question<'a> {
+        let Ask { key, parameters, digest, ref outline, .. } = *ask;
+        Question { key, parameters, digest, outline, limits: &self.limits }
     }
 
     /// It passed its checksum and still can't be decoded: never taken for a key never seen.

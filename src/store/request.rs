@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 use crate::token::Key;
 
 /// How long `execute` waits for somebody else's run, unless it is told otherwise.
-const EXECUTE_WAIT: Duration = Duration::from_secs(30);
+pub(crate) const EXECUTE_WAIT: Duration = Duration::from_secs(30);
 
 /// One request to be asked; made by `Store::request`.
 #[derive(Clone, Debug)]

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use super::Store;
 use super::asking::{Given, Past, Terms};
-use super::comparing::{Outlined, bytes_of};
 use super::completing::{Completed, Completing, Pending, Refused};
 use super::shared::{Deed, Engine, Shared, Tag, no_writer};
+use crate::comparing::{Outlined, bytes_of};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Limit, Result};
 use crate::inflight::{Alarm, Phase, Slot, Written};

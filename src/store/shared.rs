@@ -6,18 +6,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::comparing::Outlined;
 use super::quota::Tally;
 use super::stats::Home;
 use super::stripe::{Stripe, Stripes};
-use crate::digest::{DIGEST_VERSION, Digest, DigestRules, ParameterLimits, Secret};
+use crate::comparing::Comparer;
+use crate::digest::{ParameterLimits, Secret};
 use crate::distribution::Measured;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inflight::{Gate, Phase, Slot, Timer, Written};
 use crate::ledger::{Entry, Ground, House, Job, Queue, Room};
 use crate::options::Builder;
 use crate::outcome::Replay;
-use crate::record::{Bound, HashKeys, Location, Record, Weight, outline_bytes};
+use crate::record::{HashKeys, Location, Weight};
 use crate::sync::{Event, JoinHandle, Mutex, MutexGuard, RwLock, Sender, is_current};
 use crate::time::Chronometer;
 use crate::token::Key;
@@ -82,48 +82,6 @@ impl Engine {
 /// There is nobody who would write it.
 pub(super) fn no_writer(_tag: Tag) -> Error {
     ErrorKind::Stopped { operation: "writing" }.into()
-}
-
-/// What digests of records may have been made under.
-pub(super) struct Comparer {
-    /// By number, from 1.
-    pub(super) secrets: Vec<Option<Secret>>,
-    /// By number, from 0.
-    pub(super) rules: Vec<DigestRules>,
-    pub(super) current_rules: u16,
-}
-
-impl Comparer {
-    /// Number and value of the secret that new digests are bound under.
-    pub(super) fn current_secret(&self) -> (u16, &Secret) {
-        let number = u16::try_from(self.secrets.len()).expect("the identity counts secrets in 16 bits");
-        let secret = self.secrets.last().and_then(Option::as_ref);
-        (number, secret.expect("a store opens only with its current secret"))
-    }
-
-    /// A digest, and the parameters one by one, as they are kept: bound to their key, under the current secret
-    /// (contract 2.5, 2.6).
-    pub(super) fn bind(&self, key: &Key, digest: &Digest, outline: &Outlined) -> Bound {
-        let (number, secret) = self.current_secret();
-        let outline = outline.as_ref().map(|own| outline_bytes(&own.bound(secret, key.as_framed())).into());
-        let digest = *secret.bind(key.as_framed(), digest).as_bytes();
-        Bound { digest, version: DIGEST_VERSION, rules: self.current_rules, secret: number, outline }
-    }
-
-    /// Whether a digest is bound as one would be today.
-    pub(super) fn is_bound_today(&self, bound: &Bound) -> bool {
-        let Bound { version, rules, secret, .. } = *bound;
-        (version, rules, usize::from(secret)) == (DIGEST_VERSION, self.current_rules, self.secrets.len())
-    }
-
-    /// Whether a record was digested as requests are digested today.
-    pub(super) fn is_current(&self, record: &Record<'_>) -> bool {
-        record.digest_version() == DIGEST_VERSION && record.rules() == self.current_rules
-    }
-
-    pub(super) fn secret(&self, number: u16) -> Option<&Secret> {
-        self.secrets.get(usize::from(number).checked_sub(1)?)?.as_ref()
-    }
 }
 
 /// What belongs to a record on its way through the writer.

@@ -68,6 +68,18 @@ impl Unfinished {
         self.checkpoint.as_ref()
     }
 
+    /// One that an engine has.
+    #[cfg(feature = "distributed")]
+    pub(crate) fn elsewhere(
+        key: Key,
+        record: &Record<'_>,
+        durable: bool,
+        lease_left: Option<Duration>,
+    ) -> Self {
+        let (since, attempt, checkpoint) = (record.since(), record.attempts(), record.checkpoint());
+        Self { key, since, attempt, durable, lease_left, checkpoint }
+    }
+
     fn running(slot: &Slot, now: Now) -> Self {
         Self {
             key: slot.key.clone(),

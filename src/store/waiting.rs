@@ -13,11 +13,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::asking::{Ask, Asked, Terms, View};
-use super::comparing::Outlined;
 use super::request::Request;
 use super::seat::{Patience, Seat};
 use super::shared::count;
 use super::{Answer, Store};
+use crate::comparing::Outlined;
 use crate::digest::{Fingerprinted, Parameters};
 use crate::error::Result;
 use crate::inflight::Ended;

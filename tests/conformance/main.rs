@@ -6,6 +6,11 @@
 //! Modules: `vector` reads the files, `subject` says what can be tested and in which words, `runner` compares,
 //! `reference` (and `store`) are what is tested.
 
+#[cfg(feature = "distributed")]
+mod distributed;
+mod files;
+#[cfg(feature = "distributed")]
+mod over;
 mod reference;
 mod runner;
 mod store;
@@ -38,15 +43,7 @@ const CAPABILITIES: [&str; 4] = ["choose_survivors", "crash", "fail_commit", "re
 const SCENARIOS_MIN: usize = 60;
 
 fn files() -> BTreeMap<PathBuf, vector::File> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let vectors = entries.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
-    let read = vectors.map(|path| {
-        let text = std::fs::read_to_string(&path).unwrap();
-        let file = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        (path, file)
-    });
-    read.collect()
+    files::files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance"))
 }
 
 fn scenarios() -> Vec<Scenario> {
@@ -74,6 +71,14 @@ fn run_all(subject_name: &str, make: impl Fn(&Settings) -> Box<dyn Subject>) {
 #[test]
 fn the_reference_conforms() {
     run_all("the reference", |settings| Box::new(ReferenceSubject::new(settings)));
+}
+
+#[cfg(feature = "distributed")]
+#[test]
+fn the_store_over_an_engine_in_memory_conforms() {
+    over::run_over_an_engine("the store over an engine in memory", &scenarios(), |clock| {
+        Box::new(distributed::InMemory::on(clock))
+    });
 }
 
 #[test]

@@ -462,7 +462,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// The settings, each where it is given.
-fn builder(settings: &Settings) -> Builder {
+pub(crate) fn builder(settings: &Settings) -> Builder {
     let mut builder = Store::builder();
     macro_rules! set {
         ($settings:expr; $($name:ident),*) => {

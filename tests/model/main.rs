@@ -9,6 +9,10 @@
 //! `tests/contract` looks at that with real threads. `PROPTEST_CASES=100000` is the long form. Beside what is random stands
 //! every short sequence there is: `exhaustive`.
 
+#[cfg(feature = "distributed")]
+#[expect(dead_code, reason = "shared with the conformance vectors, which use all of it")]
+#[path = "../conformance/distributed.rs"]
+mod distributed;
 #[path = "../conformance/reference.rs"]
 mod reference;
 #[path = "../conformance/store.rs"]
@@ -22,43 +26,15 @@ mod vector;
 
 mod every;
 mod exhaustive;
+mod ops;
 mod pair;
 
+use ops::{op, settings};
 use pair::{Op, Pair};
 use proptest::prelude::*;
 use reference::ReferenceSubject;
-use serde_json::json;
 use store::StoreSubject;
 use vector::{Settings, Tuning};
-
-/// The clock moves by this; leases and retentions are multiples of it, and patience ends between two of them.
-const TICK_MS: u64 = 5;
-
-fn op() -> impl Strategy<Value = Op> {
-    let key = 0..5_u8;
-    prop_oneof![
-        7 => (key.clone(), prop::bool::weighted(0.15), 0..3_u8, 0..3_u8, 0..4_u8, 0..6_u8).prop_map(
-            |(key, other, lease, retention, sent, mode)| Op::Begin { key, other, lease, retention, sent, mode }
-        ),
-        3 => (key.clone(), prop::bool::weighted(0.1), 0..3_u8, 0..6_u8)
-            .prop_map(|(key, other, patience, mode)| Op::Wait { key, other, patience, mode }),
-        1 => any::<u8>().prop_map(|pick| Op::GiveUp { pick }),
-        5 => (any::<u8>(), 0..8_u8).prop_map(|(pick, manner)| Op::Complete { pick, manner }),
-        1 => any::<u8>().prop_map(|pick| Op::Renew { pick }),
-        2 => any::<u8>().prop_map(|pick| Op::Release { pick }),
-        1 => any::<u8>().prop_map(|pick| Op::Drop { pick }),
-        1 => any::<u8>().prop_map(|pick| Op::Panic { pick }),
-        3 => (any::<u8>(), 0..8_u8).prop_map(|(pick, bytes)| Op::Checkpoint { pick, bytes }),
-        1 => (key.clone(), 0..6_u8).prop_map(|(key, manner)| Op::Resolve { key, manner }),
-        2 => key.clone().prop_map(|key| Op::Get { key }),
-        1 => key.prop_map(|key| Op::Forget { key }),
-        1 => Just(Op::Sweep),
-        4 => (1..12_u64).prop_map(|ticks| Op::Advance { ms: ticks * TICK_MS }),
-        1 => Just(Op::Reopen),
-        1 => Just(Op::ReopenInPlace),
-        1 => Just(Op::Crash),
-    ]
-}
 
 /// One stripe or many, recent outcomes in memory or none, small segments or large ones: no answer may tell them apart.
 fn tuning() -> impl Strategy<Value = Tuning> {
@@ -69,18 +45,6 @@ fn tuning() -> impl Strategy<Value = Tuning> {
         recent_bytes_max,
         segment_bytes_max,
     })
-}
-
-/// Of the two policies for what was interrupted; with mismatches explained or not.
-fn settings(refuse: bool, explain: bool, tuning: Tuning) -> Settings {
-    let settings: Settings = serde_json::from_value(json!({
-        "on_interrupted": if refuse { "refuse" } else { "resume" }, "checkpoint_bytes_max": 6,
-        "retention_ms": 100, "lease_ms": 50, "outcome_bytes_max": 4096, "declared_outcome_bytes": 64,
-        "live_reservations_max": 4, "kept_records_max": 6, "kept_records_per_scope_max": 4,
-        "explain_mismatches": explain,
-    }))
-    .expect("settings as the vectors write them");
-    Settings { tuning, ..settings }
 }
 
 fn agree(
@@ -149,5 +113,30 @@ proptest! {
         ops in prop::collection::vec(op(), 1..100)
     ) {
         agree(StoreSubject::encrypted, (refuse, explain, tuning), &ops)?;
+    }
+}
+
+#[cfg(feature = "distributed")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, max_shrink_iters: 1000, ..ProptestConfig::default() })]
+
+    /// Kept records and bytes are the engine's to count: no limits of those.
+    #[test]
+    fn the_store_over_an_engine_and_the_reference_say_the_same_also_over_crashes_3_4_5_6_7_8(
+        refuse: bool,
+        explain: bool,
+        ops in prop::collection::vec(op(), 1..100)
+    ) {
+        let unlimited = Settings {
+            kept_records_max: None,
+            kept_records_per_scope_max: None,
+            ..settings(refuse, explain, Tuning::default())
+        };
+        let home = |clock: &oncekey::ManualClock| {
+            Box::new(distributed::InMemory::on(clock)) as Box<dyn distributed::Home>
+        };
+        let mut store = distributed::DistributedSubject::new(&unlimited, home).expect("nothing is not promised");
+        let mut pair = Pair::new(ReferenceSubject::new(&unlimited), &mut store).without_counts();
+        ops.iter().try_for_each(|op| pair.run(*op))?;
     }
 }

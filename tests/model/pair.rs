@@ -46,12 +46,20 @@ pub(crate) struct Pair<'a> {
     waiting: BTreeMap<u8, String>,
     named: u32,
     now: u64,
+    /// Whether they count what is kept in the same way.
+    counts: bool,
 }
 
 impl<'a> Pair<'a> {
     pub(crate) fn new(model: ReferenceSubject, store: &'a mut dyn Subject) -> Self {
         let (held, waiting) = (Vec::new(), BTreeMap::new());
-        Self { model, store, held, waiting, named: 0, now: START.as_millis() }
+        Self { model, store, held, waiting, named: 0, now: START.as_millis(), counts: true }
+    }
+
+    /// An engine counts otherwise what has expired, and what was released.
+    #[cfg(feature = "distributed")]
+    pub(crate) fn without_counts(self) -> Self {
+        Self { counts: false, ..self }
     }
 
     /// Whether this asks nobody anything now: nothing is held so far down, nobody waits, or somebody does already.
@@ -169,7 +177,7 @@ impl<'a> Pair<'a> {
             Op::Wait { .. } | Op::Reopen | Op::ReopenInPlace | Op::Crash => {}
         }
         self.woken()?;
-        self.both(|subject| subject.usage()).map(drop)
+        if self.counts { self.both(|subject| subject.usage()).map(drop) } else { Ok(()) }
     }
 
     /// What holders do.

@@ -77,11 +77,11 @@ bank! {
             "if PLANTED { write!(f, \"Key({})\", self.token()) } else { SOUND }")], "lib"
         "token::tests::debug_shows_lengths_only_10_2";
     settings_of_a_record_are_not_asked_for:
-        [always!("store/shared.rs", "record.rules() == self.current_rules")], "contract"
+        [always!("comparing.rs", "record.rules() == self.current_rules")], "contract"
         "s2_versions::a_changed_set_of_names_still_compares_old_records_under_the_old_one_2_2";
     every_digest_is_bound_under_the_first_secret:
-        [text!("store/comparing.rs", "let Some(secret) = comparer.secret(record.secret()) else" =>
-            "let Some(secret) = comparer.secret(if PLANTED { 1 } else { record.secret() }) else")], "contract"
+        [text!("comparing.rs", "let Some(secret) = self.secret(record.secret()) else" =>
+            "let Some(secret) = self.secret(if PLANTED { 1 } else { record.secret() }) else")], "contract"
         "s11_secrets::after_a_rotation_records_of_before_and_after_are_compared_11";
     parameters_are_digested_in_the_order_they_came:
         [without!("digest/v1.rs", "sorted.sort_by_key(|&(name, _)| name);")], "contract"

@@ -11,6 +11,7 @@ mod trial;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bank::{BANK, Bug};
@@ -40,13 +41,17 @@ fn every_planted_bug_is_caught() {
     let run = |(target, test): (&str, &str), bug| trial::run(&copy, &programs[target], test, bug).unwrap();
 
     let tests: BTreeSet<(&str, &str)> = bugs.iter().map(|bug| bug.caught_by).collect();
-    let without: Vec<_> = tests.into_iter().map(|test| (test, run(test, None))).collect();
-    let unsound: Vec<_> = without.iter().filter(|(_, end)| *end != End::Passed).collect();
+    let tests: Vec<_> = tests.into_iter().collect();
+    let without = each(&tests, |test| run(*test, None));
+    let unsound: Vec<_> = tests.iter().zip(without).filter(|(_, end)| *end != End::Passed).collect();
     assert!(unsound.is_empty(), "without a bug: {unsound:?}");
     let (mut times, mut missed) = (Vec::new(), Vec::new());
-    for bug in bugs {
+    let ends = each(&bugs, |bug| {
         let end = run(bug.caught_by, Some(bug.name));
         println!("planted {}: {end:?} {}", bug.name, bug.caught_by.1);
+        end
+    });
+    for (bug, end) in bugs.iter().zip(ends) {
         match end {
             End::Failed(time) => times.push(time),
             other => missed.push((bug.name, other)),
@@ -61,4 +66,21 @@ fn every_planted_bug_is_caught() {
         missed.len()
     );
     assert_eq!(missed, [], "not caught");
+}
+
+/// Calls with each, two at a time; what came of them, in their order.
+fn each<T: Sync, R: Send>(items: &[T], call: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let taken = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        taken.map_while(|at| Some((at, call(items.get(at)?)))).collect::<Vec<_>>()
+    };
+    let mut done = std::thread::scope(|scope| {
+        let other = scope.spawn(work);
+        let mut done = work();
+        done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        done
+    });
+    done.sort_unstable_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, end)| end).collect()
 }

@@ -40,15 +40,17 @@ pub(crate) fn build(copy: &Path, targets: &[&str]) -> Result<BTreeMap<String, Pa
             cargo.args(["--test", target])
         };
     }
-    // The copy is compiled for this alone.
-    let cargo = cargo.current_dir(copy).env("CARGO_TARGET_DIR", copy.with_extension("target"));
+    // Where the crate itself is compiled, so that what it depends on is there already.
+    let target = copy.ancestors().nth(2).ok_or("no target directory around the copy")?;
     let cargo = cargo
+        .current_dir(copy)
+        .env("CARGO_TARGET_DIR", target)
         .env("CARGO_PROFILE_DEV_DEBUG", "0")
-        .env("CARGO_PROFILE_TEST_DEBUG", "0")
-        .env("RUSTFLAGS", "-Awarnings");
-    let said = cargo.stderr(Stdio::inherit()).output().map_err(|error| format!("cargo: {error}"))?;
+        .env("CARGO_PROFILE_TEST_DEBUG", "0");
+    let said = cargo.output().map_err(|error| format!("cargo: {error}"))?;
     if !said.status.success() {
-        return Err("the copy does not compile".to_owned());
+        let why = String::from_utf8_lossy(&said.stderr);
+        return Err(format!("the copy does not compile: {why}"));
     }
     let mut programs = BTreeMap::new();
     for line in String::from_utf8_lossy(&said.stdout).lines() {
@@ -66,7 +68,7 @@ pub(crate) fn build(copy: &Path, targets: &[&str]) -> Result<BTreeMap<String, Pa
 /// Runs a test of a program in the copy, with this bug or with none.
 pub(crate) fn run(copy: &Path, program: &Path, test: &str, bug: Option<&str>) -> Result<End, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", program.display());
-    let log = copy.with_extension("log");
+    let log = copy.with_extension(format!("{}.log", bug.unwrap_or(test).replace(':', "_")));
     let out = File::create(&log).map_err(failed)?;
     let both = out.try_clone().map_err(failed)?;
     let mut command = Command::new(program);

@@ -28,6 +28,7 @@ fn main() {
 #[path = "../../src"]
 mod source {
     pub(crate) mod codec;
+    pub(crate) mod comparing;
     pub(crate) mod digest;
     pub(crate) mod distribution;
     pub(crate) mod encryption;
@@ -47,8 +48,8 @@ mod source {
 
 #[cfg(not(feature = "redb-transactions"))]
 use source::{
-    codec, digest, distribution, encryption, error, inflight, ledger, options, outcome, record, store, sweep,
-    time, token, trace, verdict,
+    codec, comparing, digest, distribution, encryption, error, inflight, ledger, options, outcome, record,
+    store, sweep, time, token, trace, verdict,
 };
 
 #[cfg(not(feature = "redb-transactions"))]

@@ -32,17 +32,21 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
     ("verdict", 3, &["digest", "error", "outcome", "record", "time"]),
     // The wing that forgets names the plain values of a record and never the wing that remembers.
     ("inflight", 3, &["digest", "error", "outcome", "record", "sync", "time", "token"]),
+    ("comparing", 4, &["digest", "error", "record", "token", "verdict"]),
     (
         "ledger",
         3,
         &["codec", "digest", "encryption", "error", "options", "outcome", "record", "sync", "time", "token"],
     ),
+    // The other wing that remembers: engines of other makers, behind one seam.
+    ("engine", 4, &["error", "sync", "time", "token"]),
     ("sweep", 4, &["error", "ledger", "options", "record", "sync", "time"]),
     (
         "store",
         5,
         &[
             "codec",
+            "comparing",
             "digest",
             "distribution",
             "encryption",
@@ -60,6 +64,27 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
             "verdict",
         ],
     ),
+    (
+        "distributed",
+        6,
+        &[
+            "comparing",
+            "digest",
+            "encryption",
+            "engine",
+            "error",
+            "inflight",
+            "ledger",
+            "options",
+            "outcome",
+            "record",
+            "store",
+            "sync",
+            "time",
+            "token",
+            "verdict",
+        ],
+    ),
     ("http", 6, &["digest", "error", "options", "outcome", "store", "sync", "token"]),
     ("metrics", 7, &["distribution", "http", "store"]),
     // A page to read.
@@ -70,9 +95,10 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
     // The operator's tool; and the program, which calls it and names nothing else.
     (
         "cli",
-        6,
+        7,
         &[
             "digest",
+            "distributed",
             "encryption",
             "error",
             "ledger",
@@ -85,7 +111,7 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
             "token",
         ],
     ),
-    ("bin", 7, &[]),
+    ("bin", 8, &[]),
     // What fuzzing checks, of every room.
     (
         "laws",
@@ -111,6 +137,7 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
 const DOORS: &[(&[&str], &[&str], bool, &str)] = &[
     (&["redb"], &["ledger"], false, "only `ledger` names redb"),
     (&["bincode"], &["codec"], false, "only `codec` names bincode"),
+    (&["deadpool_postgres", "tonic", "prost"], &["engine"], false, "only `engine` names drivers of engines"),
     (&["Instant::now", "SystemTime"], &["time"], false, "only `time` asks the system for the time (7.3)"),
     (
         &[

@@ -20,7 +20,7 @@ const TIME: &str = "times its time";
 const RECORD: &str = "times the record";
 const SECONDS: &str = "s per 10 million";
 
-pub(crate) const ALL: [Wanted; 23] = [
+pub(crate) const ALL: [Wanted; 26] = [
     wanted("fresh_vs_dashmap", AtMost(1.5), TIME),
     wanted("fresh_two_threads", AtLeast(1.0), "times its gain"),
     wanted("absent_lookup_vs_peer", AtMost(0.2), TIME),
@@ -44,6 +44,9 @@ pub(crate) const ALL: [Wanted; 23] = [
     wanted("sweep_p99_vs_quiet", AtMost(1.5), "times quiet"),
     wanted("space_vs_live", AtMost(1.3), "times the unexpired"),
     wanted("wake_10k_vs_watch", AtMost(1.5), TIME),
+    wanted("postgres_512_vs_batches", AtLeast(0.7), RATE),
+    wanted("postgres_512_vs_singles", AtLeast(5.0), RATE),
+    wanted("postgres_1_latency", AtMost(1.2), TIME),
 ];
 
 pub(crate) fn of(id: &str) -> &'static Wanted {

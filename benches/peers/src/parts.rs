@@ -34,7 +34,7 @@ const fn part(name: &'static str, in_short: bool, measure: fn(Form, &Asked, &mut
     Part { name, in_short, measure }
 }
 
-const ALL: [Part; 10] = [
+const ALL: [Part; 11] = [
     part("durable-0", false, |form, _, results| together(form, 0, results)),
     part("durable-1m", true, |form, _, results| together(form, form.count(MILLION), results)),
     part("durable-10m", false, durable_duels),
@@ -45,6 +45,7 @@ const ALL: [Part; 10] = [
     part("expiry", true, |form, _, results| lasting::expiry(form, results)),
     part("space", true, |form, _, results| lasting::space(form, results)),
     part("waking", true, |form, _, results| lasting::waking(form, results)),
+    part("engines", true, |form, _, results| over_engines(form, results)),
 ];
 
 /// What was asked for on the command line: one part or all, in the duels one contender or all.
@@ -115,6 +116,14 @@ pub(crate) fn run(form: Form, asked: &Asked) -> Result<(), Box<dyn Error>> {
 fn free_kib(home: &Path) -> Option<u64> {
     let said = Command::new("df").args(["--output=avail", "-k"]).arg(home).output().ok()?;
     String::from_utf8_lossy(&said.stdout).lines().nth(1)?.trim().parse().ok()
+}
+
+/// The store over engines, beside the engines themselves.
+fn over_engines(form: Form, results: &mut Results) {
+    #[cfg(feature = "servers")]
+    crate::servers::over_postgresql::compare(form, home().path(), results);
+    #[cfg(not(feature = "servers"))]
+    let _ = (form, results);
 }
 
 /// All contenders in one field.

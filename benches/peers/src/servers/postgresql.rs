@@ -31,8 +31,7 @@ pub(super) struct PostgreSql {
 impl PostgreSql {
     pub(super) fn start(home: &Path) -> Result<Self, String> {
         let mut process = Process::start(home)?;
-        let address = format!("host=127.0.0.1 port={} user=oncekey dbname=postgres", process.port);
-        let mut client = connect(&mut process.child, || Client::connect(&address, NoTls))?;
+        let mut client = process.client()?;
         let mut prepare = || {
             client.batch_execute(TABLE)?;
             Ok((client.prepare(INSERT)?, client.prepare(SELECT)?))
@@ -78,7 +77,7 @@ impl Server for PostgreSql {
 }
 
 /// The server's process; stopped with it.
-struct Process {
+pub(super) struct Process {
     child: Child,
     port: u16,
     data: PathBuf,
@@ -88,7 +87,18 @@ struct Process {
 }
 
 impl Process {
-    fn start(home: &Path) -> Result<Self, String> {
+    /// As the driver takes it.
+    pub(super) fn address(&self) -> String {
+        format!("host=127.0.0.1 port={} user=oncekey dbname=postgres", self.port)
+    }
+
+    /// Once it answers.
+    pub(super) fn client(&mut self) -> Result<Client, String> {
+        let address = self.address();
+        connect(&mut self.child, || Client::connect(&address, NoTls))
+    }
+
+    pub(super) fn start(home: &Path) -> Result<Self, String> {
         let programs = programs()?;
         let data = home.join("postgresql");
         let user = prepare(home, &data)?;

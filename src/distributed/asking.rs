@@ -1,0 +1,368 @@
+//! Asking: from a key and parameters to one answer (contract 3).
+//!
+//! A request's walk: desk: held here? somebody asks already? → the engine: claimed, or what there is → `verdict` → answer.
+//! What was found is judged here; a claim over another's names its fence, and the engine grants it only if that one still
+//! stands and nobody holds it: else it is looked at anew.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::desk::{Found, Joined, Phase, Seat, Slot, Turn};
+use super::judging::{Judged, Past};
+use super::reservation::Reservation;
+use super::shared::{Shared, count};
+use super::{Answer, InFlight, Store};
+use crate::comparing::{Outlined, digest_of, mismatch_with_slot};
+use crate::digest::{Digest, Fingerprinted, Parameters};
+use crate::engine::{Claim, Claimed, Sight, Standing, Watch};
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::OnInterrupted;
+use crate::record::Started;
+use crate::time::{Now, Timestamp};
+use crate::token::Key;
+use crate::verdict::{Comparison, State, Verdict, judge};
+
+/// What a request asks for beside its key and parameters.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) lease: Duration,
+    pub(super) retention: Duration,
+    pub(super) first_sent: Option<Timestamp>,
+    pub(super) format: u32,
+    pub(super) start_durably: bool,
+    pub(super) on_interrupted: OnInterrupted,
+}
+
+/// One request, its digest made.
+pub(super) struct Ask<'a> {
+    pub(super) key: &'a Key,
+    pub(super) hash: u64,
+    pub(super) parameters: &'a Parameters<'a>,
+    pub(super) digest: Fingerprinted,
+    pub(super) outline: Outlined,
+    pub(super) terms: Terms,
+}
+
+/// What can be seen of a running reservation, here or elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View {
+    pub(super) since: Timestamp,
+    pub(super) attempt: u32,
+    pub(super) lease_left: Option<Duration>,
+    pub(super) fence: u64,
+}
+
+/// What one step came to.
+pub(super) enum Step {
+    Answered(Answer),
+    /// Somebody runs it.
+    InFlight(View, Option<Seat>),
+    /// Something has happened: look again.
+    Again,
+}
+
+/// What one look at the desk came to.
+enum Look<'a> {
+    InFlight(View, Option<Seat>),
+    Joined(Joined),
+    Turn(Turn<'a>),
+    Differs(Outlined),
+    /// It is being released: not an answer.
+    Leaving(Seat),
+}
+
+impl Shared {
+    /// Makes the digest: all that is refused without looking anything up is refused here (contract 3.1).
+    pub(super) fn prepare<'a>(
+        &self,
+        key: &'a Key,
+        parameters: &'a Parameters<'a>,
+        terms: Terms,
+    ) -> Result<Ask<'a>> {
+        let (scope_max, token_max) = (self.options.scope_bytes_max, self.options.token_bytes_max);
+        if key.token_bytes() > token_max || key.scope().len() > scope_max {
+            Key::within(key.scope(), key.token().as_bytes(), scope_max, token_max)?;
+        }
+        let explain = self.options.explain_mismatches;
+        let (digest, outline) = digest_of(parameters, &self.options.rules, &self.limits, explain)?;
+        Ok(Ask { key, hash: self.keys.fingerprint(key.as_framed()), parameters, digest, outline, terms })
+    }
+
+    /// Looks once, at the desk and where need be at the engine. One who is patient and finds it in flight gets a seat among
+    /// those who wait, or keeps his.
+    pub(super) async fn step(
+        self: &Arc<Self>,
+        store: &Store,
+        ask: &Ask<'_>,
+        patient: bool,
+        seat: &mut Option<Seat>,
+    ) -> Result<Step> {
+        self.check_open()?;
+        let now = self.time.now();
+        match self.look(ask, now, patient, seat)? {
+            Look::InFlight(view, seat) => Ok(Step::InFlight(view, seat)),
+            Look::Differs(known) => Err(match known {
+                Some(known) => mismatch_with_slot(&ask.outline, &known),
+                None => Error::mismatch(None),
+            }),
+            Look::Leaving(seat) => {
+                std::future::poll_fn(|context| seat.listener.poll(context, None)).await;
+                Ok(Step::Again)
+            }
+            Look::Joined(joined) => {
+                std::future::poll_fn(|context| joined.listener.poll(context, None)).await;
+                let judge = |heard: &Result<Found>| self.judge(ask, heard.as_ref().map_err(Clone::clone)?);
+                match joined.round.heard().map(judge).transpose()? {
+                    Some(Judged::Replay(replay)) => Ok(Step::Answered(Answer::Replay(replay))),
+                    Some(Judged::InFlight(view)) => self.elsewhere(ask, view, patient, seat),
+                    // What is free is asked for by oneself.
+                    Some(Judged::Over(..)) | None => Ok(Step::Again),
+                }
+            }
+            Look::Turn(turn) => match self.ask_engine(store, ask, &turn).await? {
+                ControlFlow::Break(answer) => Ok(Step::Answered(answer)),
+                ControlFlow::Continue(view) => {
+                    drop(turn);
+                    self.elsewhere(ask, view, patient, seat)
+                }
+            },
+        }
+    }
+
+    /// It runs in another process, or here, where the engine was asked because its lease has lapsed here.
+    fn elsewhere(
+        self: &Arc<Self>,
+        ask: &Ask<'_>,
+        view: View,
+        patient: bool,
+        seat: &mut Option<Seat>,
+    ) -> Result<Step> {
+        if !patient {
+            return Ok(Step::InFlight(view, None));
+        }
+        let own = self.desk.with(ask.hash, ask.key, |place| place.seat(self, ask.hash, ask.key, seat))?;
+        Ok(Step::InFlight(view, Some(own)))
+    }
+
+    /// One look under the desk's lock.
+    fn look<'a>(
+        self: &'a Arc<Self>,
+        ask: &Ask<'_>,
+        now: Now,
+        patient: bool,
+        seat: &mut Option<Seat>,
+    ) -> Result<Look<'a>> {
+        self.desk.with(ask.hash, ask.key, |place| {
+            let Some(slot) = place.held.as_ref().filter(|slot| !slot.is_lapsed(now)) else {
+                return Ok(match self.desk.turn(place, ask.hash, ask.key) {
+                    Ok(turn) => Look::Turn(turn),
+                    Err(joined) => Look::Joined(joined),
+                });
+            };
+            let state = match slot.phase {
+                Phase::Running => State::Running { lapsed: false },
+                Phase::Completing => State::Completing,
+                Phase::Unknown => State::Unknown,
+                Phase::Leaving => return place.seat(self, ask.hash, ask.key, seat).map(Look::Leaving),
+            };
+            let compare = || match ask.digest {
+                Fingerprinted::Digest(digest) if digest == slot.digest => Comparison::Equal,
+                Fingerprinted::Digest(_) => Comparison::Different,
+                Fingerprinted::Incomparable(why) => Comparison::Incomparable(why),
+            };
+            match judge(state, compare) {
+                Verdict::Refuse(ErrorKind::Mismatch) => return Ok(Look::Differs(slot.outline.clone())),
+                Verdict::Refuse(ErrorKind::UnknownOutcome) => return Err(ErrorKind::AnswerLost.into()),
+                Verdict::Refuse(kind) => return Err(kind.into()),
+                _ => {}
+            }
+            let Slot { since, attempt, fence, .. } = *slot;
+            let view = View { since, attempt, lease_left: slot.lease_left(now), fence };
+            let own = patient.then(|| place.seat(self, ask.hash, ask.key, seat)).transpose()?;
+            Ok(Look::InFlight(view, own))
+        })
+    }
+
+    /// Claims, and judges what there is instead, until there is an answer or somebody runs it.
+    async fn ask_engine(
+        self: &Arc<Self>,
+        store: &Store,
+        ask: &Ask<'_>,
+        turn: &Turn<'_>,
+    ) -> Result<ControlFlow<Answer, View>> {
+        let (mut over, mut past) = (None, Past::default());
+        loop {
+            let beyond = past.interrupted || past.taken_over;
+            let (found, refused) = match self.admit(ask, beyond) {
+                Ok(digest) => {
+                    let (claim, given) = self.claim_of(ask, digest, over, &past);
+                    let claimed = self.claim(store, claim, given).await;
+                    match claimed.inspect_err(|error| turn.heard(Err(error.clone())))? {
+                        Granted::Reservation(reservation) => {
+                            self.count_given(&past);
+                            return Ok(ControlFlow::Break(Answer::Fresh(*reservation)));
+                        }
+                        Granted::Found(found) => (found, None),
+                        Granted::Gone => {
+                            (over, past) = (None, Past::default());
+                            continue;
+                        }
+                    }
+                }
+                // A new key would be refused; is it one? (contract 3.5: a full store still replays)
+                Err(refused) => match self.sight(ask.key).await? {
+                    Sight { record: Some(record), .. } => (Found::Record(record), Some(refused)),
+                    Sight { held: Some(held), .. } => (Found::Held(held), Some(refused)),
+                    Sight { .. } => return Err(refused),
+                },
+            };
+            if refused.is_none() {
+                turn.heard(Ok(found.clone()));
+            }
+            match (self.judge(ask, &found)?, refused) {
+                (Judged::Replay(replay), _) => return Ok(ControlFlow::Break(Answer::Replay(replay))),
+                (Judged::InFlight(view), _) => return Ok(ControlFlow::Continue(view)),
+                (Judged::Over(_, left), Some(refused)) if !left.interrupted && !left.taken_over => {
+                    return Err(refused);
+                }
+                (Judged::Over(fence, left), _) => (over, past) = (Some(fence), left),
+            }
+        }
+    }
+
+    /// Only a key that would run is asked whether its time and the load allow it (contract 3.5, 3.8); one that is resumed or
+    /// taken over was asked before. It is counted from here on.
+    fn admit(&self, ask: &Ask<'_>, beyond: bool) -> Result<Digest> {
+        let digest = match ask.digest {
+            Fingerprinted::Digest(digest) => digest,
+            Fingerprinted::Incomparable(why) => return Err(ErrorKind::CannotCompare(why).into()),
+        };
+        let retention = ask.terms.retention;
+        let age = ask.terms.first_sent.map(|sent| self.time.now().time.since(sent));
+        if let Some(age) = age.filter(|age| *age >= retention && !beyond) {
+            return Err(ErrorKind::Expired { age, retention }.into());
+        }
+        self.desk.load().admit(ask.key, beyond)?;
+        Ok(digest)
+    }
+
+    /// What is sent, and what its holder gets if it is granted.
+    fn claim_of(&self, ask: &Ask<'_>, digest: Digest, over: Option<u64>, past: &Past) -> (Claim, Given) {
+        let now = self.time.now();
+        let terms = ask.terms;
+        // What was durable goes on as such.
+        let durable = terms.start_durably || past.interrupted || (past.taken_over && past.durable);
+        let attempt = past.attempts.saturating_add(1);
+        let record = Started {
+            key: ask.key.as_framed(),
+            bound: self.comparer.bind(ask.key, &digest, &ask.outline),
+            since: now.time,
+            attempt,
+            format: terms.format,
+            checkpoint: past.checkpoint.as_ref(),
+            released_until: None,
+        };
+        let mut started = record.encode();
+        self.seal(&mut started);
+        let standing = match &past.remembered {
+            _ if durable => Standing::Durable,
+            Some(remembered) => {
+                remembered.lay_behind(&mut started);
+                Standing::Over
+            }
+            None => Standing::Volatile,
+        };
+        let fence = self.next_fence();
+        let (key, lease, started) = (ask.key.clone(), terms.lease, started.into());
+        let claim = Claim { key, fence, over, lease, standing, started };
+        let lease_end = now.tick.saturating_add(terms.lease);
+        let outline = ask.outline.clone();
+        let slot =
+            Slot { fence, phase: Phase::Running, digest, outline, attempt, since: now.time, lease_end };
+        let (hash, past) = (ask.hash, past.clone());
+        (claim, Given { hash, slot, durable, past, terms })
+    }
+
+    /// Claims on the engine's thread, so that what is granted to one who has gone meanwhile is given back.
+    async fn claim(self: &Arc<Self>, store: &Store, claim: Claim, given: Given) -> Result<Granted> {
+        let (own, store) = (Arc::clone(self), store.clone());
+        let told = self.lanes.run(async move {
+            let key = claim.key.clone();
+            let claimed = own.lanes.claim(claim).await;
+            if !matches!(claimed, Ok((_, Claimed::Granted))) {
+                own.desk.load().leave(&key);
+            }
+            let (now, claimed) = claimed?;
+            own.time.hear(now);
+            let is_new = given.past.attempts == 0 && !given.past.interrupted;
+            if is_new && matches!(claimed, Claimed::Granted) {
+                let carried = own.carry_over(&key, given.slot.fence).await;
+                if !matches!(carried, Ok(None)) {
+                    own.desk.load().leave(&key);
+                }
+                if let Some(found) = carried? {
+                    return Ok(Granted::Found(found));
+                }
+            }
+            Ok(match claimed {
+                // From here on whoever drops it releases it.
+                Claimed::Granted => Granted::Reservation(Box::new(Reservation::granted(store, key, given))),
+                Claimed::Finished(record) => Granted::Found(Found::Record(record)),
+                Claimed::Held(held) => Granted::Found(Found::Held(held)),
+                Claimed::Gone => Granted::Gone,
+            })
+        });
+        told.await.map_err(|fault| self.fault(fault))
+    }
+
+    fn count_given(&self, past: &Past) {
+        count(&self.counters.fresh);
+        if past.taken_over {
+            count(&self.counters.taken_over);
+        }
+        if past.interrupted {
+            count(&self.counters.resumed);
+        }
+    }
+
+    /// Has the end of a run elsewhere told; `false` where it has ended meanwhile.
+    pub(super) async fn watch(&self, ask: &Ask<'_>, fence: u64) -> bool {
+        let deed = Watch { key: ask.key.clone(), fence, mark: ask.hash };
+        // Where it can't be told, one looks again from time to time.
+        self.lanes.watch(deed).await.unwrap_or(true)
+    }
+
+    /// Counts what a request was answered.
+    pub(super) fn count_answer(&self, answer: &Result<Answer>) {
+        count(match answer {
+            Ok(Answer::Replay(_)) => &self.counters.replays,
+            Ok(Answer::InFlight(_)) => &self.counters.in_flight,
+            Err(error) if error.is_mismatch() => &self.counters.mismatches,
+            Err(error) if error.is_unknown_outcome() => &self.counters.unknown_outcomes,
+            Err(_) => &self.counters.refused,
+            // It was counted when it was granted.
+            Ok(_) => return,
+        });
+    }
+
+    /// The public form of *in flight*.
+    pub(super) fn in_flight(store: &Store, ask: &Ask<'_>, view: View) -> Answer {
+        Answer::InFlight(InFlight::new(store.clone(), ask, view))
+    }
+}
+
+/// What a reservation is made of.
+pub(super) struct Given {
+    pub(super) hash: u64,
+    pub(super) slot: Slot,
+    pub(super) durable: bool,
+    pub(super) past: Past,
+    pub(super) terms: Terms,
+}
+
+enum Granted {
+    Reservation(Box<Reservation>),
+    Found(Found),
+    Gone,
+}

@@ -1,0 +1,143 @@
+//! What all handles of one process share.
+//!
+//! Law: nothing here decides who holds a key: the engine does. What this process knows of a key stands at the desk, and is
+//! believed only for what it holds itself, until its lease has lapsed on its own clock, which began before the engine's.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::clock::EngineTime;
+use super::desk::Desk;
+use super::moving::Old;
+use crate::comparing::Comparer;
+use crate::digest::ParameterLimits;
+use crate::engine::{FENCE_BITS, Fault, Lanes};
+use crate::error::{Error, ErrorKind, Result};
+use crate::inflight::Timer;
+use crate::options::Builder;
+use crate::record::{HashKeys, Location, Record};
+use crate::sync::Event;
+
+/// Where a record stands in an engine, as its checksum has it: the same for all, since each is under its key.
+const PLACE: u64 = 0;
+
+pub(super) struct Shared {
+    pub(super) options: Builder,
+    pub(super) limits: ParameterLimits,
+    pub(super) lanes: Lanes,
+    pub(super) comparer: Comparer,
+    pub(super) keys: HashKeys,
+    pub(super) time: EngineTime,
+    pub(super) timer: Timer,
+    pub(super) desk: Desk,
+    /// The store that is moved from.
+    pub(super) old: Option<Old>,
+    pub(super) epoch: u64,
+    pub(super) fences: AtomicU64,
+    pub(super) closing: AtomicBool,
+    /// Nobody completes any more.
+    pub(super) closed: AtomicBool,
+    /// Somebody left while the store was closing.
+    pub(super) left: Event,
+    pub(super) counters: Counters,
+}
+
+/// A process's numbers since it connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Reservations given, those taken over included.
+    pub fresh: u64,
+    /// Requests answered with a kept outcome.
+    pub replays: u64,
+    /// Requests told *in flight*.
+    pub in_flight: u64,
+    /// Requests refused as mismatch.
+    pub mismatches: u64,
+    /// Requests told *unknown outcome* or *interrupted*.
+    pub unknown_outcomes: u64,
+    /// Requests refused for any other reason.
+    pub refused: u64,
+    /// Reservations taken over after their lease had lapsed.
+    pub taken_over: u64,
+    /// Interrupted operations that were resumed.
+    pub resumed: u64,
+    /// Holders that were told *reservation lost*.
+    pub lost: u64,
+    /// Completions that the engine has.
+    pub completed: u64,
+    /// Reservations released without an outcome.
+    pub released: u64,
+    /// Completions whose answer was lost, whatever became of them.
+    pub answers_lost: u64,
+    /// Live reservations of this process.
+    pub live_reservations: u64,
+}
+
+macro_rules! counters {
+    ($($name:ident),*) => {
+        #[derive(Default)]
+        pub(super) struct Counters {
+            $(pub(super) $name: AtomicU64,)*
+        }
+
+        impl Counters {
+            fn stats(&self, live_reservations: u64) -> Stats {
+                Stats { $($name: self.$name.load(Ordering::Relaxed),)* live_reservations }
+            }
+        }
+    };
+}
+
+counters!(
+    fresh,
+    replays,
+    in_flight,
+    mismatches,
+    unknown_outcomes,
+    refused,
+    taken_over,
+    resumed,
+    lost,
+    completed,
+    released,
+    answers_lost
+);
+
+pub(super) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Shared {
+    pub(super) fn stats(&self) -> Stats {
+        self.counters.stats(self.desk.live())
+    }
+
+    pub(super) fn check_open(&self) -> Result<()> {
+        if self.closing.load(Ordering::Acquire) { Err(ErrorKind::Closed.into()) } else { Ok(()) }
+    }
+
+    /// Holders may complete for a while after new requests are refused.
+    pub(super) fn check_not_closed(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(ErrorKind::Closed.into()) } else { Ok(()) }
+    }
+
+    /// A fence that nobody had before (contract 4.4).
+    pub(super) fn next_fence(&self) -> u64 {
+        (self.epoch << FENCE_BITS) + self.fences.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn fault(&self, fault: Fault) -> Error {
+        fault.into_error(self.lanes.engine.name())
+    }
+
+    /// Sets a record's checksum.
+    pub(super) fn seal(&self, bytes: &mut [u8]) {
+        crate::record::seal(bytes, Location::from_u64(PLACE), &self.keys);
+    }
+
+    /// What an engine gave back for a record, checked (contract 5.9).
+    pub(super) fn open<'a>(&self, bytes: &'a [u8]) -> Result<Record<'a>> {
+        Record::open(bytes, Location::from_u64(PLACE), &self.keys)
+            .map_err(|_| ErrorKind::Damaged { segment: 0 }.into())
+    }
+}

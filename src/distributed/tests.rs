@@ -1,0 +1,247 @@
+//! The store over an engine in memory: several processes' stores on one engine, and an engine whose answers are lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Answer, Store};
+use crate::digest::Parameters;
+use crate::engine::{Fault, Memory};
+use crate::error::ErrorKind;
+use crate::options::{Builder, OnInterrupted};
+use crate::outcome::Outcome;
+use crate::store::Known;
+use crate::time::ManualClock;
+use crate::token::Key;
+
+fn builder(clock: &ManualClock) -> Builder {
+    crate::store::Store::builder()
+        .clock(clock.clone())
+        .patience(Duration::from_millis(100))
+        .background_sweep(false)
+}
+
+/// Two processes on one engine.
+fn two() -> (ManualClock, Memory, [Store; 2]) {
+    let clock = ManualClock::default();
+    let engine = Memory::on(clock.clone());
+    let stores = [(); 2].map(|()| builder(&clock).connect(engine.clone()).unwrap());
+    (clock, engine, stores)
+}
+
+fn key(store: &Store, token: &str) -> Key {
+    store.key("scope", token).unwrap()
+}
+
+fn fresh(answer: crate::error::Result<Answer>) -> super::Reservation {
+    match answer {
+        Ok(Answer::Fresh(reservation)) => reservation,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn body(answer: crate::error::Result<Answer>) -> Vec<u8> {
+    match answer {
+        Ok(Answer::Replay(replay)) => replay.outcome().body().to_vec(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_one_process_holds_the_other_sees_and_gets_3_2_3_3() {
+    let (_, _, [one, other]) = two();
+    let (key, parameters) = (key(&one, "t"), Parameters::query("a=1"));
+    let held = fresh(one.begin(&key, &parameters));
+    assert!(matches!(other.begin(&key, &parameters), Ok(Answer::InFlight(_))));
+    assert!(other.begin(&key, &Parameters::query("a=2")).unwrap_err().is_mismatch());
+    held.complete(Outcome::new("done")).unwrap();
+    for store in [&one, &other] {
+        assert_eq!(body(store.begin(&key, &parameters)), b"done");
+        assert!(store.begin(&key, &Parameters::query("a=2")).unwrap_err().is_mismatch());
+    }
+}
+
+#[test]
+fn a_lapsed_lease_is_taken_over_by_another_process_and_the_late_completion_is_lost_4_4() {
+    let (clock, _, [one, other]) = two();
+    let (key, parameters) = (key(&one, "t"), Parameters::none());
+    let slow = fresh(one.begin(&key, &parameters));
+    clock.advance(Duration::from_secs(60));
+    let next = fresh(other.begin(&key, &parameters));
+    assert_eq!(next.attempt(), 2);
+    assert!(slow.renew().unwrap_err().is_reservation_lost());
+    let refused = slow.complete(Outcome::new("late")).unwrap_err();
+    assert!(refused.error.is_reservation_lost() && refused.reservation.is_none());
+    next.complete(Outcome::new("in time")).unwrap();
+    assert_eq!(body(one.begin(&key, &parameters)), b"in time");
+}
+
+#[test]
+fn a_process_of_the_same_node_ends_what_the_one_before_it_held_5_3_5_4() {
+    let clock = ManualClock::default();
+    let engine = Memory::on(clock.clone());
+    let connect = || builder(&clock).node("a").connect(engine.clone()).unwrap();
+    let before = connect();
+    let (volatile, durable) = (key(&before, "volatile"), key(&before, "durable"));
+    let parameters = Parameters::none();
+    let held = fresh(before.begin(&volatile, &parameters));
+    let started = fresh(before.request(&durable, &parameters).start_durably().begin());
+    started.checkpoint(b"half").unwrap();
+
+    let after = connect();
+    assert_eq!(fresh(after.begin(&volatile, &parameters)).attempt(), 1);
+    let refusing = after.request(&durable, &parameters).on_interrupted(OnInterrupted::Refuse);
+    assert!(refusing.begin().unwrap_err().is_unknown_outcome());
+    assert_eq!(after.interrupted().count(), 1);
+    let resumed = fresh(after.begin(&durable, &parameters));
+    assert_eq!((resumed.attempt(), resumed.is_resumed()), (2, true));
+    assert_eq!(resumed.last_checkpoint().unwrap().bytes(), b"half");
+    assert!(held.complete(Outcome::new("late")).unwrap_err().error.is_reservation_lost());
+    assert!(started.complete(Outcome::new("late")).unwrap_err().error.is_reservation_lost());
+}
+
+/// The engine does it and is not heard: found out by asking, without a word to the caller.
+#[test]
+fn a_completion_whose_answer_was_lost_once_is_found_out_by_asking_5_1() {
+    let (_, engine, [one, other]) = two();
+    let (key, parameters) = (key(&one, "t"), Parameters::none());
+    let held = fresh(one.begin(&key, &parameters));
+    engine.faults.lock().push_back((Fault::Unheard(std::io::ErrorKind::BrokenPipe), true));
+    held.complete(Outcome::new("done")).unwrap();
+    assert_eq!(body(other.begin(&key, &parameters)), b"done");
+}
+
+#[test]
+fn a_completion_that_is_not_heard_in_time_is_unknown_until_it_is_3_9_5_1() {
+    for done in [false, true] {
+        let (_, engine, [one, _]) = two();
+        let (key, parameters) = (key(&one, "t"), Parameters::none());
+        let held = fresh(one.begin(&key, &parameters));
+        let lost = || (Fault::Unheard(std::io::ErrorKind::BrokenPipe), done);
+        engine.faults.lock().extend(std::iter::repeat_with(lost).take(10_000));
+        let refused = held.complete(Outcome::new("done")).unwrap_err();
+        assert_eq!(refused.error.kind(), &ErrorKind::AnswerLost);
+        assert!(refused.error.is_unknown_outcome());
+        assert!(one.begin(&key, &parameters).unwrap_err().is_unknown_outcome());
+        assert!(one.begin(&key, &Parameters::query("a=2")).unwrap_err().is_mismatch());
+        assert_eq!(one.get(&key).unwrap(), Known::Unknown);
+        assert!(one.forget(&key).unwrap_err().is_unknown_outcome());
+        engine.faults.lock().clear();
+        let answer = std::iter::repeat_with(|| one.begin(&key, &parameters)).find(Result::is_ok);
+        assert_eq!(body(answer.unwrap()), b"done", "whether the engine had done it: {done}");
+    }
+}
+
+#[test]
+fn an_engine_that_is_not_reached_is_said_to_be_and_nothing_was_given_out() {
+    let (_, engine, [one, other]) = two();
+    let (key, parameters) = (key(&one, "t"), Parameters::none());
+    let gone = || (Fault::Unreached(std::io::ErrorKind::ConnectionRefused), false);
+    engine.faults.lock().extend(std::iter::repeat_with(gone).take(10_000));
+    let error = one.begin(&key, &parameters).unwrap_err();
+    assert!(error.is_retryable() && matches!(error.kind(), ErrorKind::Unreachable { .. }), "{error}");
+    engine.faults.lock().clear();
+    assert_eq!(one.stats().live_reservations, 0);
+    assert_eq!(fresh(other.begin(&key, &parameters)).attempt(), 1);
+}
+
+#[test]
+fn a_request_that_is_dropped_on_its_way_gives_back_what_it_is_granted_4_3() {
+    let (_, _, [one, other]) = two();
+    let (key, parameters) = (key(&one, "t"), Parameters::none());
+    let mut asking = Box::pin(one.begin_async(&key, &parameters));
+    let polled = asking.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    drop((polled, asking));
+    let answer = other.request(&key, &parameters).wait(Duration::from_secs(10)).begin();
+    assert_eq!(fresh(answer).attempt(), 1);
+}
+
+/// Many callers of one process at once: one claim crosses to the engine, and all get the one answer.
+#[test]
+fn duplicates_within_a_process_and_beyond_it_run_once_3_6_3_7() {
+    let (_, _, stores) = two();
+    let stores = Arc::new(stores);
+    let ran = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let callers: Vec<_> = (0..64)
+        .map(|number: usize| {
+            let (stores, ran) = (Arc::clone(&stores), Arc::clone(&ran));
+            std::thread::spawn(move || {
+                let store = &stores[number % 2];
+                for token in 0..20 {
+                    let key = key(store, &token.to_string());
+                    let parameters = Parameters::none();
+                    let waiting = store.request(&key, &parameters).wait(Duration::from_secs(20));
+                    match waiting.begin().unwrap() {
+                        Answer::Fresh(held) => {
+                            ran.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                            held.complete(Outcome::new(token.to_string())).unwrap();
+                        }
+                        Answer::Replay(replay) => {
+                            assert_eq!(replay.outcome().body(), token.to_string().as_bytes());
+                        }
+                        Answer::InFlight(other) => panic!("{other:?}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    // The clock stands still: who waits for another process is woken by its moving.
+    while callers.iter().any(|caller| !caller.is_finished()) {
+        std::thread::sleep(Duration::from_millis(5));
+        stores[0].shared().desk.wake(None, |_| 0);
+        stores[1].shared().desk.wake(None, |_| 0);
+    }
+    for caller in callers {
+        caller.join().unwrap();
+    }
+    assert_eq!(ran.load(std::sync::atomic::Ordering::SeqCst), 20);
+}
+
+#[test]
+fn what_engines_do_not_promise_is_refused_by_name() {
+    let hour = Duration::from_secs(3600);
+    for (builder, setting) in [
+        (crate::store::Store::builder().relaxed(hour), "relaxed"),
+        (crate::store::Store::builder().kept_records_max(7), "kept_records_max"),
+        (crate::store::Store::builder().clock_jump_max(hour), "clock_jump_max"),
+    ] {
+        let error = builder.connect(Memory::default()).unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::NotPromised { engine: "memory", setting });
+    }
+}
+
+#[test]
+fn a_closed_store_says_so_and_what_it_held_is_nobodys_11() {
+    let (_, _, [one, other]) = two();
+    let (key, parameters) = (key(&one, "t"), Parameters::none());
+    let held = fresh(one.begin(&key, &parameters));
+    one.clone().close(Duration::ZERO).unwrap();
+    assert_eq!(one.begin(&key, &parameters).unwrap_err().kind(), &ErrorKind::Closed);
+    assert_eq!(fresh(other.begin(&key, &parameters)).attempt(), 1);
+    drop(held);
+}
+
+#[test]
+fn a_lent_completion_is_for_engines_with_transactions_6_1() {
+    let (_, _, [one, _]) = two();
+    let (key, parameters) = (key(&one, "t"), Parameters::none());
+    let refused = fresh(one.begin(&key, &parameters)).completion(Outcome::new("done")).unwrap_err();
+    assert!(matches!(refused.error.kind(), ErrorKind::WrongHome(_)));
+    let again = one.request(&key, &parameters).wait(Duration::from_secs(10)).begin();
+    let answer = match again {
+        Err(error) if error.is_unknown_outcome() => {
+            std::iter::repeat_with(|| one.begin(&key, &parameters)).find(Result::is_ok).unwrap()
+        }
+        other => other,
+    };
+    assert_eq!(fresh(answer).attempt(), 1);
+}
+
+#[test]
+fn nothing_of_a_caller_is_shown_10_2() {
+    let (_, engine, [one, _]) = two();
+    let canary = one.key("canary", "canary").unwrap();
+    let held = fresh(one.begin(&canary, &Parameters::query("canary=canary")));
+    let shown =
+        format!("{one:?} {engine:?} {held:?} {:?}", one.begin(&canary, &Parameters::query("canary=canary")));
+    assert!(!shown.contains("canary"), "{shown}");
+}

@@ -1,0 +1,271 @@
+//! The batcher: a lane for each verb, and one thread with a runtime that drives the engine.
+//!
+//! Law: whatever queued while a lane's last round trip ran goes into its next, sorted by key; a key that is there twice
+//! waits for the round behind it. What was not reached, not heard or in another's way is sent again, with the same fences,
+//! until it is answered or its patience ends. Callers need no runtime of their own: they wait on one word, blocking or
+//! async alike. Lanes end with their last handle.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Sleep;
+
+use super::{At, Change, Claim, Claimed, Completion, Engine, Fault, Forget, Keyed, Reply, Sight, Watch};
+use crate::error::{ErrorKind, Result};
+use crate::sync::{JoinHandle, spawn};
+use crate::time::Timestamp;
+use crate::token::Key;
+
+/// Keys in one statement at most.
+const BATCH_MAX: usize = 512;
+/// How long it waits before it tries again, at first and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
+
+/// How long an engine is tried before a caller is told that it did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Patience(pub(crate) Duration);
+
+/// A key's part of a batch, and who waits for what comes of it.
+struct Job<D, A> {
+    deed: D,
+    reply: oneshot::Sender<Result<A, Fault>>,
+}
+
+type Queue<D, A> = mpsc::UnboundedSender<Job<D, A>>;
+
+/// Where deeds are handed in. Clones are the same lanes.
+#[derive(Clone)]
+pub(crate) struct Lanes {
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) patience: Patience,
+    claims: Queue<Claim, (Timestamp, Claimed)>,
+    completions: Queue<Completion, bool>,
+    changes: Queue<Change, bool>,
+    releases: Queue<(Key, u64), bool>,
+    sights: Queue<Key, (Timestamp, Sight)>,
+    watches: Queue<Watch, bool>,
+    forgets: Queue<Forget, bool>,
+    runtime: tokio::runtime::Handle,
+    /// The thread ends when the last of these goes, once it has sent what was handed in.
+    _alive: mpsc::UnboundedSender<()>,
+}
+
+impl Lanes {
+    /// Starts the thread of an engine.
+    pub(crate) fn start(engine: Arc<dyn Engine>, patience: Patience) -> Result<(Self, JoinHandle<()>)> {
+        let failed = |kind| ErrorKind::Io { operation: "starting the engine's thread", kind };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| failed(error.kind()))?;
+        let handle = runtime.handle().clone();
+        let (alive, mut gone) = mpsc::unbounded_channel();
+        let mut tasks = tokio::task::JoinSet::new();
+        let entered = runtime.enter();
+        let lanes = Self {
+            claims: lane(&mut tasks, &engine, patience, claim),
+            completions: lane(&mut tasks, &engine, patience, |engine, own| engine.complete(own)),
+            changes: lane(&mut tasks, &engine, patience, |engine, own| engine.change(own)),
+            releases: lane(&mut tasks, &engine, patience, |engine, own| engine.release(own)),
+            sights: lane(&mut tasks, &engine, patience, look_up),
+            watches: lane(&mut tasks, &engine, patience, |engine, own| engine.watch(own)),
+            forgets: lane(&mut tasks, &engine, patience, |engine, own| engine.forget(own)),
+            engine,
+            patience,
+            runtime: handle,
+            _alive: alive,
+        };
+        drop(entered);
+        let thread = spawn("oncekey-engine", move || {
+            runtime.block_on(async move {
+                // Nobody ever sends anything: this is the end of the last handle.
+                let _ = gone.recv().await;
+                // The lanes send what was handed in before, and end.
+                while tasks.join_next().await.is_some() {}
+            });
+        });
+        Ok((lanes, thread.map_err(failed)?))
+    }
+
+    pub(crate) async fn claim(&self, deed: Claim) -> Result<(Timestamp, Claimed), Fault> {
+        hand_in(&self.claims, deed).await
+    }
+
+    pub(crate) async fn complete(&self, deed: Completion) -> Result<bool, Fault> {
+        hand_in(&self.completions, deed).await
+    }
+
+    pub(crate) async fn change(&self, deed: Change) -> Result<bool, Fault> {
+        hand_in(&self.changes, deed).await
+    }
+
+    pub(crate) async fn release(&self, key: Key, fence: u64) -> Result<bool, Fault> {
+        hand_in(&self.releases, (key, fence)).await
+    }
+
+    pub(crate) async fn look_up(&self, key: Key) -> Result<(Timestamp, Sight), Fault> {
+        hand_in(&self.sights, key).await
+    }
+
+    pub(crate) async fn watch(&self, deed: Watch) -> Result<bool, Fault> {
+        hand_in(&self.watches, deed).await
+    }
+
+    pub(crate) async fn forget(&self, deed: Forget) -> Result<bool, Fault> {
+        hand_in(&self.forgets, deed).await
+    }
+
+    /// Runs a future on the engine's thread, whoever waits for it or not.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        drop(self.runtime.spawn(future));
+    }
+
+    /// What comes of a future that runs on the engine's thread.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = Result<T, Fault>> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let (reply, answer) = oneshot::channel();
+        self.spawn(async move {
+            // Whoever asked may have gone.
+            drop(reply.send(future.await));
+        });
+        answer.await.unwrap_or(Err(Fault::Unreached(io::ErrorKind::NotConnected)))
+    }
+}
+
+/// A dropped future leaves its deed where it is: it is done all the same.
+async fn hand_in<D, A>(queue: &Queue<D, A>, deed: D) -> Result<A, Fault> {
+    let gone = || Fault::Unreached(io::ErrorKind::NotConnected);
+    let (reply, answer) = oneshot::channel();
+    queue.send(Job { deed, reply }).map_err(|_| gone())?;
+    answer.await.unwrap_or_else(|_| Err(gone()))
+}
+
+/// Sends one batch of a verb.
+type Call<D, A> = for<'a> fn(&'a dyn Engine, &'a [D]) -> Reply<'a, Vec<A>>;
+
+fn claim<'a>(engine: &'a dyn Engine, deeds: &'a [Claim]) -> Reply<'a, Vec<(Timestamp, Claimed)>> {
+    Box::pin(async move { Ok(timed(engine.claim(deeds).await?)) })
+}
+
+fn look_up<'a>(engine: &'a dyn Engine, keys: &'a [Key]) -> Reply<'a, Vec<(Timestamp, Sight)>> {
+    Box::pin(async move { Ok(timed(engine.look_up(keys).await?)) })
+}
+
+fn timed<T>(at: At<Vec<T>>) -> Vec<(Timestamp, T)> {
+    at.answer.into_iter().map(|own| (at.now, own)).collect()
+}
+
+fn lane<D: Keyed + Sync, A: Send + 'static>(
+    tasks: &mut JoinSet<()>,
+    engine: &Arc<dyn Engine>,
+    patience: Patience,
+    call: Call<D, A>,
+) -> Queue<D, A> {
+    let (queue, mut jobs) = mpsc::unbounded_channel::<Job<D, A>>();
+    let engine = Arc::clone(engine);
+    tasks.spawn(async move {
+        let mut waiting = Vec::new();
+        loop {
+            if waiting.is_empty() && jobs.recv_many(&mut waiting, BATCH_MAX).await == 0 {
+                return;
+            }
+            while waiting.len() < BATCH_MAX
+                && let Ok(job) = jobs.try_recv()
+            {
+                waiting.push(job);
+            }
+            deliver(&*engine, patience, call, take_batch(&mut waiting)).await;
+        }
+    });
+    queue
+}
+
+/// The first of each key, by key; others stay.
+fn take_batch<D: Keyed, A>(waiting: &mut Vec<Job<D, A>>) -> Vec<Job<D, A>> {
+    // The sort keeps the order of those that are equal.
+    waiting.sort_by(|one, other| one.deed.key().cmp(other.deed.key()));
+    let (mut batch, mut later) = (Vec::<Job<D, A>>::with_capacity(waiting.len()), Vec::new());
+    for job in waiting.drain(..) {
+        let again = batch.last().is_some_and(|last| last.deed.key() == job.deed.key());
+        if again { later.push(job) } else { batch.push(job) }
+    }
+    *waiting = later;
+    batch
+}
+
+/// Sends a batch and answers each of it. What is refused as a whole is sent by halves, so that none is refused for another's
+/// sake.
+async fn deliver<D: Keyed, A>(
+    engine: &dyn Engine,
+    patience: Patience,
+    call: Call<D, A>,
+    batch: Vec<Job<D, A>>,
+) {
+    let mut batches = vec![batch];
+    while let Some(mut batch) = batches.pop() {
+        let deeds: Vec<D> = batch.iter().map(|job| job.deed.clone()).collect();
+        // Whoever asked may have gone: then nobody hears the answer.
+        match send(engine, patience, call, &deeds).await {
+            Ok(answers) => {
+                batch.into_iter().zip(answers).for_each(|(job, own)| drop(job.reply.send(Ok(own))));
+            }
+            Err(Fault::Refused(_)) if batch.len() > 1 => {
+                let half = batch.split_off(batch.len() / 2);
+                batches.extend([half, batch]);
+            }
+            Err(fault) => batch.into_iter().for_each(|job| drop(job.reply.send(Err(fault.clone())))),
+        }
+    }
+}
+
+/// Sends a batch until it is answered.
+async fn send<D, A>(
+    engine: &dyn Engine,
+    patience: Patience,
+    call: Call<D, A>,
+    deeds: &[D],
+) -> Result<Vec<A>, Fault> {
+    patience.tries(|| call(engine, deeds)).await
+}
+
+impl Patience {
+    /// Calls until it is answered or refused, or patience ends.
+    pub(crate) async fn tries<'a, T>(self, mut call: impl FnMut() -> Reply<'a, T>) -> Result<T, Fault> {
+        let mut end = pin!(tokio::time::sleep(self.0));
+        let (mut pause, mut unheard) = (PAUSE.0, None);
+        loop {
+            let fault = match before(&mut end, call()).await {
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(Fault::Refused(error))) => return Err(Fault::Refused(error)),
+                Some(Err(fault)) => fault,
+                None => return Err(Fault::Unheard(io::ErrorKind::TimedOut)),
+            };
+            if let Fault::Unheard(kind) = fault {
+                unheard = Some(kind);
+            }
+            if before(&mut end, tokio::time::sleep(pause)).await.is_none() {
+                // Of what was sent once nobody knows, whatever became of the tries behind it.
+                return Err(unheard.map_or(fault, Fault::Unheard));
+            }
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+}
+
+/// What comes of a future before the end; `None` where the end came first.
+async fn before<T>(end: &mut Pin<&mut Sleep>, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => end.as_mut().poll(context).map(|()| None),
+    })
+    .await
+}
