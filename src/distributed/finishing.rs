@@ -132,9 +132,10 @@ impl Reservation {
             };
             let now = own.time.now().tick;
             let lapsed = own.desk.with_held(hash, &key, fence, |slot| slot.lease_end <= now);
-            // Where the engine was not heard it lapses with its lease.
+            // Where the engine was not heard it lapses with its lease. All look again, since among those who sleep here are some
+            // who would not wait for the next run.
             if let Some(gate) = own.desk.leave(hash, &key, fence) {
-                gate.wake_one();
+                gate.wake_all();
             }
             own.left.notify(usize::MAX);
             told.tell(match released {

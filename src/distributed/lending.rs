@@ -23,8 +23,8 @@ use crate::sync::block_on;
 /// How long between two askings of what became of a transaction.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// A completion that stands in the caller's transaction, or is about to. Say how that ended: until then the key is *unknown
-/// outcome* for who asks here, and dropping this has the engine asked.
+/// A completion that stands in the caller's transaction, or is about to. Say how that ended: until then the key is in flight for
+/// who asks here, and dropping this has the engine asked.
 #[must_use = "the store has to be told how the transaction ended"]
 pub struct Lent {
     ending: Option<Ending>,
@@ -130,14 +130,13 @@ impl Lent {
 impl Ending {
     /// Finds out what became of a transaction.
     async fn find_out(self) {
-        self.doubt();
         let (shared, key, fence) = (&self.shared, &self.completion.key, self.completion.fence);
         loop {
             // Waits for the caller's transaction, where that is still open; so not in the lane of the others.
             match shared.lanes.engine.release(&[(key.clone(), fence)]).await.as_deref() {
                 Ok([true]) => {
                     if let Some(gate) = shared.desk.leave(self.hash, key, fence) {
-                        gate.wake_one();
+                        gate.wake_all();
                     }
                     return;
                 }
@@ -146,10 +145,10 @@ impl Ending {
                         return self.publish();
                     }
                     Ok(_) => return self.lose(),
-                    Err(_) => {}
+                    Err(_) => self.doubt(),
                 },
                 Err(Fault::Refused(_)) => return self.lose(),
-                Err(_) => {}
+                Err(_) => self.doubt(),
             }
             if shared.closing.load(Ordering::Acquire) {
                 return self.lose();

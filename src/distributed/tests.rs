@@ -236,6 +236,26 @@ fn a_lent_completion_is_for_engines_with_transactions_6_1() {
     assert_eq!(fresh(answer).attempt(), 1);
 }
 
+/// Who comes while a release is on its way waits for that and not for the next one's run.
+#[test]
+fn many_who_come_while_a_key_is_released_are_all_answered_4_3() {
+    let (_, engine, [one, _]) = two();
+    let (key, parameters) = (key(&one, "t"), Parameters::none());
+    for _ in 0..20 {
+        let held = fresh(one.begin(&key, &parameters));
+        // The release has to be sent again.
+        engine.faults.lock().push_back((Fault::Unheard(std::io::ErrorKind::BrokenPipe), false));
+        drop(held);
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let callers: Vec<_> = (0..8).map(|_| scope.spawn(|| one.begin(&key, &parameters))).collect();
+            callers.into_iter().map(|caller| caller.join().unwrap().unwrap()).collect()
+        });
+        let runs = answers.iter().filter(|answer| matches!(answer, Answer::Fresh(_))).count();
+        assert_eq!(runs, 1);
+        drop(answers);
+    }
+}
+
 #[test]
 fn nothing_of_a_caller_is_shown_10_2() {
     let (_, engine, [one, _]) = two();
