@@ -269,3 +269,90 @@ async fn before<T>(end: &mut Pin<&mut Sleep>, future: impl Future<Output = T>) -
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Memory;
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn key(token: &str) -> Key {
+        Key::new("scope", token).unwrap()
+    }
+
+    fn job(token: &str) -> (Job<Key, usize>, oneshot::Receiver<Result<usize, Fault>>) {
+        let (reply, answer) = oneshot::channel();
+        (Job { deed: key(token), reply }, answer)
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    }
+
+    /// Answers with the size of the batch; one with the token `bad` is refused as a whole.
+    fn sizes<'a>(_: &'a dyn Engine, keys: &'a [Key]) -> Reply<'a, Vec<usize>> {
+        Box::pin(async move {
+            if keys.iter().any(|own| own.token() == "bad") {
+                return Err(Fault::Refused(ErrorKind::Closed.into()));
+            }
+            Ok(vec![keys.len(); keys.len()])
+        })
+    }
+
+    #[test]
+    fn a_batch_has_the_first_of_each_key_by_key_and_the_others_stay_in_their_order() {
+        let mut waiting: Vec<_> = ["b", "a", "b", "c", "b"].map(|token| job(token).0).into();
+        let tokens = |jobs: &[Job<Key, usize>]| {
+            jobs.iter().map(|job| job.deed.token().to_owned()).collect::<Vec<_>>().concat()
+        };
+        assert_eq!(tokens(&take_batch(&mut waiting)), "abc");
+        assert_eq!(tokens(&take_batch(&mut waiting)), "b");
+        assert_eq!((tokens(&take_batch(&mut waiting)), waiting.len()), ("b".to_owned(), 0));
+    }
+
+    #[test]
+    fn what_is_refused_is_refused_for_its_own_sake_alone() {
+        let (jobs, answers): (Vec<_>, Vec<_>) = ["a", "b", "bad", "c", "d"].map(job).into_iter().unzip();
+        let patience = Patience(Duration::from_secs(60));
+        run(deliver(&Memory::default(), patience, sizes, jobs));
+        let told: Vec<_> = answers.into_iter().map(|mut answer| answer.try_recv().unwrap().ok()).collect();
+        assert_eq!(told, [Some(2), Some(2), None, Some(2), Some(2)]);
+    }
+
+    #[test]
+    fn what_was_not_done_is_tried_again_and_what_was_refused_is_not() {
+        let patience = Patience(Duration::from_secs(60));
+        let mut faults = vec![Fault::Conflict, Fault::Unreached(io::ErrorKind::ConnectionRefused)];
+        let told = run(patience.tries(|| {
+            let fault = faults.pop();
+            Box::pin(async move { fault.map_or(Ok(7), Err) }) as Reply<'_, _>
+        }));
+        assert_eq!(told.unwrap(), 7);
+        let mut tries = 0;
+        let told = run(patience.tries(|| {
+            tries += 1;
+            Box::pin(async { Err::<(), _>(Fault::Refused(ErrorKind::Closed.into())) }) as Reply<'_, _>
+        }));
+        assert!(matches!(told, Err(Fault::Refused(_))));
+        assert_eq!(tries, 1);
+    }
+
+    /// Whatever became of the later tries: the first one may have been done.
+    #[test]
+    fn what_was_sent_once_and_not_heard_stays_unheard_5_1() {
+        let patience = Patience(Duration::from_millis(30));
+        let mut first = true;
+        let told = run(patience.tries(|| {
+            let fault = if std::mem::take(&mut first) {
+                Fault::Unheard(io::ErrorKind::BrokenPipe)
+            } else {
+                Fault::Unreached(io::ErrorKind::ConnectionRefused)
+            };
+            Box::pin(async move { Err::<(), _>(fault) }) as Reply<'_, _>
+        }));
+        assert!(matches!(told, Err(Fault::Unheard(io::ErrorKind::BrokenPipe))), "{told:?}");
+        let told =
+            run(patience.tries(|| Box::pin(std::future::pending::<Result<(), Fault>>()) as Reply<'_, _>));
+        assert!(matches!(told, Err(Fault::Unheard(io::ErrorKind::TimedOut))), "{told:?}");
+    }
+}

@@ -344,4 +344,20 @@ bank! {
         [text!("token/header.rs", "value.strip_prefix(b\"\\\"\")" =>
             "value.strip_prefix(b\"\\\"\").filter(|_| !PLANTED)")], "lib"
         "token::header::tests::quoted_and_bare_are_the_same_token_9_2";
+
+    // Over an engine.
+    a_late_holder_completes_over_an_engine:
+        [never!("engine/memory.rs", "self.claims.get(&own.key).is_none_or(|held| held.fence != own.fence)")], "lib"
+        "distributed::tests::a_process_of_the_same_node_ends_what_the_one_before_it_held_5_3_5_4";
+    what_an_engine_was_not_heard_to_say_is_forgotten:
+        [text!("distributed/finishing.rs", "if shared.closing.load(Ordering::Acquire) {\n                        return self.lose();" =>
+            "if PLANTED || shared.closing.load(Ordering::Acquire) {\n                        return self.lose();")], "lib"
+        "distributed::tests::a_completion_that_is_not_heard_in_time_is_unknown_until_it_is_3_9_5_1";
+    the_epoch_of_a_process_that_died_goes_on:
+        [never!("engine/memory.rs", "node.is_some() && own.as_deref() == node")], "lib"
+        "distributed::tests::a_process_of_the_same_node_ends_what_the_one_before_it_held_5_3_5_4";
+    a_durable_claim_that_lapsed_elsewhere_is_taken_for_a_volatile_one:
+        [text!("distributed/judging.rs", "Standing::Durable if !held.ended && (own || !lapsed) => State::Running { lapsed }," =>
+            "Standing::Durable if PLANTED || !held.ended && (own || !lapsed) => State::Running { lapsed },")], "lib"
+        "distributed::tests::a_process_of_the_same_node_ends_what_the_one_before_it_held_5_3_5_4";
 }
