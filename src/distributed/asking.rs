@@ -194,9 +194,11 @@ impl Shared {
         let (mut over, mut past) = (None, Past::default());
         loop {
             let beyond = past.interrupted || past.taken_over;
-            let (found, refused) = match self.admit(ask, beyond) {
+            // Asked before anything is counted: a caller's clock may panic (contract 5.11).
+            let now = self.time.now();
+            let (found, refused) = match self.admit(ask, now, beyond) {
                 Ok(digest) => {
-                    let (claim, given) = self.claim_of(ask, digest, over, &past);
+                    let (claim, given) = self.claim_of(ask, digest, now, over, &past);
                     let claimed = self.claim(store, claim, given).await;
                     match claimed.inspect_err(|error| turn.heard(Err(error.clone())))? {
                         Granted::Reservation(reservation) => {
@@ -233,13 +235,13 @@ impl Shared {
 
     /// Only a key that would run is asked whether its time and the load allow it (contract 3.5, 3.8); one that is resumed or
     /// taken over was asked before. It is counted from here on.
-    fn admit(&self, ask: &Ask<'_>, beyond: bool) -> Result<Digest> {
+    fn admit(&self, ask: &Ask<'_>, now: Now, beyond: bool) -> Result<Digest> {
         let digest = match ask.digest {
             Fingerprinted::Digest(digest) => digest,
             Fingerprinted::Incomparable(why) => return Err(ErrorKind::CannotCompare(why).into()),
         };
         let retention = ask.terms.retention;
-        let age = ask.terms.first_sent.map(|sent| self.time.now().time.since(sent));
+        let age = ask.terms.first_sent.map(|sent| now.time.since(sent));
         if let Some(age) = age.filter(|age| *age >= retention && !beyond) {
             return Err(ErrorKind::Expired { age, retention }.into());
         }
@@ -248,8 +250,14 @@ impl Shared {
     }
 
     /// What is sent, and what its holder gets if it is granted.
-    fn claim_of(&self, ask: &Ask<'_>, digest: Digest, over: Option<u64>, past: &Past) -> (Claim, Given) {
-        let now = self.time.now();
+    fn claim_of(
+        &self,
+        ask: &Ask<'_>,
+        digest: Digest,
+        now: Now,
+        over: Option<u64>,
+        past: &Past,
+    ) -> (Claim, Given) {
         let terms = ask.terms;
         // What was durable goes on as such.
         let durable = terms.start_durably || past.interrupted || (past.taken_over && past.durable);

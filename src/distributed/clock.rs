@@ -1,12 +1,13 @@
 //! The engine's time, as it was heard last and gone on since with the monotonic clock.
 //!
 //! Law: it never runs backwards, and every answer that tells a later time sets it (contract 7.2): so it lags by the way of an
-//! answer at most. An engine's own judgement does not ask it.
+//! answer at most. An engine's own judgement does not ask it. Hearing harms nobody: where the caller's clock panics, it was not
+//! heard (contract 5.11).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::sync::Mutex;
+use crate::sync::{Mutex, shielded};
 use crate::time::{Clock, Now, Timestamp};
 
 pub(super) struct EngineTime {
@@ -28,7 +29,7 @@ impl EngineTime {
 
     /// The engine has just said what time it is.
     pub(super) fn hear(&self, time: Timestamp) {
-        let now = self.now();
+        let Some(now) = shielded(|| self.now()) else { return };
         if time > now.time {
             *self.heard.lock() = (time, now.tick);
         }

@@ -122,11 +122,11 @@ pub(super) struct Owner {
 impl Owner {
     pub(super) fn close(&self, limit: Duration) -> Result<()> {
         let shared = &self.shared;
+        let until = shared.time.now().tick.saturating_add(limit);
         if shared.closing.swap(true, Ordering::AcqRel) {
             return Err(ErrorKind::Closed.into());
         }
         shared.desk.wake(None, |_| 0);
-        let until = shared.time.now().tick.saturating_add(limit);
         block_on(async {
             loop {
                 let left = shared.left.listen();
@@ -186,7 +186,7 @@ impl Shared {
         if let Some(setting) = options.not_promised(old.is_some()) {
             return Err(ErrorKind::NotPromised { engine: name, setting }.into());
         }
-        let (lanes, _thread) = Lanes::start(Arc::clone(&engine), Patience(options.patience))?;
+        let lanes = Lanes::start(Arc::clone(&engine), Patience(options.patience))?;
         let (own, settings, patience) = (Arc::clone(&engine), options.clone(), lanes.patience);
         let origin = old.as_ref().map(|old| old.identity().clone());
         let begun = lanes.run(async move { begin(&*own, &settings, origin.as_ref(), patience).await });

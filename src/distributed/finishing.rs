@@ -22,7 +22,7 @@ use crate::inflight::{Ended, Written};
 use crate::outcome::{Class, Kept, Omitted, Outcome, Replay};
 use crate::record::{Finished, METADATA_BYTES_MAX};
 use crate::store::Completed;
-use crate::sync::is_panicking;
+use crate::sync::{is_panicking, shielded};
 use crate::token::Key;
 
 /// An end on its way to the engine, and what it comes to.
@@ -85,8 +85,9 @@ impl Reservation {
         let kept = outcome.size() - if without_body { outcome.body().len() as u64 } else { 0 };
         check_outcome(&shared, &outcome, kept)?;
         shared.check_not_closed()?;
-        self.pass(Phase::Completing)?;
+        // Asked before it passes: a caller's clock may panic (contract 5.11).
         let completed = shared.time.now().time;
+        self.pass(Phase::Completing)?;
         let expires = completed.saturating_add(self.terms.retention);
         let (attempts, format) = (self.attempt(), self.terms.format);
         let replay = Replay::from(Kept { outcome, omitted, completed, expires, attempts, format });
@@ -101,7 +102,8 @@ impl Reservation {
     fn left_behind(&self) -> Option<Change> {
         if !self.durable {
             let remembered = self.past.remembered.as_ref()?;
-            let left = remembered.until.since(self.store.shared().time.now().time);
+            let now = shielded(|| self.store.shared().time.now().time).unwrap_or(self.since());
+            let left = remembered.until.since(now);
             let (lease, started) = (Some(left), Some(Arc::clone(&remembered.started)));
             let standing = Some(Standing::Released);
             return (!left.is_zero()).then(|| Change { lease, standing, started, ..self.change() });
@@ -130,8 +132,9 @@ impl Reservation {
                 Some(change) => own.lanes.change(change).await,
                 None => own.lanes.release(key.clone(), fence).await,
             };
-            let now = own.time.now().tick;
-            let lapsed = own.desk.with_held(hash, &key, fence, |slot| slot.lease_end <= now);
+            // Unknown, where the caller's clock panics.
+            let now = shielded(|| own.time.now().tick);
+            let lapsed = own.desk.with_held(hash, &key, fence, |slot| now.map(|now| slot.lease_end <= now));
             // Where the engine was not heard it lapses with its lease. All look again, since among those who sleep here are some
             // who would not wait for the next run.
             if let Some(gate) = own.desk.leave(hash, &key, fence) {
@@ -141,7 +144,7 @@ impl Reservation {
             told.tell(match released {
                 // Sent again behind an answer that was lost, it finds nothing left to end; before the lease lapsed nobody
                 // else can have ended it.
-                Ok(held) if held || lapsed == Some(false) => {
+                Ok(held) if held || lapsed == Some(Some(false)) => {
                     count(&own.counters.released);
                     Ok(())
                 }

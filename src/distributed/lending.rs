@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::Refused;
 use super::finishing::Ending;
 use super::reservation::Reservation;
-use crate::engine::{Fault, Sight};
+use crate::engine::{Fault, Sight, unpanicked};
 use crate::error::ErrorKind;
 use crate::outcome::Outcome;
 use crate::store::Completed;
@@ -133,7 +133,8 @@ impl Ending {
         let (shared, key, fence) = (&self.shared, &self.completion.key, self.completion.fence);
         loop {
             // Waits for the caller's transaction, where that is still open; so not in the lane of the others.
-            match shared.lanes.engine.release(&[(key.clone(), fence)]).await.as_deref() {
+            let claim = [(key.clone(), fence)];
+            match unpanicked(shared.lanes.engine.release(&claim)).await.as_deref() {
                 Ok([true]) => {
                     if let Some(gate) = shared.desk.leave(self.hash, key, fence) {
                         gate.wake_all();

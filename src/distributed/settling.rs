@@ -119,6 +119,9 @@ impl Shared {
     async fn settle(&self, key: Key, over: &Held, outcome: Outcome, class: Class) -> Result<Completed> {
         let record = self.open(&over.started)?;
         let (bound, attempts, format) = (record.bound(), record.attempts(), record.format());
+        // Asked before anything is claimed: a caller's clock may panic (contract 5.11).
+        let completed = self.time.now().time;
+        let expires = completed.saturating_add(self.options.retention);
         let fence = self.next_fence();
         let claim = Claim {
             key: key.clone(),
@@ -135,8 +138,6 @@ impl Shared {
             }
             Claimed::Finished(_) | Claimed::Gone => return Err(ErrorKind::NotInterrupted.into()),
         }
-        let completed = self.time.now().time;
-        let expires = completed.saturating_add(self.options.retention);
         let (done, completed) = if class == Class::Final {
             let omitted = None;
             let kept = Kept { outcome, omitted, completed, expires, attempts, format };

@@ -1,7 +1,8 @@
 //! The store over an engine in memory: several processes' stores on one engine, and an engine whose answers are lost.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use super::{Answer, Store};
 use crate::digest::Parameters;
@@ -10,7 +11,8 @@ use crate::error::ErrorKind;
 use crate::options::{Builder, OnInterrupted};
 use crate::outcome::Outcome;
 use crate::store::Known;
-use crate::time::ManualClock;
+use crate::sync::shielded;
+use crate::time::{Clock, ManualClock, Timestamp};
 use crate::token::Key;
 
 fn builder(clock: &ManualClock) -> Builder {
@@ -264,4 +266,70 @@ fn nothing_of_a_caller_is_shown_10_2() {
     let shown =
         format!("{one:?} {engine:?} {held:?} {:?}", one.begin(&canary, &Parameters::query("canary=canary")));
     assert!(!shown.contains("canary"), "{shown}");
+}
+
+/// A caller's clock that panics once, when it has been asked so often.
+#[derive(Clone)]
+struct Faulty(ManualClock, Arc<AtomicI64>);
+
+impl Clock for Faulty {
+    fn wall(&self) -> Timestamp {
+        self.0.wall()
+    }
+
+    fn monotonic(&self) -> Duration {
+        assert_ne!(self.1.fetch_sub(1, Ordering::SeqCst), 1, "a planned panic");
+        self.0.monotonic()
+    }
+}
+
+/// Whenever a clock panics: what was held is given back or completed, its waiters are woken, and no other key is harmed.
+#[test]
+fn a_clock_that_panics_harms_no_key_5_11() {
+    const ASKED_MAX: i64 = 30;
+    let clock = ManualClock::default();
+    let left = Arc::new(AtomicI64::new(0));
+    let faulty = Faulty(clock.clone(), Arc::clone(&left));
+    let store = builder(&clock).clock(faulty.clone()).connect(Memory::on(faulty)).unwrap();
+    let parameters = Parameters::query("a=1");
+    let mut panics = 0;
+    for at in 1..=ASKED_MAX {
+        for (way, token) in ["completed", "dropped", "durable", "again", "resolved"].into_iter().enumerate() {
+            let key = key(&store, &format!("{token} {at}"));
+            let ask = || {
+                let request = store.request(&key, &parameters).first_sent(clock.wall());
+                if way >= 2 { request.start_durably().begin() } else { request.begin() }
+            };
+            if way >= 3 {
+                drop(fresh(ask()));
+            }
+            left.store(at, Ordering::SeqCst);
+            let went = shielded(|| {
+                let held = fresh(if way == 3 { store.begin(&key, &parameters) } else { ask() });
+                held.renew().unwrap();
+                match way {
+                    0 => drop(held.complete(Outcome::new("done")).unwrap()),
+                    4 => {
+                        let unwound = shielded(move || {
+                            let _held = held;
+                            panic!("a planned panic");
+                        });
+                        assert!(unwound.is_none());
+                        drop(store.resolve(&key, Outcome::new("done")));
+                    }
+                    _ => drop(held),
+                }
+            });
+            panics += u32::from(went.is_none());
+            let end = Instant::now() + Duration::from_secs(20);
+            while store.stats().live_reservations > 0 && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            left.store(0, Ordering::SeqCst);
+            assert_eq!(store.stats().live_reservations, 0, "{token}, asked {at} times");
+            let answer = store.begin(&key, &parameters);
+            assert!(matches!(answer, Ok(Answer::Fresh(_) | Answer::Replay(_))), "{token}, {at}: {answer:?}");
+        }
+    }
+    assert!(panics > 20, "{panics}");
 }

@@ -2,7 +2,7 @@
 //!
 //! Law: whatever queued while a lane's last round trip ran goes into its next, sorted by key; a key that is there twice
 //! waits for the round behind it. What was not reached, not heard or in another's way is sent again, with the same fences,
-//! until it is answered or its patience ends. Callers need no runtime of their own: they wait on one word, blocking or
+//! until it is answered or its patience ends; a panic below, as of a caller's clock, counts as not heard (contract 5.11). Callers need no runtime of their own: they wait on one word, blocking or
 //! async alike. Lanes end with their last handle.
 
 use std::future::{Future, poll_fn};
@@ -18,7 +18,7 @@ use tokio::time::Sleep;
 
 use super::{At, Change, Claim, Claimed, Completion, Engine, Fault, Forget, Keyed, Reply, Sight, Watch};
 use crate::error::{ErrorKind, Result};
-use crate::sync::{JoinHandle, spawn};
+use crate::sync::{shielded, spawn};
 use crate::time::Timestamp;
 use crate::token::Key;
 
@@ -58,7 +58,7 @@ pub(crate) struct Lanes {
 
 impl Lanes {
     /// Starts the thread of an engine.
-    pub(crate) fn start(engine: Arc<dyn Engine>, patience: Patience) -> Result<(Self, JoinHandle<()>)> {
+    pub(crate) fn start(engine: Arc<dyn Engine>, patience: Patience) -> Result<Self> {
         let failed = |kind| ErrorKind::Io { operation: "starting the engine's thread", kind };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -82,15 +82,16 @@ impl Lanes {
             _alive: alive,
         };
         drop(entered);
-        let thread = spawn("oncekey-engine", move || {
+        spawn("oncekey-engine", move || {
             runtime.block_on(async move {
                 // Nobody ever sends anything: this is the end of the last handle.
                 let _ = gone.recv().await;
                 // The lanes send what was handed in before, and end.
                 while tasks.join_next().await.is_some() {}
             });
-        });
-        Ok((lanes, thread.map_err(failed)?))
+        })
+        .map_err(failed)?;
+        Ok(lanes)
     }
 
     pub(crate) async fn claim(&self, deed: Claim) -> Result<(Timestamp, Claimed), Fault> {
@@ -242,7 +243,7 @@ impl Patience {
         let mut end = pin!(tokio::time::sleep(self.0));
         let (mut pause, mut unheard) = (PAUSE.0, None);
         loop {
-            let fault = match before(&mut end, call()).await {
+            let fault = match before(&mut end, unpanicked(call())).await {
                 Some(Ok(answer)) => return Ok(answer),
                 Some(Err(Fault::Refused(error))) => return Err(Fault::Refused(error)),
                 Some(Err(fault)) => fault,
@@ -258,6 +259,12 @@ impl Patience {
             pause = (pause * 2).min(PAUSE.1);
         }
     }
+}
+
+/// An answer; what panics on the way was not heard.
+pub(crate) async fn unpanicked<T>(mut reply: Reply<'_, T>) -> Result<T, Fault> {
+    let unheard = || Poll::Ready(Err(Fault::Unheard(io::ErrorKind::Other)));
+    poll_fn(|context| shielded(|| reply.as_mut().poll(context)).unwrap_or_else(unheard)).await
 }
 
 /// What comes of a future before the end; `None` where the end came first.

@@ -39,7 +39,7 @@ use std::time::Duration;
 
 #[cfg(feature = "etcd")]
 pub use etcd::Etcd;
-pub(crate) use lanes::{Lanes, Patience};
+pub(crate) use lanes::{Lanes, Patience, unpanicked};
 pub use memory::Memory;
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;
