@@ -18,6 +18,8 @@ use crate::store::{Completed, Known, Unfinished};
 use crate::sync::block_on;
 use crate::token::Key;
 
+/// So long after its lease a claim stays that nobody took over, at least: until then a late holder still completes it.
+const LATE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Claims looked at in one step.
 const PAGE: usize = 256;
 
@@ -161,9 +163,13 @@ impl Shared {
 
     pub(super) async fn sweep(&self) -> Result<u64> {
         self.check_open()?;
-        let (engine, grace) = (Arc::clone(&self.lanes.engine), self.options.retention);
+        let (engine, grace) = (Arc::clone(&self.lanes.engine), self.grace());
         let swept = self.lanes.run(async move { engine.sweep(grace).await });
         swept.await.map_err(|fault| self.fault(fault))
+    }
+
+    fn grace(&self) -> Duration {
+        self.options.retention.max(LATE_MAX)
     }
 
     pub(super) async fn count(&self) -> Result<(u64, u64)> {
@@ -243,6 +249,6 @@ pub(super) async fn sweep_on(shared: std::sync::Weak<Shared>, every: Duration) {
         tokio::time::sleep(every).await;
         let Some(shared) = shared.upgrade() else { return };
         // What failed is tried again the next time.
-        drop(shared.lanes.engine.sweep(shared.options.retention).await);
+        drop(shared.lanes.engine.sweep(shared.grace()).await);
     }
 }

@@ -184,7 +184,7 @@ impl State {
         }
         let kept = self.record(&own.key, now).is_some();
         self.records.remove(&own.key);
-        kept || held.is_some_and(|held| held.standing != Standing::Released)
+        kept || held.is_some_and(|held| held.standing.is_unfinished())
     }
 
     fn sweep(&mut self, now: Timestamp, grace: Duration) -> u64 {

@@ -125,6 +125,11 @@ impl Standing {
     pub(crate) fn is_running(self) -> bool {
         matches!(self, Self::Over | Self::Volatile | Self::Durable)
     }
+
+    /// Whether there is something to settle of a claim that nobody holds: of the others nothing is known, or remembered only.
+    pub(crate) fn is_unfinished(self) -> bool {
+        matches!(self, Self::Durable | Self::Interrupted)
+    }
 }
 
 /// A claim that an engine has.
@@ -249,7 +254,7 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// never answers; then those who wait look again from time to time, as they do in any case.
     fn told(&self) -> Reply<'_, u64>;
 
-    /// Forgets. Whether there was anything that had not expired.
+    /// Forgets. Whether there was a record that had not expired, or something [unfinished](Standing::is_unfinished).
     fn forget<'a>(&'a self, keys: &'a [Forget]) -> Reply<'a, Vec<bool>>;
 
     /// The claims behind `after`, at most so many.

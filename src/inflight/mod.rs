@@ -16,6 +16,8 @@ mod written;
 
 pub(crate) use gate::{Ended, Gate, Listener};
 pub(crate) use recent::Recent;
-pub(crate) use slots::{Durable, Phase, Replaced, Slot, Slots};
+#[cfg(test)]
+pub(crate) use slots::Durable;
+pub(crate) use slots::{Phase, Remembered, Replaced, Slot, Slots};
 pub(crate) use timer::{Alarm, Timer};
 pub(crate) use written::Written;

@@ -54,6 +54,15 @@ pub(crate) struct Durable {
     pub(crate) abandoned: bool,
 }
 
+/// What a durable attempt that was released left (contract 4.3).
+#[derive(Clone)]
+pub(crate) struct Remembered {
+    /// Until when its record is kept.
+    pub(crate) until: Timestamp,
+    /// Made with the same parameters.
+    pub(crate) checkpoint: Option<Checkpoint>,
+}
+
 /// What a later record of a key stands in the place of.
 #[derive(Default)]
 pub(crate) struct Replaced {
@@ -81,6 +90,8 @@ pub(crate) struct Slot {
     pub(crate) room: u64,
     /// What it has beside a volatile one, if it was durably started.
     pub(crate) durable: Option<Box<Durable>>,
+    /// What was released before it and is remembered.
+    pub(crate) remembered: Option<Box<Remembered>>,
     /// Records of this key that its completion will replace: expired, started, released.
     pub(crate) replaces: Vec<(Location, Weight)>,
     pub(crate) waiters: u64,
@@ -92,6 +103,14 @@ impl Slot {
     pub(crate) fn take_replaced(&mut self) -> Replaced {
         let started = self.durable.as_mut().and_then(|own| own.started.take());
         Replaced { records: std::mem::take(&mut self.replaces), started: started.map(|(_, weight)| weight) }
+    }
+
+    /// Its next start is to be written: durable from now on, if it was not.
+    pub(crate) fn begin_start(&mut self) {
+        let checkpoint = self.remembered.as_ref().and_then(|own| own.checkpoint.clone());
+        let first = || Box::new(Durable { checkpoint, ..Durable::default() });
+        self.durable.get_or_insert_with(first).writes += 1;
+        self.phase = Phase::Writing;
     }
 
     /// Whether its lease has lapsed: time left 0 has (contract 4.4). One that is completing has passed its fence.
@@ -234,6 +253,7 @@ mod tests {
             declared: 0,
             room: 0,
             durable: None,
+            remembered: None,
             replaces: Vec::new(),
             waiters: 0,
             gate: None,

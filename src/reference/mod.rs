@@ -132,6 +132,8 @@ struct Live {
     relaxed: bool,
     /// Its start is a record, too (5.4).
     durable: bool,
+    /// What it sees of the attempts before it (6.3).
+    checkpoint: Option<Checkpoint>,
     /// It was resumed, so that no limit was asked.
     beyond_limits: bool,
 }
@@ -246,8 +248,9 @@ impl Model {
                 // 4.4: time left 0 has lapsed. It replaces a live one, so that no limit is asked, and no more room is
                 // set aside than was.
                 let (declared, durable) = (live.declared, live.durable);
-                let past =
-                    Past { attempts: live.attempt, checkpoint: self.checkpoint_of(key), interrupted: false };
+                // 6.3: the next holder sees what this one wrote, or saw.
+                let checkpoint = if durable { self.checkpoint_of(key) } else { live.checkpoint.clone() };
+                let past = Past { attempts: live.attempt, checkpoint, interrupted: false };
                 self.going()?; // 5.5
                 return Ok(Answer::Fresh(self.reserve(key, asking, past, declared, durable)));
             }
@@ -345,6 +348,7 @@ impl Model {
             declared,
             relaxed: asking.relaxed.unwrap_or(self.settings.relaxed),
             durable,
+            checkpoint: checkpoint.clone(),
             beyond_limits,
         };
         self.slots.insert(key.clone(), Slot::Running(live)); // 3.6: one slot for each key

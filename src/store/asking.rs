@@ -14,7 +14,7 @@ use super::stripe::Stripe;
 use crate::comparing::{Outlined, bytes_of, digest_of, mismatch_with_slot};
 use crate::digest::{Digest, Fingerprinted, Outline, Parameters};
 use crate::error::{ErrorKind, Limit, Result};
-use crate::inflight::{Durable, Phase, Slot};
+use crate::inflight::{Phase, Remembered, Slot};
 use crate::ledger::Room;
 use crate::options::OnInterrupted;
 use crate::outcome::{Checkpoint, Replay};
@@ -308,8 +308,7 @@ impl Shared {
                 slot.lease = ask.terms.lease;
                 slot.lease_end = now.tick.saturating_add(ask.terms.lease);
                 if slot.durable.is_some() || ask.terms.start_durably {
-                    slot.durable.get_or_insert_default().writes += 1;
-                    slot.phase = Phase::Writing;
+                    slot.begin_start();
                 }
                 Ok(Look::Answered(Asked::Fresh(given(slot, false))))
             }
@@ -382,45 +381,45 @@ fn reserve(stripe: &mut Stripe, ask: &Ask<'_>, digest: Digest, now: Now, stale: 
     let vacant = stripe.slots.find(ask.hash, ask.key).map(|slot| (slot.fence, slot.waiters));
     let vacant = vacant.and_then(|(fence, waiters)| Some((stripe.slots.remove(ask.hash, fence)?, waiters)));
     let (gate, waiters) = vacant.map_or((None, 0), |(slot, waiters)| (slot.gate, waiters));
-    let interrupted = stale.past.as_ref().is_some_and(|past| past.interrupted);
-    let durable = (ask.terms.start_durably || interrupted).then(|| {
-        let checkpoint = stale.past.as_ref().and_then(|past| past.checkpoint.clone());
-        Box::new(Durable { checkpoint, writes: 1, ..Durable::default() })
-    });
-    let slot = Slot {
+    let Past { attempts, interrupted, checkpoint, remembered_until: until, .. } =
+        stale.past.map(|past| *past).unwrap_or_default();
+    let mut slot = Slot {
         hash: ask.hash,
         key: ask.key.clone(),
         fence: stripe.next_fence(),
-        phase: if durable.is_some() { Phase::Writing } else { Phase::Running },
+        phase: Phase::Running,
         digest,
         outline: ask.outline.clone(),
-        attempt: stale.past.as_ref().map_or(0, |past| past.attempts).saturating_add(1),
+        attempt: attempts.saturating_add(1),
         since: now.time,
         lease: ask.terms.lease,
         lease_end: now.tick.saturating_add(ask.terms.lease),
         declared: ask.terms.declared,
         room: room_of(ask),
-        durable,
+        durable: None,
+        remembered: (attempts > 0).then(|| Box::new(Remembered { until, checkpoint })),
         replaces: stale.replaces,
         waiters,
         gate,
     };
-    let mut given = given(&slot, interrupted);
-    if let (Some(own), Some(past)) = (&mut given.past, &stale.past) {
-        own.remembered_until = past.remembered_until;
+    if ask.terms.start_durably || interrupted {
+        slot.begin_start();
     }
-    // A volatile attempt after a durable one sees what that left, too.
-    given.past = given.past.or(stale.past);
+    let given = given(&slot, interrupted);
     stripe.slots.insert(slot);
     Asked::Fresh(given)
 }
 
-/// What its holder gets of a slot.
+/// What its holder gets of a slot: a volatile attempt, too, sees what a durable one before it left.
 fn given(slot: &Slot, interrupted: bool) -> Given {
     let Slot { fence, attempt, since, digest, room, .. } = *slot;
-    let past = slot.durable.as_ref().map(|own| {
-        let checkpoint = own.checkpoint.clone();
-        Box::new(Past { attempts: attempt - 1, checkpoint, interrupted, durable: true, ..Past::default() })
+    let (durable, remembered) = (slot.durable.as_deref(), slot.remembered.as_deref());
+    let past = (durable.is_some() || remembered.is_some()).then(|| {
+        let remembered_until = remembered.map_or_else(Timestamp::default, |own| own.until);
+        let left = durable.map_or_else(|| remembered.map(|own| &own.checkpoint), |own| Some(&own.checkpoint));
+        let (durable, checkpoint) = (durable.is_some(), left.cloned().flatten());
+        let attempts = attempt - 1;
+        Box::new(Past { attempts, checkpoint, interrupted, durable, remembered_until, started: None })
     });
     Given { fence, attempt, since, digest, outline: slot.outline.clone(), room, past }
 }

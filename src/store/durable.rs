@@ -16,7 +16,7 @@ use crate::error::{ErrorKind, Limit, Result};
 use crate::inflight::{Phase, Slot, Written};
 use crate::ledger::{Entry, Job, Meaning, Room, What};
 use crate::outcome::Checkpoint;
-use crate::record::{Bound, Forgotten, Started, Weight};
+use crate::record::{Bound, Forgotten, Location, Started, Weight};
 use crate::sync::{block_on, is_panicking, shielded};
 use crate::time::Timestamp;
 
@@ -97,9 +97,12 @@ impl Reservation {
         let room = self.take_room_to_write(shared, checkpoint, self.room)?;
         let handed = shared.with_engine(|engine| {
             let bound = self.bound(engine);
-            self.forget_outlived(shared, engine, self.since.saturating_add(self.terms.retention))?;
             let record = self.unfinished(bound.clone(), checkpoint, None);
-            self.send(shared, engine, &record, Deed::Start { room }).map(|written| (bound, written))
+            let outlived = self.outlived(shared, Timestamp::default());
+            let written = self.send(shared, engine, &record, Deed::Start { room })?;
+            // Behind it, whose record has what was remembered: a power cut between the two loses nothing.
+            self.forget(engine, outlived)?;
+            Ok((bound, written))
         });
         let (bound, written) = handed.inspect_err(|_| shared.room.give_back(room))?;
         if let Some(past) = &mut self.past {
@@ -199,16 +202,20 @@ impl Reservation {
         Tag { hash: self.hash, fence: self.fence, written: Some(Arc::clone(written)), weight, deed }
     }
 
-    /// A release that would be remembered longer than the outcome of this attempt is forgotten first: or else it would
-    /// come back, with its checkpoint, at an opening after that outcome has expired.
-    pub(super) fn forget_outlived(&self, shared: &Shared, engine: &Engine, until: Timestamp) -> Result<()> {
+    /// A release that would be remembered longer than the outcome of this attempt: it would come back, with its checkpoint,
+    /// at an opening after that outcome has expired. Of one that is durable nobody knows yet how long that is.
+    pub(super) fn outlived(&self, shared: &Shared, until: Timestamp) -> Vec<(Location, Weight)> {
         if self.past.as_ref().is_none_or(|past| past.remembered_until <= until) {
-            return Ok(());
+            return Vec::new();
         }
         let mut stripe = shared.stripes.lock(self.hash);
-        let replaces = stripe.slots.held(self.hash, self.fence).map(|slot| slot.replaces.clone());
-        drop(stripe);
-        for (target, weight) in replaces.unwrap_or_default() {
+        let slot = stripe.slots.held(self.hash, self.fence);
+        slot.map(|slot| slot.replaces.clone()).unwrap_or_default()
+    }
+
+    /// Has it forgotten.
+    pub(super) fn forget(&self, engine: &Engine, outlived: Vec<(Location, Weight)>) -> Result<()> {
+        for (target, weight) in outlived {
             let entry = Entry::forgotten(Forgotten { time: self.since, target, hash: self.hash, weight });
             let (hash, fence, written) = (self.hash, self.fence, None);
             let tag = Tag { hash, fence, written, weight, deed: Deed::Forget { target } };

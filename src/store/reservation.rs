@@ -281,7 +281,7 @@ impl Reservation {
             let record = self.record(engine, replay);
             let tag = self.tag(shared, Some(written), &record, replay);
             if !self.is_durable() {
-                self.forget_outlived(shared, engine, record.expires)?;
+                self.forget(engine, self.outlived(shared, record.expires))?;
             }
             let (hash, expires, meaning) = (self.hash, record.expires, Meaning::Kept(What::Kept, tag.weight));
             let job = Job { hash, expires, meaning, durable: !self.terms.relaxed, tag };

@@ -227,6 +227,7 @@ impl Shared {
             declared: 0,
             room: 0,
             durable: None,
+            remembered: None,
             replaces: Vec::new(),
             waiters: 0,
             gate: None,

@@ -263,6 +263,7 @@ mod tests {
             declared: 0,
             room: 0,
             durable: Some(Box::new(Durable { started, ..Durable::default() })),
+            remembered: None,
             replaces: Vec::new(),
             waiters: 0,
             gate: None,

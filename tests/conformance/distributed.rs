@@ -182,11 +182,13 @@ impl DistributedSubject {
         }
     }
 
-    /// A release that is on its way to the engine takes its moment; the model's takes none.
-    fn until_released(&self) {
-        let start = Instant::now();
-        let live = self.process.reservations.len() as u64;
-        while self.process.store.stats().live_reservations > live {
+    /// Drops one. A release that is on its way to the engine takes its moment; the model's takes none.
+    fn give_back(&mut self, name: &str, drop: impl FnOnce(Reservation)) {
+        let store = self.process.store.clone();
+        let ended = || store.stats().released + store.stats().lost;
+        let (start, before) = (Instant::now(), ended());
+        drop(self.take(name));
+        while self.condition == Condition::Open && ended() == before {
             assert!(start.elapsed() < WAKING_MAX, "a release that is never answered");
             std::thread::sleep(Duration::from_micros(100));
         }
@@ -285,18 +287,17 @@ impl Subject for DistributedSubject {
     }
 
     fn drop_reservation(&mut self, reservation: &str) {
-        drop(self.take(reservation));
-        self.until_released();
+        self.give_back(reservation, drop);
     }
 
     fn panic(&mut self, reservation: &str) {
-        let held = self.take(reservation);
-        let panicked = catch_unwind(AssertUnwindSafe(move || {
-            let _held = held;
-            resume_unwind(Box::new("planned"));
-        }));
-        assert!(panicked.is_err());
-        self.until_released();
+        self.give_back(reservation, |held| {
+            let panicked = catch_unwind(AssertUnwindSafe(move || {
+                let _held = held;
+                resume_unwind(Box::new("planned"));
+            }));
+            assert!(panicked.is_err());
+        });
     }
 
     fn checkpoint(&mut self, reservation: &str, note: &[u8]) -> Value {

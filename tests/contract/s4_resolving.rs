@@ -209,11 +209,20 @@ fn what_has_ended_stays_ended_after_its_outcome_has_expired_and_gone_4_6_7_1() {
 
 #[test]
 fn a_release_is_not_remembered_beyond_an_outcome_that_expired_before_it_4_3_7_1() {
-    for durable in [true, false] {
+    /// What becomes of the attempt behind the released one.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Way {
+        Completed,
+        TakenOver,
+        Interrupted,
+    }
+    let ways = [Way::Completed, Way::TakenOver, Way::Interrupted];
+    for (durable, way) in [true, false].into_iter().flat_map(|durable| ways.map(|way| (durable, way))) {
+        let context = format!("{way:?}, durable: {durable}");
         let home = Home::directory();
         let (builder, clock) = with_clock();
         let builder = builder.segment_age_max(secs(1));
-        let store = home.open(builder.clone());
+        let mut store = home.open(builder.clone());
         let held = started(&store, &key(0));
         held.checkpoint(b"of a life that is over").expect("noted");
         drop(held);
@@ -221,16 +230,25 @@ fn a_release_is_not_remembered_beyond_an_outcome_that_expired_before_it_4_3_7_1(
         stay(&store);
         clock.advance(secs(2));
         store.sweep().expect("a new segment");
-        let (own, parameters) = (key(0), asked());
-        let request = store.request(&own, &parameters).retention(secs(10));
-        let held = fresh(if durable { request.start_durably() } else { request }.begin());
-        assert_eq!((held.attempt(), held.last_checkpoint().is_some()), (2, true));
+        let begin = |store: &Store, retention, lease| {
+            let (own, parameters) = (key(0), asked());
+            let request = store.request(&own, &parameters).retention(retention).lease(lease);
+            fresh(if durable { request.start_durably() } else { request }.begin())
+        };
+        let before = (way != Way::Completed)
+            .then(|| begin(&store, secs(200_000), secs(u64::from(way == Way::Interrupted))));
+        if way == Way::Interrupted {
+            store = crash(&home, store, before, builder.clone());
+        }
+        let held = begin(&store, secs(10), secs(1));
+        let attempt = if way == Way::TakenOver || (way == Way::Interrupted && durable) { 3 } else { 2 };
+        assert_eq!((held.attempt(), held.last_checkpoint().is_some()), (attempt, true), "{context}");
         kept(held.complete(Outcome::new("short")));
         let store = age(&home, store, &builder, &clock, 20);
         let store = age(&home, store, &builder, &clock, 20);
-        assert_eq!(store.stats().kept_records, 5, "durable: {durable}");
+        assert_eq!(store.stats().kept_records, 5, "{context}");
         let held = fresh(store.begin(&key(0), &asked()));
-        assert_eq!((held.attempt(), held.last_checkpoint()), (1, None), "durable: {durable}");
+        assert_eq!((held.attempt(), held.last_checkpoint()), (1, None), "{context}");
     }
 }
 

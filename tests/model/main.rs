@@ -118,7 +118,7 @@ proptest! {
 
 #[cfg(feature = "distributed")]
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, max_shrink_iters: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, max_shrink_iters: 30_000, ..ProptestConfig::default() })]
 
     /// Kept records and bytes are the engine's to count: no limits of those.
     #[test]

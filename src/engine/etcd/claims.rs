@@ -22,9 +22,7 @@ use super::layout::{Kept, Stood, absent, delete, get, has_fence, put, runs, unch
 use super::watches::Wish;
 use super::wire::{Compare, Txn};
 use super::{Etcd, Found, is_free};
-use crate::engine::{
-    At, Change, Claim, Claimed, Completion, FENCE_BITS, Fault, Forget, Sight, Standing, Watch,
-};
+use crate::engine::{At, Change, Claim, Claimed, Completion, FENCE_BITS, Fault, Forget, Sight, Watch};
 use crate::time::Now;
 use crate::token::Key;
 
@@ -358,7 +356,7 @@ impl Etcd {
         if let Some(Found { modified, own: stood }) = &seen.claim {
             let held = self.held(&own.key, stood, ended, now);
             if Some(held.fence) == own.over && is_free(&held) {
-                anything |= held.standing != Standing::Released;
+                anything |= held.standing.is_unfinished();
                 part.compare.push(unchanged(&claim, *modified));
                 part.success.push(delete(&claim));
             }

@@ -157,7 +157,7 @@ impl Sql {
                 "WITH gone AS (
                     DELETE FROM {s}.claims c USING unnest($1::bytea[], $2::bigint[]) AS a(key, prior)
                     WHERE c.key = a.key AND c.fence = a.prior AND {free}
-                    RETURNING c.key, c.standing <> 4 AS was, c.mark),
+                    RETURNING c.key, c.standing IN (2, 3) AS was, c.mark),
                 lost AS (
                     DELETE FROM {s}.records r USING unnest($1::bytea[]) AS a(key)
                     WHERE r.key = a.key RETURNING r.key, r.expires > {now} AS was)
