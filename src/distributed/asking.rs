@@ -194,11 +194,12 @@ impl Shared {
         let (mut over, mut past) = (None, Past::default());
         loop {
             let beyond = past.interrupted || past.taken_over;
+            self.carry_over(ask.key).await?;
             // Asked before anything is counted: a caller's clock may panic (contract 5.11).
-            let now = self.time.now();
+            let (now, fence) = (self.time.now(), self.next_fence()?);
             let (found, refused) = match self.admit(ask, now, beyond) {
                 Ok(digest) => {
-                    let (claim, given) = self.claim_of(ask, digest, now, over, &past);
+                    let (claim, given) = self.claim_of(ask, digest, (now, fence), over, &past);
                     let claimed = self.claim(store, claim, given).await;
                     match claimed.inspect_err(|error| turn.heard(Err(error.clone())))? {
                         Granted::Reservation(reservation) => {
@@ -254,7 +255,7 @@ impl Shared {
         &self,
         ask: &Ask<'_>,
         digest: Digest,
-        now: Now,
+        (now, fence): (Now, u64),
         over: Option<u64>,
         past: &Past,
     ) -> (Claim, Given) {
@@ -281,7 +282,6 @@ impl Shared {
             }
             None => Standing::Volatile,
         };
-        let fence = self.next_fence();
         let (key, lease, started) = (ask.key.clone(), terms.lease, started.into());
         let claim = Claim { key, fence, over, lease, standing, started };
         let lease_end = now.tick.saturating_add(terms.lease);
@@ -303,16 +303,6 @@ impl Shared {
             }
             let (now, claimed) = claimed?;
             own.time.hear(now);
-            let is_new = given.past.attempts == 0 && !given.past.interrupted;
-            if is_new && matches!(claimed, Claimed::Granted) {
-                let carried = own.carry_over(&key, given.slot.fence).await;
-                if !matches!(carried, Ok(None)) {
-                    own.desk.load().leave(&key);
-                }
-                if let Some(found) = carried? {
-                    return Ok(Granted::Found(found));
-                }
-            }
             Ok(match claimed {
                 // From here on whoever drops it releases it.
                 Claimed::Granted => Granted::Reservation(Box::new(Reservation::granted(store, key, given))),

@@ -77,7 +77,9 @@ impl Builder {
 
     /// A store over an engine that takes over from an embedded one, which is closed, or from a backup of it: what that one keeps
     /// is carried over as it is asked for, and by `oncekey migrate` (feature `cli`), at the same time. The old store is locked
-    /// against being opened, read and not changed; once all was carried over, connect without it.
+    /// against being opened, read and not changed. [`Store::interrupted`] lists what was carried over. Once all was, connect
+    /// without it, before the shortest retention has passed: what was interrupted or released there, ended here and has expired
+    /// would be carried over again. It blocks while it reads what the old store has.
     ///
     /// # Errors
     /// As [`Builder::connect`]; and as [`crate::Store::open`], *locked* while the old store is open; *not a store* where the

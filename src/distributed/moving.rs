@@ -2,28 +2,35 @@
 //!
 //! Law: the old store is closed, is read and is not changed. The engine takes over its identity, so that digests which were
 //! bound before are compared after. A record is moved as it stands, sealed anew for its place, and only to a key of which the
-//! engine has nothing: under a claim, as if it had just been completed there. So servers, which carry over what they are asked
-//! for, and the tool, which carries over all, can do so at the same time, be interrupted and begin again.
+//! engine has nothing: under a claim, as if it had just been completed there. A claim for carrying is attempt 0, so that one
+//! whose process died is known as such, and carried on from. So servers, which carry over what they are asked for before they
+//! ask, and the tool, which carries over all, can do so at the same time, be interrupted and begin again.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[cfg(all(feature = "cli", feature = "postgres"))]
 use super::Store;
-use super::desk::Found;
 use super::shared::Shared;
 use crate::encryption::Keyring;
-use crate::engine::{Change, Completion, Fault, Held, Standing};
-#[cfg(all(feature = "cli", feature = "postgres"))]
-use crate::engine::{Claim, Claimed};
+use crate::engine::{Change, Claim, Claimed, Completion, Fault, Held, Standing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::{Directory, Identity, Known, Survey, io_error};
+use crate::outcome::Checkpoint;
 use crate::record::{HashKeys, Kind, Record, Started};
 #[cfg(all(feature = "cli", feature = "postgres"))]
 use crate::sync::block_on;
 use crate::time::Timestamp;
 use crate::token::Key;
+
+/// How long one record may take on its way; then another goes on with it.
+const CARRYING: Duration = Duration::from_secs(5);
+/// How soon one looks again for what another carries.
+const PAUSE: Duration = Duration::from_millis(10);
+/// What was interrupted never expires: it is forgotten for as long as no move takes.
+const MOVE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A closed store that is moved from.
 pub(crate) struct Old {
@@ -34,9 +41,10 @@ pub(crate) struct Old {
 
 /// A record on its way.
 pub(crate) struct Carried {
+    /// The claim that it is carried over under.
+    claim: Arc<[u8]>,
+    /// The record, sealed.
     bytes: Arc<[u8]>,
-    /// The claim that it is carried over under, which is also what stands for one that has not ended.
-    started: Arc<[u8]>,
     expires: Timestamp,
     /// `None`: it is finished.
     unfinished: Option<Standing>,
@@ -91,51 +99,98 @@ impl Carried {
         if record.expires() <= now {
             return None;
         }
-        let started = Started {
-            key: record.key(),
-            bound: record.bound(),
-            since: record.since(),
-            attempt: record.attempts(),
-            format: record.format(),
-            checkpoint: record.checkpoint().as_ref(),
-            released_until: None,
-        }
-        .encode();
         let seal = |mut bytes: Vec<u8>| {
             shared.seal(&mut bytes);
             Arc::from(bytes)
         };
-        let (bytes, started) = (seal(record.bytes().to_vec()), seal(started));
-        Some(Self { bytes, started, expires: record.expires(), unfinished })
+        let started = |attempt, checkpoint: Option<&Checkpoint>| {
+            Started {
+                key: record.key(),
+                bound: record.bound(),
+                since: record.since(),
+                attempt,
+                format: record.format(),
+                checkpoint,
+                released_until: None,
+            }
+            .encode()
+        };
+        let bytes = match unfinished {
+            Some(_) => started(record.attempts(), record.checkpoint().as_ref()),
+            None => record.bytes().to_vec(),
+        };
+        let (claim, bytes) = (seal(started(0, None)), seal(bytes));
+        Some(Self { claim, bytes, expires: record.expires(), unfinished })
+    }
+
+    #[cfg(test)]
+    pub(super) fn claim(&self) -> Arc<[u8]> {
+        Arc::clone(&self.claim)
+    }
+
+    /// What stands in its place where it was forgotten: a release that leaves nothing.
+    fn forgotten(self, now: Timestamp) -> Self {
+        let bytes = Arc::clone(&self.claim);
+        let expires = self.expires.min(now.saturating_add(MOVE_MAX));
+        Self { bytes, expires, unfinished: Some(Standing::Released), ..self }
     }
 }
 
 impl Shared {
-    /// What the store that is moved from has of a key that the engine had nothing of, carried over into the claim that was just
-    /// granted for it.
-    pub(super) async fn carry_over(&self, key: &Key, fence: u64) -> Result<Option<Found>, Fault> {
+    /// What the store that is moved from has of this key at this time.
+    pub(super) fn old_of(&self, key: &Key) -> Result<Option<(Carried, Timestamp)>> {
         let Some(old) = &self.old else { return Ok(None) };
         let now = self.time.now().time;
-        let carried = match old.find(key, now, self) {
-            Ok(Some(carried)) => carried,
-            Ok(None) => return Ok(None),
-            Err(error) => {
-                drop(self.lanes.release(key.clone(), fence).await);
-                return Err(Fault::Refused(error));
-            }
-        };
-        let started = Arc::clone(&carried.started);
-        let (record, standing) = (Arc::clone(&carried.bytes), carried.unfinished);
-        self.put(key, fence, carried, now).await?;
-        Ok(Some(match standing {
-            None => Found::Record(record),
-            Some(standing) => {
-                Found::Held(Held { fence, standing, ended: false, left: std::time::Duration::MAX, started })
-            }
-        }))
+        Ok(old.find(key, now, self)?.map(|carried| (carried, now)))
     }
 
-    /// Puts what is carried in the place of this claim.
+    /// Before the engine is asked for a key: carries over what the store that is moved from has of it.
+    pub(super) async fn carry_over(self: &Arc<Self>, key: &Key) -> Result<()> {
+        let Some((carried, _)) = self.old_of(key)? else { return Ok(()) };
+        // On the engine's thread, so that who gives up leaves nothing half done.
+        let moved = self.lanes.run(Arc::clone(self).carry_in(key.clone(), carried));
+        moved.await.map(drop).map_err(|fault| self.fault(fault))
+    }
+
+    /// Has a key that was just forgotten be forgotten in the store that is moved from, too. `false`: it was carried over again
+    /// in between.
+    pub(super) async fn forget_old(
+        self: Arc<Self>,
+        key: Key,
+        old: (Carried, Timestamp),
+    ) -> Result<bool, Fault> {
+        let (carried, now) = old;
+        self.carry_in(key, carried.forgotten(now)).await
+    }
+
+    /// Carries one record over, where the engine has nothing of its key. Whether it did.
+    async fn carry_in(self: Arc<Self>, key: Key, carried: Carried) -> Result<bool, Fault> {
+        let mut over = None;
+        loop {
+            let fence = self.next_fence().map_err(Fault::Refused)?;
+            let (started, standing) = (Arc::clone(&carried.claim), Standing::Volatile);
+            let claim = Claim { key: key.clone(), fence, over, lease: CARRYING, standing, started };
+            let (now, claimed) = self.lanes.claim(claim).await?;
+            match claimed {
+                Claimed::Granted => return self.put(&key, fence, carried, now).await,
+                Claimed::Held(held) if self.is_carrying(&held) => {
+                    over = held.is_free().then_some(held.fence);
+                    if over.is_none() {
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+                Claimed::Gone => over = None,
+                Claimed::Held(_) | Claimed::Finished(_) => return Ok(false),
+            }
+        }
+    }
+
+    /// Whether somebody carries over, or died of it.
+    fn is_carrying(&self, held: &Held) -> bool {
+        held.standing == Standing::Volatile && self.open(&held.started).is_ok_and(|own| own.attempts() == 0)
+    }
+
+    /// Puts what is carried in the place of this claim. Whether it was still there.
     async fn put(&self, key: &Key, fence: u64, carried: Carried, now: Timestamp) -> Result<bool, Fault> {
         let (key, expires) = (key.clone(), carried.expires);
         match carried.unfinished {
@@ -145,30 +200,9 @@ impl Shared {
             }
             Some(standing) => {
                 let lease = (standing == Standing::Released).then(|| expires.since(now));
-                let (standing, started) = (Some(standing), Some(carried.started));
+                let (standing, started) = (Some(standing), Some(carried.bytes));
                 self.lanes.change(Change { key, fence, lease, standing, started }).await
             }
-        }
-    }
-
-    #[cfg(all(feature = "cli", feature = "postgres"))]
-    /// Carries one record over, where the engine has nothing of its key. Whether it did.
-    async fn carry_in(self: Arc<Self>, key: Key, carried: Carried) -> Result<bool, Fault> {
-        let fence = self.next_fence();
-        let claim = Claim {
-            key: key.clone(),
-            fence,
-            over: None,
-            lease: self.options.lease,
-            standing: Standing::Volatile,
-            started: Arc::clone(&carried.started),
-        };
-        match self.lanes.claim(claim).await? {
-            (now, Claimed::Granted) => {
-                self.time.hear(now);
-                self.put(&key, fence, carried, now).await
-            }
-            _ => Ok(false),
         }
     }
 }

@@ -24,13 +24,15 @@ const LATE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 const PAGE: usize = 256;
 
 impl Shared {
-    pub(super) async fn sight(&self, key: &Key) -> Result<Sight> {
+    /// What the engine has of a key, or has now of the store that is moved from.
+    pub(super) async fn sight(self: &Arc<Self>, key: &Key) -> Result<Sight> {
+        self.carry_over(key).await?;
         let (now, sight) = self.lanes.look_up(key.clone()).await.map_err(|fault| self.fault(fault))?;
         self.time.hear(now);
         Ok(sight)
     }
 
-    pub(super) async fn get(&self, key: &Key) -> Result<Known> {
+    pub(super) async fn get(self: &Arc<Self>, key: &Key) -> Result<Known> {
         self.check_open()?;
         if let Some(known) = self.known_here(key) {
             return Ok(known);
@@ -81,7 +83,7 @@ impl Shared {
     }
 
     /// What there is of a key that nobody holds; else *in flight*, or *unknown outcome*.
-    async fn not_reserved(&self, key: &Key) -> Result<Sight> {
+    async fn not_reserved(self: &Arc<Self>, key: &Key) -> Result<Sight> {
         self.check_open()?;
         match self.known_here(key) {
             Some(Known::Unknown) => return Err(ErrorKind::AnswerLost.into()),
@@ -98,10 +100,26 @@ impl Shared {
         Ok(sight)
     }
 
-    pub(super) async fn forget(&self, key: &Key) -> Result<bool> {
-        let over = self.not_reserved(key).await?.held.map(|held| held.fence);
-        let deed = Forget { key: key.clone(), over };
-        self.lanes.forget(deed).await.map_err(|fault| self.fault(fault))
+    pub(super) async fn forget(self: &Arc<Self>, key: &Key) -> Result<bool> {
+        let mut was = false;
+        loop {
+            let over = self.not_reserved(key).await?.held.map(|held| held.fence);
+            let (own, key, old) = (Arc::clone(self), key.clone(), self.old_of(key)?);
+            // On the engine's thread, so that giving up the wait leaves nothing half done.
+            let gone = self.lanes.run(async move {
+                let had = own.lanes.forget(Forget { key: key.clone(), over }).await?;
+                let done = match old {
+                    Some(carried) => own.forget_old(key, carried).await?,
+                    None => true,
+                };
+                Ok((had, done))
+            });
+            let (had, done) = gone.await.map_err(|fault| self.fault(fault))?;
+            was |= had;
+            if done {
+                return Ok(was);
+            }
+        }
     }
 
     pub(super) async fn resolve(self: &Arc<Self>, key: &Key, outcome: Outcome) -> Result<Completed> {
@@ -124,7 +142,7 @@ impl Shared {
         // Asked before anything is claimed: a caller's clock may panic (contract 5.11).
         let completed = self.time.now().time;
         let expires = completed.saturating_add(self.options.retention);
-        let fence = self.next_fence();
+        let fence = self.next_fence()?;
         let claim = Claim {
             key: key.clone(),
             fence,

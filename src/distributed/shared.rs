@@ -121,9 +121,13 @@ impl Shared {
         if self.closed.load(Ordering::Acquire) { Err(ErrorKind::Closed.into()) } else { Ok(()) }
     }
 
-    /// A fence that nobody had before (contract 4.4).
-    pub(super) fn next_fence(&self) -> u64 {
-        (self.epoch << FENCE_BITS) + self.fences.fetch_add(1, Ordering::Relaxed)
+    /// A fence that nobody had before (contract 4.4). An epoch has 2^36 of them: 31 days at 25,000 a second. Then it is over.
+    pub(super) fn next_fence(&self) -> Result<u64> {
+        let own = self.fences.fetch_add(1, Ordering::Relaxed);
+        if own >= 1 << FENCE_BITS {
+            return Err(ErrorKind::Closed.into());
+        }
+        Ok((self.epoch << FENCE_BITS) + own)
     }
 
     pub(super) fn fault(&self, fault: Fault) -> Error {

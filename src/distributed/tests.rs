@@ -1,5 +1,7 @@
 //! The store over an engine in memory: several processes' stores on one engine, and an engine whose answers are lost.
 
+mod moving;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;

@@ -135,7 +135,7 @@ impl State {
         };
         match (self.held(&claim.key, now), claim.over) {
             (Some(held), _) if held.fence == claim.fence => Claimed::Granted,
-            (Some(held), Some(over)) if held.fence == over && is_free(&held) => {
+            (Some(held), Some(over)) if held.fence == over && held.is_free() => {
                 self.claims.insert(claim.key.clone(), stood());
                 Claimed::Granted
             }
@@ -178,7 +178,7 @@ impl State {
     }
 
     fn forget(&mut self, own: &Forget, now: Timestamp) -> bool {
-        let held = self.held(&own.key, now).filter(|held| Some(held.fence) == own.over && is_free(held));
+        let held = self.held(&own.key, now).filter(|held| Some(held.fence) == own.over && held.is_free());
         if held.is_some() {
             self.claims.remove(&own.key);
         }
@@ -206,11 +206,6 @@ impl State {
         }
         (before - self.claims.len() - self.records.len()) as u64
     }
-}
-
-/// Whether nobody holds a claim any more.
-fn is_free(held: &Held) -> bool {
-    !held.standing.is_running() || held.ended || held.left.is_zero()
 }
 
 impl Engine for Memory {

@@ -150,6 +150,11 @@ impl Held {
     pub(crate) fn epoch(&self) -> u64 {
         self.fence >> FENCE_BITS
     }
+
+    /// Whether nobody holds it any more.
+    pub(crate) fn is_free(&self) -> bool {
+        !self.standing.is_running() || self.ended || self.left.is_zero()
+    }
 }
 
 /// The end of a claim, with a record.

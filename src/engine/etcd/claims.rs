@@ -21,7 +21,7 @@ use super::fault::{Failure, damaged};
 use super::layout::{Kept, Stood, absent, delete, get, has_fence, put, runs, unchanged, within};
 use super::watches::Wish;
 use super::wire::{Compare, Txn};
-use super::{Etcd, Found, is_free};
+use super::{Etcd, Found};
 use crate::engine::{At, Change, Claim, Claimed, Completion, FENCE_BITS, Fault, Forget, Sight, Watch};
 use crate::time::Now;
 use crate::token::Key;
@@ -156,7 +156,7 @@ impl Etcd {
             return Next::Answer(self.granted(claim));
         }
         let held = self.held(&claim.key, own, ended, now);
-        if claim.over == Some(own.fence) && is_free(&held) {
+        if claim.over == Some(own.fence) && held.is_free() {
             return Next::PutIf(vec![unchanged(&place, *modified)]);
         }
         Next::Answer(Claimed::Held(held))
@@ -355,7 +355,7 @@ impl Etcd {
         }
         if let Some(Found { modified, own: stood }) = &seen.claim {
             let held = self.held(&own.key, stood, ended, now);
-            if Some(held.fence) == own.over && is_free(&held) {
+            if Some(held.fence) == own.over && held.is_free() {
                 anything |= held.standing.is_unfinished();
                 part.compare.push(unchanged(&claim, *modified));
                 part.success.push(delete(&claim));

@@ -286,11 +286,6 @@ impl Etcd {
     }
 }
 
-/// Whether nobody holds a claim any more.
-fn is_free(held: &Held) -> bool {
-    !held.standing.is_running() || held.ended || held.left.is_zero()
-}
-
 impl Engine for Etcd {
     fn name(&self) -> &'static str {
         "etcd"

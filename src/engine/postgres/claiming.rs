@@ -71,7 +71,7 @@ impl House {
         }
         let passed_by = |own: &Claim| {
             let held = seen.claims.get(own.key.as_framed());
-            held.is_some_and(|held| Some(held.fence) == own.over && is_free(held))
+            held.is_some_and(|held| Some(held.fence) == own.over && held.is_free())
         };
         if claims.iter().any(passed_by) {
             tokio::time::sleep(PASSED_BY).await;
@@ -178,11 +178,6 @@ impl<'a> Columns<'a> {
 fn is_stray(own: &Claim, seen: &Seen) -> bool {
     let key = own.key.as_framed();
     seen.records.contains_key(key) && seen.claims.get(key).is_some_and(|held| held.fence == own.fence)
-}
-
-/// Whether nobody holds a claim any more.
-fn is_free(held: &Held) -> bool {
-    !held.standing.is_running() || held.ended || held.left.is_zero()
 }
 
 /// What a claim came to, from what was seen after it.
