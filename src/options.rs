@@ -19,6 +19,9 @@ use crate::token::{SCOPE_BYTES_MAX, TOKEN_BYTES_DEFAULT, TOKEN_BYTES_MAX};
 
 /// Longest retention and lease: a thousand years, so that adding them to a time never saturates by accident.
 const DURATION_MAX: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
+/// Longest name of a node.
+#[cfg(feature = "distributed")]
+const NODE_BYTES_MAX: usize = 255;
 /// Largest outcome that a store may be told to keep.
 const OUTCOME_BYTES_BOUND: u64 = 256 << 20;
 /// Smallest and largest segment file.
@@ -303,7 +306,7 @@ impl Builder {
     /// What this process is called among those that share an engine (feature `distributed`): one at a time. When a process of
     /// the same name connects, what the one before it held is held by nobody: durable reservations are interrupted, others
     /// gone, at once and not when their leases lapse. Give names that a process keeps when it starts again, a pod's ordinal,
-    /// say. Default none.
+    /// say: 1 to 255 bytes, none of them a control character. Default none.
     #[cfg(feature = "distributed")]
     pub fn node(mut self, name: impl Into<String>) -> Self {
         self.node = Some(name.into());
@@ -351,6 +354,18 @@ impl Builder {
         ] {
             rule(limit > 0, name, limit, "at least 1")?;
         }
+        #[cfg(feature = "distributed")]
+        {
+            rule(
+                self.patience <= DURATION_MAX,
+                "patience",
+                self.patience.as_secs(),
+                "at most a thousand years",
+            )?;
+            let name = self.node.as_deref().unwrap_or("none");
+            let sound = (1..=NODE_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control);
+            rule(sound, "node", name.len() as u64, "1 to 255 bytes, none of them a control character")?;
+        }
         Ok(self)
     }
 }
@@ -373,6 +388,21 @@ fn rule(holds: bool, setting: &'static str, measured: u64, rule: &'static str) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "distributed")]
+    #[test]
+    fn a_node_has_a_name_that_can_be_written_anywhere() {
+        let node = |name: &str| Builder::default().node(name).checked().map(drop);
+        for sound in ["a", "rack 4, pod-0", &"ä".repeat(127), &"x".repeat(255)] {
+            assert_eq!(node(sound), Ok(()), "{} bytes", sound.len());
+        }
+        for (unsound, bytes) in [("", 0), ("a\0", 2), ("a\nb", 3), (&"x".repeat(256), 256)] {
+            let error = node(unsound).unwrap_err();
+            let said = matches!(*error.kind(), ErrorKind::InvalidSetting { setting: "node", measured, .. } if measured == bytes);
+            assert!(said, "{error}");
+        }
+        assert!(Builder::default().patience(Duration::MAX).checked().is_err());
+    }
 
     #[test]
     fn settings_at_their_bounds_are_accepted_and_beyond_them_refused_8_1() {

@@ -15,7 +15,7 @@ use super::shared::{Shared, count};
 use super::{Answer, InFlight, Store};
 use crate::comparing::{Outlined, digest_of, mismatch_with_slot};
 use crate::digest::{Digest, Fingerprinted, Parameters};
-use crate::engine::{Claim, Claimed, Sight, Standing, Watch};
+use crate::engine::{Claim, Claimed, Fault, Sight, Standing, Watch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::OnInterrupted;
 use crate::record::Started;
@@ -296,10 +296,17 @@ impl Shared {
     async fn claim(self: &Arc<Self>, store: &Store, claim: Claim, given: Given) -> Result<Granted> {
         let (own, store) = (Arc::clone(self), store.clone());
         let told = self.lanes.run(async move {
-            let key = claim.key.clone();
+            let (key, fence) = (claim.key.clone(), claim.fence);
             let claimed = own.lanes.claim(claim).await;
             if !matches!(claimed, Ok((_, Claimed::Granted))) {
                 own.desk.load().leave(&key);
+            }
+            // It may have been granted: given back, so that nobody waits for its lease. One that stands over what attempts
+            // left is left to that, since these would go with it.
+            if matches!(claimed, Err(Fault::Unheard(_))) && !given.durable && given.past.remembered.is_none()
+            {
+                let (lanes, key) = (own.lanes.clone(), key.clone());
+                own.lanes.spawn(async move { drop(lanes.release(key, fence).await) });
             }
             let (now, claimed) = claimed?;
             own.time.hear(now);

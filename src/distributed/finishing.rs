@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::Refused;
 use super::desk::{Phase, Slot};
@@ -24,6 +25,9 @@ use crate::record::{Finished, METADATA_BYTES_MAX};
 use crate::store::Completed;
 use crate::sync::{is_panicking, shielded};
 use crate::token::Key;
+
+/// How long between two askings of what became of an end.
+pub(super) const PAUSE: Duration = Duration::from_millis(200);
 
 /// An end on its way to the engine, and what it comes to.
 pub(super) struct Pending {
@@ -186,6 +190,7 @@ impl Ending {
                     if shared.closing.load(Ordering::Acquire) {
                         return self.lose();
                     }
+                    tokio::time::sleep(PAUSE).await;
                 }
             }
         }

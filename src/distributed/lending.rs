@@ -9,19 +9,15 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use super::Refused;
-use super::finishing::Ending;
+use super::finishing::{Ending, PAUSE};
 use super::reservation::Reservation;
 use crate::engine::{Fault, Sight, unpanicked};
 use crate::error::ErrorKind;
 use crate::outcome::Outcome;
 use crate::store::Completed;
 use crate::sync::block_on;
-
-/// How long between two askings of what became of a transaction.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// A completion that stands in the caller's transaction, or is about to. Say how that ended: until then the key is in flight for
 /// who asks here, and dropping this has the engine asked.

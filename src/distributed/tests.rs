@@ -135,6 +135,32 @@ fn a_completion_that_is_not_heard_in_time_is_unknown_until_it_is_3_9_5_1() {
     }
 }
 
+/// The engine grants it and is not heard: nobody waits for a lease of which nobody knows.
+#[test]
+fn a_claim_that_was_not_heard_to_be_granted_is_given_back_4_3() {
+    let clock = ManualClock::default();
+    let engine = Memory::on(clock.clone());
+    let connect = || builder(&clock).patience(Duration::from_secs(1)).connect(engine.clone()).unwrap();
+    let (one, other) = (connect(), connect());
+    let lost = || (Fault::Unheard(std::io::ErrorKind::BrokenPipe), true);
+    let parameters = Parameters::none();
+    for durable in [false, true] {
+        let key = key(&one, if durable { "durable" } else { "volatile" });
+        engine.faults.lock().extend(std::iter::repeat_with(lost).take(10_000));
+        let request = one.request(&key, &parameters);
+        let asked = if durable { request.start_durably().begin() } else { request.begin() };
+        assert!(asked.is_err(), "{asked:?}");
+        engine.faults.lock().clear();
+        if durable {
+            // What it may have been made over would go with it.
+            assert!(matches!(other.begin(&key, &parameters), Ok(Answer::InFlight(_))));
+        } else {
+            let mut answers = std::iter::repeat_with(|| other.begin(&key, &parameters));
+            drop(fresh(answers.find(|own| matches!(own, Ok(Answer::Fresh(_)))).unwrap()));
+        }
+    }
+}
+
 #[test]
 fn an_engine_that_is_not_reached_is_said_to_be_and_nothing_was_given_out() {
     let (_, engine, [one, other]) = two();

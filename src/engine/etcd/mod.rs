@@ -69,7 +69,7 @@ use crate::time::{Chronometer, Clock, Now, SystemClock};
 use crate::token::Key;
 
 /// How long an answer is waited for.
-const DEADLINE: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(3);
 /// etcd's own defaults: `--max-txn-ops`, `--max-request-bytes`.
 const OPERATIONS_MAX: usize = 128;
 const REQUEST_BYTES_MAX: usize = 3 << 19;
@@ -174,8 +174,8 @@ impl Etcd {
         self.with(|settings| settings.user = Some(user))
     }
 
-    /// How long an answer is waited for: 5 seconds unless it is given. What was sent and not answered by then may have
-    /// happened, and is sent again for as long as the store has patience.
+    /// How long an answer is waited for: 3 seconds unless it is given; shorter than the store's
+    /// [`patience`](crate::Builder::patience), within which what was sent and not answered, and may have happened, is sent again.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         self.with(|settings| settings.deadline = deadline)
