@@ -126,10 +126,10 @@ impl Error {
         matches!(self.kind(), ErrorKind::Full { .. })
     }
 
-    /// Bytes on disk did not pass their checksum (contract 5.9).
+    /// Bytes on disk, or at an engine, did not pass their checksum (contract 5.9).
     #[must_use]
     pub fn is_damaged(&self) -> bool {
-        matches!(self.kind(), ErrorKind::Damaged { .. })
+        matches!(self.kind(), ErrorKind::Damaged { .. } | ErrorKind::DamagedRecord { .. })
     }
 
     /// The key that a segment is encrypted under is not at hand.
@@ -260,6 +260,14 @@ pub enum ErrorKind {
     Damaged {
         /// Number of the segment file that holds the damage.
         segment: u64,
+    },
+    /// What an engine has of a key is not what was written (contract 5.9; module `distributed`).
+    #[error(
+        "damaged bytes at the engine {engine}; restore it from a backup, or `forget` the key if the operation may run again"
+    )]
+    DamagedRecord {
+        /// Which engine.
+        engine: &'static str,
     },
     /// The lease lapsed and another caller took the key over (contract 4.4). Nothing was changed.
     #[error(

@@ -23,7 +23,7 @@ use crate::engine::{Held, Standing};
 use crate::error::{ErrorKind, Result};
 use crate::options::OnInterrupted;
 use crate::outcome::{Checkpoint, Replay};
-use crate::record::{Kind, Record};
+use crate::record::Record;
 use crate::time::Timestamp;
 use crate::verdict::{Comparison, State, Verdict, judge};
 
@@ -75,28 +75,20 @@ impl Remembered {
 impl Shared {
     pub(super) fn judge(&self, ask: &Ask<'_>, found: &Found) -> Result<Judged> {
         match found {
-            Found::Record(bytes) => self.judge_record(ask, &self.open(bytes)?),
-            Found::Held(held) => self.judge_held(ask, held, &self.open(&held.started)?),
+            Found::Record(bytes) => self.judge_record(ask, &self.finished(ask.key, bytes)?),
+            Found::Held(held) => self.judge_held(ask, held, &self.started(ask.key, &held.started)?),
         }
     }
 
     fn judge_record(&self, ask: &Ask<'_>, record: &Record<'_>) -> Result<Judged> {
-        if record.kind() != Kind::Finished || record.key() != ask.key.as_framed() {
-            return Err(ErrorKind::Damaged { segment: 0 }.into());
-        }
         match self.verdict(ask, record, State::Finished { expired: false })? {
-            Verdict::Replay => {
-                record.replay().map(Judged::Replay).ok_or_else(|| ErrorKind::Damaged { segment: 0 }.into())
-            }
+            Verdict::Replay => record.replay().map(Judged::Replay).ok_or_else(|| self.damaged()),
             // Not reached: what is kept is replayed or refused.
-            _ => Err(ErrorKind::Damaged { segment: 0 }.into()),
+            _ => Err(self.damaged()),
         }
     }
 
     fn judge_held(&self, ask: &Ask<'_>, held: &Held, record: &Record<'_>) -> Result<Judged> {
-        if record.kind() != Kind::Started || record.key() != ask.key.as_framed() {
-            return Err(ErrorKind::Damaged { segment: 0 }.into());
-        }
         let lapsed = held.left.is_zero();
         let (attempts, own) = (record.attempts(), held.epoch() == self.epoch);
         let remembered = (held.standing == Standing::Over).then(|| Remembered::behind(&held.started, record));
@@ -140,7 +132,7 @@ impl Shared {
     /// What was released leaves its attempt, and its checkpoint to those with the same parameters (contract 4.3): whatever it is
     /// asked with, the key is free.
     fn past_of(&self, ask: &Ask<'_>, remembered: Remembered) -> Result<Past> {
-        let record = self.open(&remembered.started)?;
+        let record = self.started(ask.key, &remembered.started)?;
         let same = self.compare(ask, &record)? == Comparison::Equal;
         let (attempts, checkpoint) = (record.attempts(), record.checkpoint().filter(|_| same));
         Ok(Past { attempts, checkpoint, remembered: Some(remembered), ..Past::default() })

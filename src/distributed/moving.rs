@@ -173,7 +173,7 @@ impl Shared {
             let (now, claimed) = self.lanes.claim(claim).await?;
             match claimed {
                 Claimed::Granted => return self.put(&key, fence, carried, now).await,
-                Claimed::Held(held) if self.is_carrying(&held) => {
+                Claimed::Held(held) if self.is_carrying(&key, &held) => {
                     over = held.is_free().then_some(held.fence);
                     if over.is_none() {
                         tokio::time::sleep(PAUSE).await;
@@ -186,8 +186,9 @@ impl Shared {
     }
 
     /// Whether somebody carries over, or died of it.
-    fn is_carrying(&self, held: &Held) -> bool {
-        held.standing == Standing::Volatile && self.open(&held.started).is_ok_and(|own| own.attempts() == 0)
+    fn is_carrying(&self, key: &Key, held: &Held) -> bool {
+        held.standing == Standing::Volatile
+            && self.started(key, &held.started).is_ok_and(|own| own.attempts() == 0)
     }
 
     /// Puts what is carried in the place of this claim. Whether it was still there.

@@ -12,7 +12,7 @@ use super::desk::{Phase, Slot};
 use super::finishing::{check_outcome, sealed};
 use super::shared::Shared;
 use crate::engine::{Change, Claim, Claimed, Completion, Forget, Held, Sight, Standing};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::outcome::{Class, Kept, Outcome, Replay};
 use crate::store::{Completed, Known, Unfinished};
 use crate::sync::block_on;
@@ -39,11 +39,11 @@ impl Shared {
         }
         let sight = self.sight(key).await?;
         if let Some(bytes) = sight.record {
-            let replay = self.open(&bytes)?.replay();
-            return replay.map(Known::Finished).ok_or_else(damaged);
+            let replay = self.finished(key, &bytes)?.replay();
+            return replay.map(Known::Finished).ok_or_else(|| self.damaged());
         }
         let Some(held) = sight.held else { return Ok(Known::Absent) };
-        let record = self.open(&held.started)?;
+        let record = self.started(key, &held.started)?;
         let (since, attempt) = (record.since(), record.attempts());
         Ok(match self.state_of(&held) {
             Claimant::Nobody => Known::Absent,
@@ -94,7 +94,7 @@ impl Shared {
         }
         let sight = self.sight(key).await?;
         if let Some(held) = sight.held.as_ref().filter(|held| self.state_of(held) == Claimant::Somebody) {
-            let attempt = self.open(&held.started)?.attempts();
+            let attempt = self.started(key, &held.started)?.attempts();
             return Err(ErrorKind::InFlight { attempt, lease_left: Some(held.left) }.into());
         }
         Ok(sight)
@@ -137,7 +137,7 @@ impl Shared {
     }
 
     async fn settle(&self, key: Key, over: &Held, outcome: Outcome, class: Class) -> Result<Completed> {
-        let record = self.open(&over.started)?;
+        let record = self.started(&key, &over.started)?;
         let (bound, attempts, format) = (record.bound(), record.attempts(), record.format());
         // Asked before anything is claimed: a caller's clock may panic (contract 5.11).
         let completed = self.time.now().time;
@@ -215,7 +215,7 @@ impl Shared {
         if !meant {
             return Ok(None);
         }
-        let record = self.open(&held.started)?;
+        let record = self.started(&key, &held.started)?;
         let durable = matches!(held.standing, Standing::Durable | Standing::Interrupted);
         let lease_left = (state == Claimant::Somebody).then_some(held.left);
         Ok(Some(Unfinished::elsewhere(key, &record, durable, lease_left)))
@@ -255,10 +255,6 @@ pub(super) fn unfinished(
         }
         None
     })
-}
-
-fn damaged() -> Error {
-    ErrorKind::Damaged { segment: 0 }.into()
 }
 
 /// Sweeps from time to time, for as long as there is a store.

@@ -14,8 +14,9 @@ use crate::engine::{FENCE_BITS, Fault, Lanes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inflight::Timer;
 use crate::options::Builder;
-use crate::record::{HashKeys, Location, Record};
+use crate::record::{FORMAT, HashKeys, Kind, Location, Record, Unreadable};
 use crate::sync::Event;
+use crate::token::Key;
 
 /// Where a record stands in an engine, as its checksum has it: the same for all, since each is under its key.
 const PLACE: u64 = 0;
@@ -140,8 +141,27 @@ impl Shared {
     }
 
     /// What an engine gave back for a record, checked (contract 5.9).
-    pub(super) fn open<'a>(&self, bytes: &'a [u8]) -> Result<Record<'a>> {
-        Record::open(bytes, Location::from_u64(PLACE), &self.keys)
-            .map_err(|_| ErrorKind::Damaged { segment: 0 }.into())
+    fn open<'a>(&self, key: &Key, kind: Kind, bytes: &'a [u8]) -> Result<Record<'a>> {
+        match Record::open(bytes, Location::from_u64(PLACE), &self.keys) {
+            Ok(record) if record.kind() == kind && record.key() == key.as_framed() => Ok(record),
+            Err(Unreadable::Newer) => {
+                Err(ErrorKind::NewerFormat { found: FORMAT + 1, supported: FORMAT }.into())
+            }
+            Ok(_) | Err(Unreadable::Damaged) => Err(self.damaged()),
+        }
+    }
+
+    /// The record of how an operation ended.
+    pub(super) fn finished<'a>(&self, key: &Key, bytes: &'a [u8]) -> Result<Record<'a>> {
+        self.open(key, Kind::Finished, bytes)
+    }
+
+    /// The record of one that has not.
+    pub(super) fn started<'a>(&self, key: &Key, bytes: &'a [u8]) -> Result<Record<'a>> {
+        self.open(key, Kind::Started, bytes)
+    }
+
+    pub(super) fn damaged(&self) -> Error {
+        ErrorKind::DamagedRecord { engine: self.lanes.engine.name() }.into()
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Answer, Store};
 use crate::digest::Parameters;
-use crate::engine::{Fault, Memory};
+use crate::engine::{Claim, Completion, Fault, Memory, Standing};
 use crate::error::ErrorKind;
 use crate::options::{Builder, OnInterrupted};
 use crate::outcome::Outcome;
@@ -133,6 +133,46 @@ fn a_completion_that_is_not_heard_in_time_is_unknown_until_it_is_3_9_5_1() {
         let answer = std::iter::repeat_with(|| one.begin(&key, &parameters)).find(Result::is_ok);
         assert_eq!(body(answer.unwrap()), b"done", "whether the engine had done it: {done}");
     }
+}
+
+/// What another writes into an engine, or a damaged one gives back.
+#[test]
+fn damaged_bytes_are_never_an_answer_and_harm_no_other_key_5_9() {
+    let (_, _, [one, _]) = two();
+    let shared = one.shared();
+    let parameters = Parameters::none();
+    let sound = key(&one, "sound");
+    fresh(one.begin(&sound, &parameters)).complete(Outcome::new("sound")).unwrap();
+    let other =
+        Arc::<[u8]>::from(&b"something else, as long as a record may be, and of no meaning at all"[..]);
+    let elsewhere = crate::sync::block_on(shared.sight(&sound)).unwrap().record.unwrap();
+    for (number, bytes) in [Arc::from(&b""[..]), other, elsewhere].into_iter().enumerate() {
+        for (kept, standing) in
+            [(true, Standing::Volatile), (false, Standing::Volatile), (false, Standing::Durable)]
+        {
+            let key = key(&one, &format!("{number} {kept} {standing:?}"));
+            let (fence, lease) = (shared.next_fence().unwrap(), Duration::from_secs(60));
+            let started = Arc::clone(&bytes);
+            let claim = Claim { key: key.clone(), fence, over: None, lease, standing, started };
+            crate::sync::block_on(shared.lanes.claim(claim)).unwrap();
+            if kept {
+                let (record, expires) = (Arc::clone(&bytes), Timestamp::MAX);
+                let completion = Completion { key: key.clone(), fence, expires, record };
+                assert!(crate::sync::block_on(shared.lanes.complete(completion)).unwrap());
+            }
+            let damaged = ErrorKind::DamagedRecord { engine: "memory" };
+            assert_eq!(one.begin(&key, &parameters).unwrap_err().kind(), &damaged);
+            assert_eq!(one.get(&key).unwrap_err().kind(), &damaged);
+            if kept {
+                assert!(one.forget(&key).unwrap());
+                drop(fresh(one.begin(&key, &parameters)));
+            } else {
+                assert_eq!(one.forget(&key).unwrap_err().kind(), &damaged, "it may be held");
+                assert!(one.running().any(|own| own.is_err_and(|error| error.is_damaged())));
+            }
+        }
+    }
+    assert_eq!(body(one.begin(&sound, &parameters)), b"sound");
 }
 
 /// The engine grants it and is not heard: nobody waits for a lease of which nobody knows.

@@ -148,6 +148,7 @@ impl From<Error> for Refusal {
             ErrorKind::UnknownOutcome
             | ErrorKind::Interrupted { .. }
             | ErrorKind::Damaged { .. }
+            | ErrorKind::DamagedRecord { .. }
             | ErrorKind::CannotCompare(_) => Self::Unknown,
             _ => Self::Unavailable,
         }
