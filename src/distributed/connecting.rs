@@ -146,10 +146,14 @@ impl Owner {
             }
         });
         shared.closed.store(true, Ordering::Release);
-        let (engine, patience, epoch) =
-            (Arc::clone(&shared.lanes.engine), shared.lanes.patience, shared.epoch);
-        let ended = shared.lanes.run(async move { patience.tries(|| engine.end_epoch(epoch)).await });
-        block_on(ended).map_err(|fault| shared.fault(fault))
+        block_on(shared.lanes.run(self.end())).map_err(|fault| shared.fault(fault))
+    }
+
+    /// Ends this process's epoch.
+    fn end(&self) -> impl Future<Output = Result<(), Fault>> + Send + 'static {
+        // They live as long as this.
+        let (lanes, epoch) = (self.shared.lanes.clone(), self.shared.epoch);
+        async move { lanes.patience.tries(|| lanes.engine.end_epoch(epoch)).await }
     }
 }
 
@@ -160,12 +164,9 @@ impl Drop for Owner {
             return;
         }
         shared.desk.wake(None, |_| 0);
-        let (lanes, epoch) = (shared.lanes.clone(), shared.epoch);
+        let ended = self.end();
         // There is nobody left to tell.
-        shared.lanes.spawn(async move {
-            let engine = Arc::clone(&lanes.engine);
-            drop(lanes.patience.tries(|| engine.end_epoch(epoch)).await);
-        });
+        shared.lanes.spawn(async move { drop(ended.await) });
     }
 }
 

@@ -21,7 +21,7 @@ use crate::engine::{Change, Completion, Fault, Standing};
 use crate::error::{Error, ErrorKind, Limit, Result};
 use crate::inflight::{Ended, Written};
 use crate::outcome::{Class, Kept, Omitted, Outcome, Replay};
-use crate::record::{Finished, METADATA_BYTES_MAX};
+use crate::record::{Finished, beyond_limit};
 use crate::store::Completed;
 use crate::sync::{is_panicking, shielded};
 use crate::token::Key;
@@ -82,11 +82,8 @@ impl Reservation {
         if shared.desk.with_held(self.hash, &self.key, self.fence, runs) != Some(true) {
             return Err(self.lost());
         }
-        let omitted = without_body.then(|| Omitted {
-            bytes: outcome.body().len() as u64,
-            digest: *blake3::hash(outcome.body()).as_bytes(),
-        });
-        let kept = outcome.size() - if without_body { outcome.body().len() as u64 } else { 0 };
+        let omitted = without_body.then(|| Omitted::of(outcome.body()));
+        let kept = outcome.size() - omitted.map_or(0, |own| own.bytes);
         check_outcome(&shared, &outcome, kept)?;
         shared.check_not_closed()?;
         // Asked before it passes: a caller's clock may panic (contract 5.11).
@@ -243,13 +240,10 @@ pub(super) fn sealed(shared: &Shared, key: &Key, bound: crate::record::Bound, re
 
 /// Whether an outcome can be kept.
 pub(super) fn check_outcome(shared: &Shared, outcome: &Outcome, measured: u64) -> Result<()> {
-    let limit = shared.options.outcome_bytes_max;
-    // Each pair costs two lengths of 8 bytes beside its own bytes.
-    let metadata = outcome.size() - outcome.body().len() as u64 + 16 * outcome.metadata().len() as u64;
-    let tail = METADATA_BYTES_MAX as u64 / 4;
-    if measured <= limit && metadata <= tail {
-        return Ok(());
+    match beyond_limit(outcome, measured, shared.options.outcome_bytes_max) {
+        Some((measured, limit)) => {
+            Err(Error::from(ErrorKind::TooLarge { what: Limit::OutcomeBytes, measured, limit }))
+        }
+        None => Ok(()),
     }
-    let (measured, limit) = if measured > limit { (measured, limit) } else { (metadata, tail) };
-    Err(Error::from(ErrorKind::TooLarge { what: Limit::OutcomeBytes, measured, limit }))
 }

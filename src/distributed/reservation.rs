@@ -19,16 +19,13 @@ use crate::comparing::Outlined;
 use crate::digest::Digest;
 use crate::engine::{Change, Fault};
 use crate::error::{Error, ErrorKind, Limit, Result};
-use crate::inflight::Alarm;
+use crate::inflight::{Alarm, between_renewals};
 use crate::outcome::{Checkpoint, Outcome};
 use crate::record::Started;
 use crate::store::Completed;
 use crate::sync::block_on;
 use crate::time::Timestamp;
 use crate::token::Key;
-
-/// The shortest time between two renewals: a lease of a moment lapses.
-const RENEWAL_MIN: Duration = Duration::from_millis(1);
 
 /// The right to run the operation of one key, held by one caller in one process at a time (contract 3.6).
 ///
@@ -171,7 +168,7 @@ impl Reservation {
     /// 11). A process that hangs holds its keys as long as that.
     pub fn keep_renewed(&mut self) {
         let shared = self.store.shared();
-        let third = (self.terms.lease / 3).max(RENEWAL_MIN);
+        let third = between_renewals(self.terms.lease);
         let (hash, key, fence, lease) = (self.hash, self.key.clone(), self.fence, self.terms.lease);
         let first = shared.time.now().tick.saturating_add(third);
         let weak = Arc::downgrade(shared);

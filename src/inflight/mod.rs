@@ -19,5 +19,5 @@ pub(crate) use recent::Recent;
 #[cfg(test)]
 pub(crate) use slots::Durable;
 pub(crate) use slots::{Phase, Remembered, Replaced, Slot, Slots};
-pub(crate) use timer::{Alarm, Timer};
+pub(crate) use timer::{Alarm, Timer, between_renewals};
 pub(crate) use written::Written;

@@ -17,6 +17,14 @@ use crate::time::Clock;
 /// Asleep at most this long at a time, so that a clock that does not tell of its jumps is looked at again.
 const NAP_MAX: Duration = Duration::from_secs(3600);
 
+/// The shortest time between two renewals: a lease of a moment lapses.
+const RENEWAL_MIN: Duration = Duration::from_millis(1);
+
+/// How long after one renewal of a lease the next one comes: a third of it (contract 11).
+pub(crate) fn between_renewals(lease: Duration) -> Duration {
+    (lease / 3).max(RENEWAL_MIN)
+}
+
 /// A task that tells when it wants to run again.
 type Task = Box<dyn FnMut() -> Option<Duration> + Send>;
 

@@ -111,7 +111,17 @@ const FORGET_WEIGHT: usize = FORGET_SCOPE + 8;
 const FORGET_END: usize = FORGET_WEIGHT + 4;
 
 /// Most bytes of a record's variable tail, which bounds what decoding may allocate.
-pub(crate) const METADATA_BYTES_MAX: usize = 1 << 20;
+const METADATA_BYTES_MAX: usize = 1 << 20;
+/// Most that status and metadata may take of it, whatever an outcome may have (contract 4.5).
+const METADATA_KEPT_MAX: u64 = METADATA_BYTES_MAX as u64 / 4;
+
+/// What an outcome measures of which so many bytes would be kept, and the limit that this is beyond, if it is beyond one.
+pub(crate) fn beyond_limit(outcome: &Outcome, kept: u64, limit: u64) -> Option<(u64, u64)> {
+    // Each pair costs two lengths of 8 bytes beside its own bytes.
+    let metadata = outcome.size() - outcome.body().len() as u64 + 16 * outcome.metadata().len() as u64;
+    let all = [(kept, limit), (metadata, METADATA_KEPT_MAX)];
+    all.into_iter().find(|(measured, limit)| measured > limit)
+}
 
 /// What a finished record counts for (contract 8.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,6 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Store;
 use super::asking::{Given, Past, Terms};
@@ -18,17 +17,14 @@ use super::shared::{Deed, Engine, Shared, Tag, no_writer};
 use crate::comparing::{Outlined, bytes_of};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Limit, Result};
-use crate::inflight::{Alarm, Phase, Slot, Written};
+use crate::inflight::{Alarm, Phase, Slot, Written, between_renewals};
 use crate::ledger::{Job, Meaning, Room, What};
 use crate::outcome::{Class, Kept, Omitted, Outcome, Replay};
-use crate::record::{Bound, Finished, METADATA_BYTES_MAX, Weight};
+use crate::record::{Bound, Finished, Weight, beyond_limit};
 use crate::sync::block_on;
 use crate::time::Timestamp;
 use crate::token::Key;
 use crate::trace::Span;
-
-/// The shortest time between two renewals: the timer is not meant for more, so a lease of a moment lapses.
-const RENEWAL_MIN: Duration = Duration::from_millis(1);
 
 /// The right to run the operation of one key, held by one caller at a time (contract 3.6).
 ///
@@ -156,7 +152,7 @@ impl Reservation {
     /// 11): for work whose length nobody knows, such as a handler's. A process that hangs holds its keys as long as that.
     pub fn keep_renewed(&mut self) {
         let shared = self.store.shared();
-        let third = (self.terms.lease / 3).max(RENEWAL_MIN);
+        let third = between_renewals(self.terms.lease);
         let (hash, fence, attempt) = (self.hash, self.fence, self.attempt);
         let first = shared.chronometer.now().tick.saturating_add(third);
         let weak = Arc::downgrade(shared);
@@ -259,11 +255,8 @@ impl Reservation {
         nothing_on_its_way: bool,
     ) -> Result<Replay> {
         let shared = self.store.shared();
-        let omitted = without_body.then(|| Omitted {
-            bytes: outcome.body().len() as u64,
-            digest: *blake3::hash(outcome.body()).as_bytes(),
-        });
-        let kept = outcome.size() - if without_body { outcome.body().len() as u64 } else { 0 };
+        let omitted = without_body.then(|| Omitted::of(outcome.body()));
+        let kept = outcome.size() - omitted.map_or(0, |own| own.bytes);
         let more = Room::of_completion(kept + bytes_of(&self.outline)).saturating_sub(self.room);
         shared.check_outcome(&outcome, kept)?;
         shared.take_room(more)?;
@@ -346,12 +339,7 @@ impl fmt::Debug for Reservation {
 impl Shared {
     /// Whether an outcome can be kept and the store takes completions.
     pub(super) fn check_outcome(&self, outcome: &Outcome, measured: u64) -> Result<()> {
-        let limit = self.options.outcome_bytes_max;
-        // Each pair costs two lengths of 8 bytes beside its own bytes.
-        let metadata = outcome.size() - outcome.body().len() as u64 + 16 * outcome.metadata().len() as u64;
-        let tail = METADATA_BYTES_MAX as u64 / 4;
-        if measured > limit || metadata > tail {
-            let (measured, limit) = if measured > limit { (measured, limit) } else { (metadata, tail) };
+        if let Some((measured, limit)) = beyond_limit(outcome, measured, self.options.outcome_bytes_max) {
             return Err(ErrorKind::TooLarge { what: Limit::OutcomeBytes, measured, limit }.into());
         }
         self.with_engine(|engine| engine.ledger.check_running())
