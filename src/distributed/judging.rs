@@ -72,7 +72,28 @@ impl Remembered {
     }
 }
 
+/// Who holds a claim, as far as can be seen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claimant {
+    /// As long as nobody takes it over, whether its lease has lapsed or not.
+    Somebody,
+    Nobody,
+    Interrupted,
+}
+
 impl Shared {
+    /// The table above.
+    pub(super) fn claimant(&self, held: &Held) -> Claimant {
+        let (own, lapsed) = (held.epoch() == self.epoch, held.left.is_zero());
+        match held.standing {
+            Standing::Released => Claimant::Nobody,
+            Standing::Volatile | Standing::Over if held.ended => Claimant::Nobody,
+            Standing::Volatile | Standing::Over => Claimant::Somebody,
+            Standing::Durable if !held.ended && (own || !lapsed) => Claimant::Somebody,
+            Standing::Durable | Standing::Interrupted => Claimant::Interrupted,
+        }
+    }
+
     pub(super) fn judge(&self, ask: &Ask<'_>, found: &Found) -> Result<Judged> {
         match found {
             Found::Record(bytes) => self.judge_record(ask, &self.finished(ask.key, bytes)?),
@@ -90,31 +111,27 @@ impl Shared {
 
     fn judge_held(&self, ask: &Ask<'_>, held: &Held, record: &Record<'_>) -> Result<Judged> {
         let lapsed = held.left.is_zero();
-        let (attempts, own) = (record.attempts(), held.epoch() == self.epoch);
-        let remembered = (held.standing == Standing::Over).then(|| Remembered::behind(&held.started, record));
-        let now = self.time.now().time;
-        let remembered = remembered.flatten().filter(|own| own.until > now);
-        let state = match held.standing {
-            Standing::Volatile if held.ended => return Ok(Judged::Over(held.fence, Past::default())),
-            Standing::Over if held.ended => {
+        let (attempts, now) = (record.attempts(), self.time.now().time);
+        let remembered = match held.standing {
+            Standing::Over => Remembered::behind(&held.started, record).filter(|own| own.until > now),
+            Standing::Released if !lapsed => {
+                Some(Remembered { until: now.saturating_add(held.left), started: Arc::clone(&held.started) })
+            }
+            _ => None,
+        };
+        let state = match self.claimant(held) {
+            Claimant::Nobody => {
                 let past = remembered.map_or_else(|| Ok(Past::default()), |own| self.past_of(ask, own))?;
                 return Ok(Judged::Over(held.fence, past));
             }
-            Standing::Released if lapsed => return Ok(Judged::Over(held.fence, Past::default())),
-            Standing::Released => {
-                let (until, started) = (self.time.now().time.saturating_add(held.left), &held.started);
-                let past = self.past_of(ask, Remembered { until, started: Arc::clone(started) })?;
-                return Ok(Judged::Over(held.fence, past));
-            }
-            Standing::Volatile | Standing::Over => State::Running { lapsed },
-            Standing::Durable if !held.ended && (own || !lapsed) => State::Running { lapsed },
-            Standing::Durable | Standing::Interrupted => {
+            Claimant::Somebody => State::Running { lapsed },
+            Claimant::Interrupted => {
                 let resume = ask.terms.on_interrupted == OnInterrupted::Resume;
                 State::Interrupted { attempt: attempts, resume }
             }
         };
         let verdict = self.verdict(ask, record, state)?;
-        let durable = matches!(held.standing, Standing::Durable | Standing::Interrupted);
+        let durable = held.standing.is_unfinished();
         let checkpoint = record.checkpoint();
         let past = || Past { attempts, checkpoint, durable, remembered, ..Past::default() };
         Ok(match verdict {

@@ -87,9 +87,9 @@ pub use waiting::InFlight;
 use crate::digest::{DigestRules, Parameters};
 #[cfg(feature = "etcd")]
 pub use crate::engine::Etcd;
-pub use crate::engine::Memory;
 #[cfg(feature = "postgres")]
 pub use crate::engine::Postgres;
+pub use crate::engine::{Count, Memory};
 use crate::error::Result;
 use crate::outcome::Outcome;
 use crate::store::{Completed, Executed, Known, OperationError, Unfinished};
@@ -256,12 +256,11 @@ impl Store {
         block_on(self.shared().sweep())
     }
 
-    /// How many operations run and how many are kept, expired ones that were not swept included, in all processes: the engine
-    /// counts them one by one.
+    /// How many operations run and how many are kept, in all processes: the engine counts them one by one.
     ///
     /// # Errors
     /// *Unreachable*, *closed*.
-    pub fn count(&self) -> Result<(u64, u64)> {
+    pub fn count(&self) -> Result<Count> {
         block_on(self.shared().count())
     }
 

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use super::desk::{Phase, Slot};
 use super::finishing::{check_outcome, sealed};
+use super::judging::Claimant;
 use super::shared::Shared;
-use crate::engine::{Change, Claim, Claimed, Completion, Forget, Held, Sight, Standing};
+use crate::engine::{Change, Claim, Claimed, Completion, Count, Forget, Held, Sight, Standing};
 use crate::error::{ErrorKind, Result};
 use crate::outcome::{Class, Kept, Outcome, Replay};
 use crate::store::{Completed, Known, Unfinished};
@@ -45,7 +46,7 @@ impl Shared {
         let Some(held) = sight.held else { return Ok(Known::Absent) };
         let record = self.started(key, &held.started)?;
         let (since, attempt) = (record.since(), record.attempts());
-        Ok(match self.state_of(&held) {
+        Ok(match self.claimant(&held) {
             Claimant::Nobody => Known::Absent,
             Claimant::Somebody => Known::InFlight { since, attempt, lease_left: Some(held.left) },
             Claimant::Interrupted => Known::Interrupted { since, attempt, checkpoint: record.checkpoint() },
@@ -69,19 +70,6 @@ impl Shared {
         })
     }
 
-    /// Whether anybody holds a claim.
-    fn state_of(&self, held: &Held) -> Claimant {
-        match held.standing {
-            Standing::Released => Claimant::Nobody,
-            Standing::Volatile | Standing::Over if held.ended => Claimant::Nobody,
-            Standing::Volatile | Standing::Over => Claimant::Somebody,
-            Standing::Durable if !held.ended && (held.epoch() == self.epoch || !held.left.is_zero()) => {
-                Claimant::Somebody
-            }
-            Standing::Durable | Standing::Interrupted => Claimant::Interrupted,
-        }
-    }
-
     /// What there is of a key that nobody holds; else *in flight*, or *unknown outcome*.
     async fn not_reserved(self: &Arc<Self>, key: &Key) -> Result<Sight> {
         self.check_open()?;
@@ -93,7 +81,7 @@ impl Shared {
             _ => {}
         }
         let sight = self.sight(key).await?;
-        if let Some(held) = sight.held.as_ref().filter(|held| self.state_of(held) == Claimant::Somebody) {
+        if let Some(held) = sight.held.as_ref().filter(|held| self.claimant(held) == Claimant::Somebody) {
             let attempt = self.started(key, &held.started)?.attempts();
             return Err(ErrorKind::InFlight { attempt, lease_left: Some(held.left) }.into());
         }
@@ -124,7 +112,7 @@ impl Shared {
 
     pub(super) async fn resolve(self: &Arc<Self>, key: &Key, outcome: Outcome) -> Result<Completed> {
         let held = self.not_reserved(key).await?.held;
-        let held = held.filter(|held| self.state_of(held) == Claimant::Interrupted);
+        let held = held.filter(|held| self.claimant(held) == Claimant::Interrupted);
         let held = held.ok_or(ErrorKind::NotInterrupted)?;
         let class = outcome.class_by(self.options.classifier.as_ref());
         if class == Class::Final {
@@ -190,12 +178,11 @@ impl Shared {
         self.options.retention.max(LATE_MAX)
     }
 
-    pub(super) async fn count(&self) -> Result<(u64, u64)> {
+    pub(super) async fn count(&self) -> Result<Count> {
         self.check_open()?;
         let engine = Arc::clone(&self.lanes.engine);
         let counted = self.lanes.run(async move { engine.count().await });
-        let counted = counted.await.map_err(|fault| self.fault(fault))?;
-        Ok((counted.live, counted.kept))
+        counted.await.map_err(|fault| self.fault(fault))
     }
 
     /// The claims behind `after`.
@@ -210,24 +197,16 @@ impl Shared {
 
     /// What is to be told of a claim to who looks for interrupted operations, or for running ones.
     fn unfinished(&self, key: Key, held: &Held, interrupted: bool) -> Result<Option<Unfinished>> {
-        let state = self.state_of(held);
+        let state = self.claimant(held);
         let meant = state == if interrupted { Claimant::Interrupted } else { Claimant::Somebody };
         if !meant {
             return Ok(None);
         }
         let record = self.started(&key, &held.started)?;
-        let durable = matches!(held.standing, Standing::Durable | Standing::Interrupted);
+        let durable = held.standing.is_unfinished();
         let lease_left = (state == Claimant::Somebody).then_some(held.left);
         Ok(Some(Unfinished::elsewhere(key, &record, durable, lease_left)))
     }
-}
-
-/// Who holds a claim, as far as can be seen.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Claimant {
-    Somebody,
-    Nobody,
-    Interrupted,
 }
 
 pub(super) fn unfinished(

@@ -310,7 +310,7 @@ impl Engine for Memory {
             };
             let live = state.claims.iter().filter(|own| live(*own)).count();
             let unfinished = state.claims.values().filter(|own| own.standing != Standing::Volatile).count();
-            Count { live: live as u64, kept: (state.records.len() + unfinished) as u64 }
+            Count { live_reservations: live as u64, kept_records: (state.records.len() + unfinished) as u64 }
         })
     }
 }

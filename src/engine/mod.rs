@@ -211,13 +211,14 @@ pub(crate) struct At<T> {
 /// Claims in the order of their keys.
 pub(crate) type Page = Vec<(Key, Held)>;
 
-/// What there is.
+/// What an engine has, of all processes together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Count {
-    /// Claims that run.
-    pub(crate) live: u64,
-    /// Records, and claims that were interrupted or released.
-    pub(crate) kept: u64,
+#[non_exhaustive]
+pub struct Count {
+    /// Operations that run.
+    pub live_reservations: u64,
+    /// Records, of durable operations that run, were interrupted or were released too; expired ones until they are swept.
+    pub kept_records: u64,
 }
 
 /// What an engine has to do. Lists are sorted by key and name none twice; answers come in their order.

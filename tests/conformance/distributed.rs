@@ -355,7 +355,9 @@ impl Subject for DistributedSubject {
 
     fn usage(&mut self) -> Value {
         match self.process.store.count() {
-            Ok((live, kept)) => json!({"usage": {"live_reservations": live, "kept_records": kept}}),
+            Ok(own) => {
+                json!({"usage": {"live_reservations": own.live_reservations, "kept_records": own.kept_records}})
+            }
             Err(error) => subject::error(&error),
         }
     }

@@ -357,7 +357,7 @@ bank! {
         [never!("engine/memory.rs", "node.is_some() && own.as_deref() == node")], "lib"
         "distributed::tests::a_process_of_the_same_node_ends_what_the_one_before_it_held_5_3_5_4";
     a_durable_claim_that_lapsed_elsewhere_is_taken_for_a_volatile_one:
-        [text!("distributed/judging.rs", "Standing::Durable if !held.ended && (own || !lapsed) => State::Running { lapsed }," =>
-            "Standing::Durable if PLANTED || !held.ended && (own || !lapsed) => State::Running { lapsed },")], "lib"
+        [text!("distributed/judging.rs", "Standing::Durable if !held.ended && (own || !lapsed) => Claimant::Somebody," =>
+            "Standing::Durable if PLANTED || !held.ended && (own || !lapsed) => Claimant::Somebody,")], "lib"
         "distributed::tests::a_process_of_the_same_node_ends_what_the_one_before_it_held_5_3_5_4";
 }

@@ -50,13 +50,13 @@ impl Etcd {
 
     pub(super) async fn counted(&self) -> Result<Count, Fault> {
         let records = self.link.call(&Range { count_only: true, ..self.layout.records() }).await?.count;
-        let mut count = Count { live: 0, kept: u64::try_from(records).unwrap_or(0) };
+        let mut count = Count { live_reservations: 0, kept_records: u64::try_from(records).unwrap_or(0) };
         let mut place = Place::Behind(None);
         while let Some(Step { found, ended, now }) = self.step(&mut place, STEP).await? {
             for (key, own) in found {
                 let held = self.held(&key, &own.own, &ended, now);
-                count.live += u64::from(held.standing.is_running() && !held.ended);
-                count.kept += u64::from(held.standing != Standing::Volatile);
+                count.live_reservations += u64::from(held.standing.is_running() && !held.ended);
+                count.kept_records += u64::from(held.standing != Standing::Volatile);
             }
         }
         Ok(count)

@@ -192,12 +192,12 @@ fn what_was_claimed_in_an_ended_epoch_is_free_at_once_5_4() {
         ];
         assert!(matches!(one.claim(&claims).await.unwrap().answer[..], [Claimed::Granted, Claimed::Granted]));
         assert!(!sight(&other, "a").await.held.unwrap().ended);
-        assert_eq!(one.count().await.unwrap(), Count { live: 2, kept: 1 });
+        assert_eq!(one.count().await.unwrap(), Count { live_reservations: 2, kept_records: 1 });
 
         let second = other.begin_epoch(Some("node")).await.unwrap().answer;
         let held = sight(&one, "a").await.held.unwrap();
         assert!(held.ended && held.epoch() == first);
-        assert_eq!(one.count().await.unwrap(), Count { live: 0, kept: 1 });
+        assert_eq!(one.count().await.unwrap(), Count { live_reservations: 0, kept_records: 1 });
         let over = Claim { over: Some(fence(first, 1)), ..claim("a", fence(second, 1)) };
         assert!(matches!(claimed_one(&other, over).await, Claimed::Granted));
         other.end_epoch(second).await.unwrap();
@@ -296,7 +296,7 @@ fn a_batch_may_be_larger_than_a_request_and_is_answered_in_its_order() {
             let page = engine.page(Some(&keys[3]), 140).await.unwrap().answer;
             assert!(page.iter().map(|(key, _)| key).eq(keys.iter().skip(4).step_by(2).take(140)));
             assert_eq!(engine.page(None, 1_000).await.unwrap().answer.len(), 150);
-            assert_eq!(engine.count().await.unwrap(), Count { live: 150, kept: 150 });
+            assert_eq!(engine.count().await.unwrap(), Count { live_reservations: 150, kept_records: 150 });
             let releases: Vec<_> = (0..300).map(|at| (key(&token(at)), fence(epoch, 1_000 + at))).collect();
             let came = engine.release(&releases).await.unwrap();
             assert_eq!(came.iter().filter(|own| **own).count(), 150);
@@ -341,7 +341,7 @@ fn records_go_by_themselves_when_their_bucket_is_over_and_others_stay_7_1() {
             assert_eq!(engine.complete(&[own]).await.unwrap(), [true]);
         }
         // The store's clock stands still: this is etcd's doing alone.
-        wait_for(async || engine.count().await.unwrap().kept == 2).await;
+        wait_for(async || engine.count().await.unwrap().kept_records == 2).await;
         assert!(sight(&engine, "a").await.record.is_none());
         assert!(sight(&engine, "c").await.record.is_some());
         assert!(sight(&engine, "d").await.record.is_some());

@@ -40,7 +40,10 @@ impl House {
         let came = async {
             let rows = link.ask(&self.sql.count, &[]).await?;
             let row = rows.first().ok_or_else(unreadable)?;
-            Ok(Count { live: unsigned(row.try_get(0)?), kept: unsigned(row.try_get(1)?) })
+            Ok(Count {
+                live_reservations: unsigned(row.try_get(0)?),
+                kept_records: unsigned(row.try_get(1)?),
+            })
         };
         let came = came.await;
         link.settle("counting", came)

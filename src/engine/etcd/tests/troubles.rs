@@ -185,7 +185,7 @@ fn who_was_held_for_dead_gets_no_claim_any_more_and_can_still_complete_4_4() {
         assert!(matches!(error.kind(), ErrorKind::Stopped { .. }), "{error}");
         let own = completion("t", fence(epoch, 1), Timestamp::MAX, b"done");
         assert_eq!(engine.complete(&[own]).await.unwrap(), [true], "nobody had taken it over");
-        assert_eq!(engine.count().await.unwrap(), Count { live: 0, kept: 1 });
+        assert_eq!(engine.count().await.unwrap(), Count { live_reservations: 0, kept_records: 1 });
         let next = engine.begin_epoch(None).await.unwrap().answer;
         assert!(
             matches!(claimed_one(&engine, claim("u", fence(next, 1))).await, Claimed::Granted),

@@ -97,7 +97,11 @@ fn partitions_are_made_when_they_are_needed_and_dropped_when_all_has_expired() {
 
         bench.set_clock(&client, 10_999).await;
         assert_eq!(engine.sweep(Duration::ZERO).await.unwrap(), 0);
-        assert_eq!(engine.count().await.unwrap(), Count { live: 0, kept: 5 }, "expired or not");
+        assert_eq!(
+            engine.count().await.unwrap(),
+            Count { live_reservations: 0, kept_records: 5 },
+            "expired or not"
+        );
         bench.set_clock(&client, 11_000).await;
         // A reader that is still at it is not waited for.
         bench.sql(&client, "BEGIN; SELECT count(*) FROM {s}.records").await;
@@ -136,7 +140,7 @@ fn one_plain_table_is_swept_by_rows() {
         assert_eq!(engine.sweep(Duration::ZERO).await.unwrap(), 0);
         bench.set_clock(&client, 11_000).await;
         assert_eq!(engine.sweep(Duration::ZERO).await.unwrap(), 1250);
-        assert_eq!(engine.count().await.unwrap(), Count { live: 0, kept: 1250 });
+        assert_eq!(engine.count().await.unwrap(), Count { live_reservations: 0, kept_records: 1250 });
         assert_eq!(ask(&engine, claim(1000, fence(epoch, 1))).await, "granted");
         assert_eq!(ask(&engine, claim(1001, fence(epoch, 1))).await, "finished x");
         bench.set_clock(&client, 11_001).await;

@@ -304,7 +304,7 @@ fn a_count_is_of_claims_that_run_and_of_all_that_is_kept() {
         ask(&engine, Claim { standing: Standing::Durable, ..claim("d", fence(ended, 1)) }).await;
         engine.end_epoch(ended).await.unwrap();
         engine.complete(&[completion("c", fence(epoch, 3), LATER, b"x")]).await.unwrap();
-        assert_eq!(engine.count().await.unwrap(), Count { live: 2, kept: 3 });
+        assert_eq!(engine.count().await.unwrap(), Count { live_reservations: 2, kept_records: 3 });
     });
 }
 
