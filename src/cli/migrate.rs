@@ -14,8 +14,8 @@ use super::output::Out;
 use super::view::{View, keyring, secret_bytes};
 use super::words;
 use crate::digest::Secret;
-use crate::distributed::{Carried, Old, Postgres, Store};
-use crate::ledger::Known;
+use crate::distributed::{Carried, Postgres, Store};
+use crate::ledger::{Identity, Known};
 use crate::options::Builder;
 use crate::sync::block_on;
 use crate::token::Key;
@@ -24,12 +24,12 @@ use crate::token::Key;
 const GROUP: usize = 1024;
 
 pub(super) fn migrate(asked: &Migrate, out: &mut Out) -> Result<Status, Failure> {
-    let store = connect(asked)?;
     let place = Place { store: asked.from.clone(), sealed: false, keys: asked.keys.clone() };
     let view = View::open(&place, out)?;
     if !view.survey.is_whole {
         return Err(Failure::Use("--from: another process has the store open; stop it first".to_owned()));
     }
+    let store = connect(asked, &view.survey.identity)?;
     let known: Vec<Known> = view.known()?.into_iter().filter(|own| !view.is_expired(own)).collect();
     let (mut moved, mut damaged) = (0, 0_u64);
     let bar = out.progress(known.len() as u64, "moving");
@@ -92,7 +92,7 @@ fn each_group(
     if group.is_empty() { Ok(()) } else { with(group) }
 }
 
-fn connect(asked: &Migrate) -> Result<Store, Failure> {
+fn connect(asked: &Migrate, origin: &Identity) -> Result<Store, Failure> {
     let mut engine = Postgres::at(&asked.to)?.schema(&asked.schema);
     if let Some(path) = &asked.password_file {
         let password = fs::read_to_string(path).map_err(Failure::at(path))?;
@@ -102,10 +102,9 @@ fn connect(asked: &Migrate) -> Result<Store, Failure> {
     let mut secrets = asked.secret_file.iter().map(|path| secret_bytes(path).map(Secret::new));
     builder.secret = secrets.next().transpose()?;
     builder.old_secrets = secrets.collect::<Result<_, _>>()?;
-    let old = Old::open(&asked.from, builder.keyring.clone())?;
     // The digests' settings are the store's own: those of servers come with the servers.
-    if let Some(rules) = old.identity().all_rules().pop() {
+    if let Some(rules) = origin.all_rules().pop() {
         builder.rules = rules;
     }
-    Ok(block_on(builder.background_sweep(false).connect_after(engine.into(), Some(old)))?)
+    Ok(block_on(builder.background_sweep(false).connect_after(engine.into(), Some(origin.clone()), None))?)
 }

@@ -72,7 +72,7 @@ impl Builder {
     /// # Errors
     /// As [`Builder::connect`].
     pub async fn connect_async(self, engine: impl Into<Engine>) -> Result<Store> {
-        self.connect_after(engine.into(), None).await
+        self.connect_after(engine.into(), None, None).await
     }
 
     /// A store over an engine that takes over from an embedded one, which is closed, or from a backup of it: what that one keeps
@@ -90,11 +90,18 @@ impl Builder {
         engine: impl Into<Engine>,
     ) -> Result<Store> {
         let old = Old::open(path.as_ref(), self.keyring.clone())?;
-        block_on(self.connect_after(engine.into(), Some(old)))
+        let origin = Some(old.identity().clone());
+        block_on(self.connect_after(engine.into(), origin, Some(old)))
     }
 
-    pub(crate) async fn connect_after(self, engine: Engine, old: Option<Old>) -> Result<Store> {
-        let shared = Shared::connect(self, engine.0, old).await?;
+    /// A store that takes over the identity of this origin, and looks into what is moved from.
+    pub(crate) async fn connect_after(
+        self,
+        engine: Engine,
+        origin: Option<Identity>,
+        old: Option<Old>,
+    ) -> Result<Store> {
+        let shared = Shared::connect(self, engine.0, origin, old).await?;
         Ok(Store { owner: Arc::new(Owner { shared }) })
     }
 
@@ -182,16 +189,16 @@ impl Shared {
     async fn connect(
         options: Builder,
         engine: Arc<dyn crate::engine::Engine>,
+        origin: Option<Identity>,
         old: Option<Old>,
     ) -> Result<Arc<Self>> {
         let options = options.checked()?;
         let name = engine.name();
-        if let Some(setting) = options.not_promised(old.is_some()) {
+        if let Some(setting) = options.not_promised(origin.is_some()) {
             return Err(ErrorKind::NotPromised { engine: name, setting }.into());
         }
         let lanes = Lanes::start(Arc::clone(&engine), Patience(options.patience))?;
         let (own, settings, patience) = (Arc::clone(&engine), options.clone(), lanes.patience);
-        let origin = old.as_ref().map(|old| old.identity().clone());
         let begun = lanes.run(async move { begin(&*own, &settings, origin.as_ref(), patience).await });
         let Begun { identity, current_rules, secrets, epoch } =
             begun.await.map_err(|fault| fault.into_error(name))?;

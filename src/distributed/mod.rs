@@ -34,6 +34,7 @@
 //! | 6.1 the caller's own writes | the store lends a transaction | the caller lends his: [`Reservation::completion`] |
 //! | 7.2 clock jumps | told at opening | the engine's clock is believed |
 //! | 8.1 live reservations, waiters | of the store | of this process |
+//! | 11 numbers and spans (features `metrics`, `tracing`) | all of them | [`Store::stats`] only: this process's own |
 //! | 11 encryption, backup, rotation | the store's | the engine's; digests are bound under the caller's secret, or one that is kept in the engine |
 //!
 //! # The rooms
@@ -78,7 +79,7 @@ use serde::de::DeserializeOwned;
 pub use connecting::Engine;
 pub use lending::Lent;
 #[cfg(all(feature = "cli", feature = "postgres"))]
-pub(crate) use moving::{Carried, Old};
+pub(crate) use moving::Carried;
 pub use request::Request;
 pub use reservation::Reservation;
 pub use shared::Stats;

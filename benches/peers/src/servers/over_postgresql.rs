@@ -29,8 +29,9 @@ use crate::work::{Ask, outcome_of, plan};
 
 /// Connections of those who send a statement a token.
 const CONNECTIONS_MAX: usize = 16;
-/// As long as one of oncekey's of such an outcome, its digest and head included.
-const RECORD_BYTES: usize = 350;
+/// As long as oncekey's rows of such an outcome: a claim's, and a record's.
+const STARTED_BYTES: usize = 131;
+const RECORD_BYTES: usize = 331;
 const TABLES: &str = "
     CREATE TABLE claims (key bytea PRIMARY KEY, fence bigint NOT NULL, standing smallint NOT NULL,
         lease_ends bigint NOT NULL, mark bigint, started bytea NOT NULL);
@@ -58,7 +59,7 @@ impl Rows {
     }
 
     fn claim(&mut self, records: &[Record]) {
-        self.write(&self.claim.clone(), records, 150);
+        self.write(&self.claim.clone(), records, STARTED_BYTES);
     }
 
     fn complete(&mut self, records: &[Record]) {
@@ -197,21 +198,22 @@ pub(crate) fn compare(form: Form, home: &Path, results: &mut Results) {
         Err(why) => return eprintln!("\n!!! THE ENGINES ARE LEFT OUT: {why} !!!\n"),
     };
     let mut client = process.client().expect("the server starts");
-    client.batch_execute(&format!("CREATE SCHEMA rows; SET search_path TO rows; {TABLES}")).expect("it is SQL");
+    client
+        .batch_execute(&format!("CREATE SCHEMA rows; SET search_path TO rows; {TABLES}"))
+        .expect("it is SQL");
     let engine = Postgres::at(&process.address()).expect("it is an address");
     let ours = Ours(oncekey::Store::builder().connect(engine).expect("the server works"));
     let (batches, singles) = (InBatches::start(&process), OneByOne::start(&process));
     let field: [&dyn Contender; 3] = [&ours, &batches, &singles];
     for in_flight in [1, 64, 512] {
         let (mut rates, mut p50) = ([(); 3].map(|()| Series::default()), [(); 3].map(|()| Series::default()));
-        let mut steps = field.map(|own| steps(form, own, in_flight));
+        let steps = field.map(|own| steps(form, own, in_flight));
         for round in 0..form.rounds() {
             for place in 0..field.len() {
                 let at = (round + place) % field.len();
                 let turn = field[at].turn(&plan(in_flight, steps[at], &[]));
                 rates[at].push(turn.rate);
                 p50[at].push(turn.per_mille(500));
-                steps[at] = steps[at].max(1);
             }
         }
         title(
