@@ -5,17 +5,15 @@
 //!
 //! 1. insert a claim for each key that has, in the snapshot, neither claim nor record;
 //! 2. take over the claims that are named, where nobody holds them;
-//! 3. read the claims of all keys;
-//! 4. read the unexpired records of all keys.
+//! 3. read the claims of all keys, their unexpired records, and the time.
 //!
 //! A completion deletes the claim and inserts the record in one statement, so every snapshot has both or neither of it. From
 //! that, and from the order, it follows that
 //!
-//! * who does not see the claim in (3), because it was completed, sees the record in (4), whose snapshot is younger. Read the
-//!   other way round, a completion in between would hide from both;
+//! * who does not see the claim in (3), because it was completed, sees the record there;
 //! * (1) may insert a claim beside a record: its snapshot was taken before a completion, and the row that was in its way was gone
 //!   by the time that it looked, or it waited for the one who deleted it. But then the completion came before the insertion, and
-//!   (4) after it: (4) sees the record, the answer is *finished*, and the claim, which nobody was told of, goes again. Until
+//!   (3) after it: (3) sees the record, the answer is *finished*, and the claim, which nobody was told of, goes again. Until
 //!   then, or for ever if its maker dies, whoever reads finds the record first and knows that the claim is none; the
 //!   sweep removes it when it is free;
 //! * a claim that stands is nobody else's: keys are unique, and (2) looks at the fence again under the row's lock.
@@ -23,30 +21,21 @@
 //! A key whose claim is just being completed in a transaction that is still open is not waited for: in (1) its claim
 //! is still seen, in (2) a locked row is passed by.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{OptionFuture, join3, join5};
+use futures_util::future::{OptionFuture, join3};
 
 use super::House;
 use super::fault::Wrong;
 use super::link::Link;
-use super::values::{Hidden, bigint, claims_in, column, keys, millis, parts, records_in, timestamp};
-use crate::engine::{At, Claim, Claimed, Fault, Held, Sight};
+use super::values::{Hidden, Seen, bigint, column, keys, millis, parts};
+use crate::engine::{At, Claim, Claimed, Fault, Sight};
 use crate::time::Timestamp;
 use crate::token::Key;
 
 /// How long an answer is held back that says of a free claim that it is held, since somebody has its row locked: who asks again
 /// at once does so at this pace.
 const PASSED_BY: Duration = Duration::from_millis(4);
-
-/// What was read of keys.
-struct Seen {
-    claims: HashMap<Vec<u8>, Held>,
-    records: HashMap<Vec<u8>, Arc<[u8]>>,
-    now: Timestamp,
-}
 
 impl House {
     pub(super) async fn claim(&self, claims: &[Claim]) -> Result<At<Vec<Claimed>>, Fault> {
@@ -82,14 +71,14 @@ impl House {
 
     async fn insert_and_read(&self, link: &Link, claims: &[Claim]) -> Result<Seen, Wrong> {
         let sql = &self.sql;
-        let [claim, take_over, held, records, clock] =
-            link.prepare([&sql.claim, &sql.take_over, &sql.claims, &sql.records, &sql.clock]).await?;
         let (over, fresh): (Vec<&Claim>, Vec<&Claim>) = claims.iter().partition(|own| own.over.is_some());
         let (fresh, over, all) =
             (Columns::of(&fresh), Columns::of(&over), Columns::of(&claims.iter().collect::<Vec<_>>()));
+        let texts = [sql.claim.of_batch(fresh.keys.len()), &sql.take_over, sql.seen.of_batch(claims.len())];
+        let [claim, take_over, seen] = link.prepare(texts).await?;
         let client = link.client();
         // Each is sent when it is first polled, which is in this order.
-        let (inserted, taken, held, records, clock) = join5(
+        let (inserted, taken, rows) = join3(
             OptionFuture::from((!fresh.keys.is_empty()).then_some(async {
                 let own = &fresh;
                 client
@@ -105,17 +94,11 @@ impl House {
                     )
                     .await
             })),
-            client.query(&held, &[&all.keys, &all.fences]),
-            client.query(&records, &[&all.keys]),
-            client.query_one(&clock, &[]),
+            client.query(&seen, &[&all.keys, &all.fences]),
         )
         .await;
         drop((inserted.transpose()?, taken.transpose()?));
-        Ok(Seen {
-            claims: claims_in(&held?)?.into_iter().collect(),
-            records: records_in(&records?)?,
-            now: timestamp(clock?.try_get(0)?),
-        })
+        Seen::of(&rows?)
     }
 
     pub(super) async fn look_up(&self, keys: &[Key]) -> Result<At<Vec<Sight>>, Fault> {
@@ -132,21 +115,9 @@ impl House {
     }
 
     async fn read(&self, link: &Link, asked: &[Key]) -> Result<Seen, Wrong> {
-        let [held, records, clock] =
-            link.prepare([&self.sql.claims, &self.sql.records, &self.sql.clock]).await?;
         // No claim has this fence, so that all come with what was started.
         let (keys, fences) = (keys(asked), vec![0_i64; asked.len()]);
-        let (held, records, clock) = join3(
-            link.client().query(&held, &[&keys, &fences]),
-            link.client().query(&records, &[&keys]),
-            link.client().query_one(&clock, &[]),
-        )
-        .await;
-        Ok(Seen {
-            claims: claims_in(&held?)?.into_iter().collect(),
-            records: records_in(&records?)?,
-            now: timestamp(clock?.try_get(0)?),
-        })
+        Seen::of(&link.ask(self.sql.seen.of_batch(asked.len()), &[&keys, &fences]).await?)
     }
 }
 

@@ -38,12 +38,13 @@ impl House {
         let expires = column(completions, |own| bigint(own.expires.as_millis()));
         let records = column(completions, |own| Hidden(&own.record));
         let arguments: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&all, &fences, &expires, &records];
+        let complete = self.sql.complete.of_batch(completions.len());
         self.make_room(link, times()).await?;
-        let rows = match link.ask(&self.sql.complete, &arguments).await {
+        let rows = match link.ask(complete, &arguments).await {
             Err(wrong) if wrong.is(&[NO_PARTITION]) => {
                 self.partitions.lock().clear();
                 self.make_room(link, times()).await?;
-                link.ask(&self.sql.complete, &arguments).await?
+                link.ask(complete, &arguments).await?
             }
             other => other?,
         };

@@ -1,6 +1,8 @@
 //! The statements.
 //!
 //! Law: each takes a whole batch as arrays, touches keys in their order, and is right alone: no transaction spans two of them.
+//! What a lone caller waits for has a text for a batch of one, too, of which the server need not make a plan each time: it is
+//! the same whatever the tables hold, and planning took longer than the statement.
 //! All time is the schema's `clock()`, asked in a sub-select of its own, once for a statement. What writes names a fence.
 //! Nothing is built of values: texts hold the schema's name, which was checked, and nothing else.
 //!
@@ -13,6 +15,31 @@ use std::fmt::Write;
 use super::values::bigint;
 use crate::engine::{Completion, FENCE_BITS};
 
+/// A statement for a batch of one, and for a batch of any length, of the same arguments.
+pub(super) struct Text {
+    one: String,
+    many: String,
+}
+
+impl Text {
+    /// Made of where the arguments are read from, by their types and names; and of what says that a key is among them.
+    fn of(types: &[&str], names: &str, text: impl Fn(&str, &str) -> String) -> Self {
+        let list = |each: fn((usize, &&str)) -> String| {
+            types.iter().enumerate().map(each).collect::<Vec<_>>().join(", ")
+        };
+        let first = list(|(at, kind)| format!("(${}::{kind}[])[1]", at + 1));
+        let all = list(|(at, kind)| format!("${}::{kind}[]", at + 1));
+        Self {
+            one: text(&format!("(VALUES ({first})) AS a({names})"), "= ($1::bytea[])[1]"),
+            many: text(&format!("unnest({all}) AS a({names})"), "= ANY($1::bytea[])"),
+        }
+    }
+
+    pub(super) fn of_batch(&self, len: usize) -> &str {
+        if len == 1 { &self.one } else { &self.many }
+    }
+}
+
 /// Texts of one schema.
 pub(super) struct Sql {
     /// The schema's name, in quotation marks.
@@ -23,11 +50,11 @@ pub(super) struct Sql {
     pub(super) begin_epoch: String,
     pub(super) end_node: String,
     pub(super) end_epoch: String,
-    pub(super) claim: String,
+    pub(super) claim: Text,
     pub(super) take_over: String,
     pub(super) claims: String,
-    pub(super) records: String,
-    pub(super) complete: String,
+    pub(super) seen: Text,
+    pub(super) complete: Text,
     pub(super) completed: String,
     pub(super) change: String,
     pub(super) renew: String,
@@ -76,14 +103,18 @@ impl Sql {
                 "UPDATE {s}.epochs SET ended = true WHERE node = $1 AND epoch < $2 AND NOT ended"
             ),
             end_epoch: format!("UPDATE {s}.epochs SET ended = true WHERE epoch = $1"),
-            claim: format!(
-                "INSERT INTO {s}.claims (key, fence, standing, lease_ends, started)
-                SELECT a.key, a.fence, a.standing, {now} + a.lease, a.started
-                FROM unnest($1::bytea[], $2::bigint[], $3::smallint[], $4::bigint[], $5::bytea[])
-                    AS a(key, fence, standing, lease, started)
-                WHERE NOT EXISTS (SELECT 1 FROM {s}.claims c WHERE c.key = a.key) AND NOT {asked}
-                ORDER BY a.key
-                ON CONFLICT (key) DO NOTHING"
+            claim: Text::of(
+                &["bytea", "bigint", "smallint", "bigint", "bytea"],
+                "key, fence, standing, lease, started",
+                |arguments, _| {
+                    format!(
+                        "INSERT INTO {s}.claims (key, fence, standing, lease_ends, started)
+                        SELECT a.key, a.fence, a.standing, {now} + a.lease, a.started FROM {arguments}
+                        WHERE NOT EXISTS (SELECT 1 FROM {s}.claims c WHERE c.key = a.key) AND NOT {asked}
+                        ORDER BY a.key
+                        ON CONFLICT (key) DO NOTHING"
+                    )
+                },
             ),
             take_over: format!(
                 "WITH held AS (
@@ -102,22 +133,34 @@ impl Sql {
                 "SELECT c.key, {held}, CASE WHEN c.fence = a.fence THEN NULL ELSE c.started END
                 FROM unnest($1::bytea[], $2::bigint[]) AS a(key, fence) JOIN {s}.claims c ON c.key = a.key"
             ),
-            records: format!(
-                "SELECT r.key, r.record FROM {s}.records r
-                WHERE r.key = ANY($1::bytea[]) AND r.expires > {now} ORDER BY r.expires"
-            ),
-            complete: format!(
-                "WITH held AS (
-                    DELETE FROM {s}.claims c
-                    USING unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bytea[])
-                        AS a(key, fence, expires, record)
-                    WHERE c.key = a.key AND c.fence = a.fence
-                    RETURNING c.key, c.fence, c.mark, a.expires, a.record),
-                kept AS (
-                    INSERT INTO {s}.records (key, fence, expires, record)
-                    SELECT key, fence, expires, record FROM held
-                    ON CONFLICT (key, expires) DO UPDATE SET fence = excluded.fence, record = excluded.record)
-                SELECT c.key, {told} FROM held c"
+            seen: Text::of(&["bytea", "bigint"], "key, fence", |arguments, among| {
+                format!(
+                    "SELECT c.key, {held}, CASE WHEN c.fence = a.fence THEN NULL ELSE c.started END
+                    FROM {arguments} JOIN {s}.claims c ON c.key = a.key
+                    UNION ALL
+                    SELECT r.key, r.fence, NULL::smallint, r.expires, NULL::boolean, r.record
+                    FROM {s}.records r WHERE r.key {among} AND r.expires > {now}
+                    UNION ALL
+                    SELECT NULL::bytea, {now}, NULL::smallint, NULL::bigint, NULL::boolean, NULL::bytea"
+                )
+            }),
+            complete: Text::of(
+                &["bytea", "bigint", "bigint", "bytea"],
+                "key, fence, expires, record",
+                |arguments, _| {
+                    format!(
+                        "WITH held AS (
+                            DELETE FROM {s}.claims c USING {arguments}
+                            WHERE c.key = a.key AND c.fence = a.fence
+                            RETURNING c.key, c.fence, c.mark, a.expires, a.record),
+                        kept AS (
+                            INSERT INTO {s}.records (key, fence, expires, record)
+                            SELECT key, fence, expires, record FROM held
+                            ON CONFLICT (key, expires) DO UPDATE
+                                SET fence = excluded.fence, record = excluded.record)
+                        SELECT c.key, {told} FROM held c"
+                    )
+                },
             ),
             completed: format!(
                 "SELECT r.key FROM unnest($1::bytea[], $2::bigint[]) AS a(key, fence)

@@ -101,9 +101,33 @@ pub(super) fn keys_in(rows: &[Row]) -> Result<HashSet<Vec<u8>>, Said> {
     rows.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// Rows of a key and a record, by key. Of two the later one stays.
-pub(super) fn records_in(rows: &[Row]) -> Result<HashMap<Vec<u8>, Arc<[u8]>>, Said> {
-    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get::<_, &[u8]>(1)?.into()))).collect()
+/// What was read of keys, all in one moment.
+pub(super) struct Seen {
+    pub(super) claims: HashMap<Vec<u8>, Held>,
+    pub(super) records: HashMap<Vec<u8>, Arc<[u8]>>,
+    pub(super) now: Timestamp,
+}
+
+impl Seen {
+    /// Rows of claims, of records, which have no standing, and of the time, which has no key.
+    pub(super) fn of(rows: &[Row]) -> Result<Self, Wrong> {
+        let (mut claims, mut records, mut now) = (HashMap::new(), HashMap::new(), None);
+        for row in rows {
+            let (key, standing): (Option<Vec<u8>>, Option<i16>) = (row.try_get(0)?, row.try_get(2)?);
+            match key {
+                None => now = Some(timestamp(row.try_get(1)?)),
+                Some(key) if standing.is_some() => drop(claims.insert(key, held_in(row)?)),
+                // Of two the later one stays.
+                Some(key) => {
+                    let (expires, record): (i64, &[u8]) = (row.try_get(3)?, row.try_get(5)?);
+                    let stood = records.entry(key).or_insert((expires, record));
+                    *stood = (*stood).max((expires, record));
+                }
+            }
+        }
+        let records = records.into_iter().map(|(key, (_, record))| (key, record.into()));
+        Ok(Self { claims, records: records.collect(), now: now.ok_or_else(unreadable)? })
+    }
 }
 
 /// Rows of a key and a claim, in their order.

@@ -413,3 +413,24 @@ fn a_record_of_many_megabytes_comes_back_as_it_was() {
         }
     });
 }
+
+/// Planning takes longer than the statements: after the first few, the server has to have seen that a plan fits all.
+#[test]
+fn what_a_lone_caller_waits_for_is_planned_once() {
+    let Some(bench) = Bench::new() else { return };
+    run(async {
+        let (engine, epoch) = bench.joined().await;
+        for number in 1..=20 {
+            let (name, own) = (format!("t{number}"), fence(epoch, number));
+            assert_eq!(ask(&engine, claim(&name, own)).await, "granted");
+            assert_eq!(engine.complete(&[completion(&name, own, LATER, b"done")]).await.unwrap(), [true]);
+        }
+        let link = engine.house().unwrap().link().await.unwrap();
+        let asked =
+            "SELECT generic_plans FROM pg_prepared_statements WHERE generic_plans + custom_plans >= 20";
+        let rows = link.ask(asked, &[]).await.unwrap();
+        let plans: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+        assert_eq!(plans.len(), 3, "a claim, what was seen, a completion");
+        assert!(plans.iter().all(|own| *own >= 10), "{plans:?}");
+    });
+}
