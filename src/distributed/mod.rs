@@ -271,6 +271,12 @@ impl Store {
         self.shared().stats()
     }
 
+    /// What a setting asks for that its engine does not promise.
+    #[cfg(feature = "tower")]
+    pub(crate) fn does_not_promise(&self, setting: &'static str) -> crate::error::Error {
+        crate::error::ErrorKind::NotPromised { engine: self.shared().lanes.engine.name(), setting }.into()
+    }
+
     /// Which names never enter a digest, as the builder was told (contract 2.2).
     #[must_use]
     pub fn rules(&self) -> &DigestRules {

@@ -31,9 +31,13 @@
 //! to be left out ([`LayerBuilder::routes`]). It has no limit on how long a client may take for its body: that is the server's.
 //! Two *runs* of one operation can overlap only where its process could not renew a lease in time (4.4).
 //!
+//! # Many processes
+//! Give it a store over an engine (feature `distributed`), and a retry may come to any of them.
+//!
 //! | file | what stands there |
 //! | --- | --- |
 //! | `settings` | what a layer is told; conventions of families of APIs |
+//! | `stores` | the store behind it: embedded, or over an engine |
 //! | `service` | a request's walk |
 //! | `identity` | whose it is, and its token |
 //! | `asked` | its parameters |
@@ -52,6 +56,7 @@ mod refusal;
 mod running;
 mod service;
 mod settings;
+mod stores;
 
 pub use body::Body;
 pub use counts::Counts;
@@ -59,3 +64,4 @@ pub use drain::Drain;
 pub use identity::Scope;
 pub use service::{Attempt, IdempotencyLayer, Idempotent};
 pub use settings::{Keep, LargeAnswer, LayerBuilder};
+pub use stores::AnyStore;

@@ -20,9 +20,9 @@ use super::kept;
 use super::refusal::Refusal;
 use super::service::Shared;
 use super::settings::{Keep, LargeAnswer, LayerBuilder};
+use super::stores::Held;
 use crate::error::{Error, ErrorKind};
 use crate::outcome::Outcome;
-use crate::store::Reservation;
 
 /// Work that ends, whoever waits for it: polled where somebody does, and given to the runtime where nobody does any more.
 /// Outside of a runtime it ends with whoever waits.
@@ -64,7 +64,7 @@ pub(super) async fn attempt<S, B, A>(
     shared: Arc<Shared>,
     mut inner: S,
     request: Request<Body<B>>,
-    mut reservation: Reservation,
+    mut reservation: Held,
     is_grpc: bool,
 ) -> Result<Response<Body<A>>, S::Error>
 where
@@ -76,7 +76,7 @@ where
     shared.counters.ran();
     reservation.keep_renewed();
     // An error drops the reservation, as does a panic.
-    let calling = reservation.span().around(inner.call(request));
+    let calling = reservation.around(inner.call(request));
     let mut response = calling.await?.map(Body::unread);
     let reading = response.body_mut().read(shared.settings.answer_bytes_max).await;
     if matches!(reading, Reading::Broken) {
@@ -113,7 +113,7 @@ enum Kept {
 /// Ends the reservation with this answer. What `is_large`, or is for the store, is kept as its status alone.
 async fn keep<A>(
     settings: &LayerBuilder,
-    mut held: Reservation,
+    mut held: Held,
     response: &mut Response<Body<A>>,
     is_large: bool,
 ) -> Result<Kept, Error>
@@ -121,7 +121,7 @@ where
     A: HttpBody<Data = Bytes>,
 {
     if !is_large {
-        let Err(refused) = held.complete_async(outcome(settings, response, false)).await else {
+        let Err(refused) = held.complete(outcome(settings, response, false)).await else {
             return Ok(Kept::Whole);
         };
         held = match (refused.error.kind(), refused.reservation) {
@@ -129,7 +129,7 @@ where
             _ => return Err(refused.error),
         };
     }
-    held.complete_without_body_async(outcome(settings, response, true)).await?;
+    held.complete_without_body(outcome(settings, response, true)).await?;
     Ok(Kept::WithoutBody)
 }
 

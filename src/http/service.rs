@@ -25,9 +25,9 @@ use super::kept;
 use super::refusal::{Refusal, is_grpc};
 use super::running::{Unstoppable, attempt};
 use super::settings::LayerBuilder;
+use super::stores::{Answer, AnyStore, Held};
 use crate::error::{Error, ErrorKind};
 use crate::outcome::Replay;
-use crate::store::{Answer, Reservation, Store};
 use crate::token::Key;
 
 /// Runs each operation of a server once, and gives its retries the first answer. Clones share all they have.
@@ -52,7 +52,7 @@ pub struct Idempotent<S> {
 
 /// What becomes of a request once all is known that can be known without its handler.
 #[cfg_attr(
-    feature = "tracing",
+    any(feature = "distributed", feature = "tracing"),
     expect(
         clippy::large_enum_variant,
         reason = "it is taken apart at once, and a box would be one more allocation"
@@ -61,28 +61,28 @@ pub struct Idempotent<S> {
 enum Admitted<B: HttpBody> {
     /// It goes to the handler as if there were no layer.
     Passed(Request<Body<B>>),
-    Run(Request<Body<B>>, Reservation),
+    Run(Request<Body<B>>, Held),
     Replayed(Replay),
 }
 
 impl IdempotencyLayer {
     /// As draft-ietf-httpapi-idempotency-key-header-07 has it: the header `Idempotency-Key` is required of POST and PATCH,
     /// and refusals are problem details (RFC 9457) with status 400, 409 or 422.
-    pub fn draft(store: Store, scope: Scope) -> LayerBuilder {
-        LayerBuilder::draft(store, scope)
+    pub fn draft(store: impl Into<AnyStore>, scope: Scope) -> LayerBuilder {
+        LayerBuilder::draft(store.into(), scope)
     }
 
     /// As cloud APIs have it: the parameter `ClientToken` of a query or a form, optional; `IdempotentParameterMismatch`
     /// (400) and `IdempotentProcessing` (403). The store needs [`crate::DigestRules::cloud_api`].
-    pub fn cloud_api(store: Store, scope: Scope) -> LayerBuilder {
-        LayerBuilder::cloud_api(store, scope)
+    pub fn cloud_api(store: impl Into<AnyStore>, scope: Scope) -> LayerBuilder {
+        LayerBuilder::cloud_api(store.into(), scope)
     }
 
     /// As Stripe's API has it: `Idempotency-Key` on any POST, optional; errors in Stripe's form, `Idempotent-Replayed` and
     /// `Stripe-Should-Retry`; whatever an operation that began has answered is kept, a 500 too. Stripe's keys have up to 255 characters: see
     /// [`crate::Builder::token_bytes_max`].
-    pub fn stripe(store: Store, scope: Scope) -> LayerBuilder {
-        LayerBuilder::stripe(store, scope)
+    pub fn stripe(store: impl Into<AnyStore>, scope: Scope) -> LayerBuilder {
+        LayerBuilder::stripe(store.into(), scope)
     }
 
     pub(super) fn new(settings: LayerBuilder) -> Self {
@@ -185,7 +185,7 @@ impl Shared {
         let mut request = Request::from_parts(head, body);
         match answer.map_err(Refusal::from) {
             Ok(Answer::Replay(replay)) => Ok(Admitted::Replayed(replay)),
-            Ok(Answer::InFlight(other)) => Err(Refusal::InFlight { lease_left: other.lease_left() }),
+            Ok(Answer::InFlight(lease_left)) => Err(Refusal::InFlight { lease_left }),
             Ok(Answer::Fresh(reservation)) => {
                 request.extensions_mut().insert(Attempt::of(&reservation));
                 Ok(Admitted::Run(request, reservation))
@@ -212,23 +212,7 @@ impl Shared {
     async fn begin(&self, key: &Key, head: &Parts, body: &[u8], kind: Kind) -> Result<Answer, Error> {
         let settings = &self.settings;
         let parameters = parameters(head, body, kind, &settings.digest_headers);
-        let mut request = settings.store.request(key, &parameters).wait(settings.wait);
-        if settings.start_durably {
-            request = request.start_durably();
-        }
-        if let Some(lease) = settings.lease {
-            request = request.lease(lease);
-        }
-        if let Some(bytes) = settings.declared_answer_bytes {
-            request = request.declare(bytes);
-        }
-        if let Some(retention) = settings.retention {
-            request = request.retention(retention);
-        }
-        if let Some(policy) = settings.on_interrupted {
-            request = request.on_interrupted(policy);
-        }
-        request.begin_async().await
+        settings.store.begin(key, &parameters, settings).await
     }
 
     pub(super) fn replay<A: HttpBody<Data = Bytes>>(
@@ -274,7 +258,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    fn of(reservation: &Reservation) -> Self {
+    fn of(reservation: &Held) -> Self {
         let (key, number) = (reservation.key().clone(), reservation.attempt());
         Self { key, number, is_resumed: reservation.is_resumed() }
     }

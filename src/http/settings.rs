@@ -14,9 +14,9 @@ use super::identity::{Scope, TokenSource};
 use super::kept;
 use super::refusal::{Convention, Manner};
 use super::service::IdempotencyLayer;
+use super::stores::AnyStore;
 use crate::error::{ErrorKind, Result};
 use crate::options::{OnInterrupted, settings};
-use crate::store::Store;
 
 /// Bytes of a request's body that are read at most, by default.
 const REQUEST_BYTES_DEFAULT: u64 = 1 << 20;
@@ -70,7 +70,7 @@ pub enum Keep {
 #[derive(Clone)]
 #[must_use = "settings become a layer by `build`"]
 pub struct LayerBuilder {
-    pub(super) store: Store,
+    pub(super) store: AnyStore,
     pub(super) scope: Scope,
     pub(super) token: TokenSource,
     pub(super) required: bool,
@@ -96,7 +96,7 @@ pub struct LayerBuilder {
 impl LayerBuilder {
     /// As draft-ietf-httpapi-idempotency-key-header-07 has it: the header `Idempotency-Key` is required of POST and PATCH, and
     /// refusals are problem details (RFC 9457) with status 400, 409 or 422.
-    pub(super) fn draft(store: Store, scope: Scope) -> Self {
+    pub(super) fn draft(store: AnyStore, scope: Scope) -> Self {
         Self {
             store,
             scope,
@@ -129,7 +129,7 @@ impl LayerBuilder {
 
     /// As cloud APIs have it: the parameter `ClientToken` of a query or a form, of any method since actions are parameters
     /// too; a request without one is not protected.
-    pub(super) fn cloud_api(store: Store, scope: Scope) -> Self {
+    pub(super) fn cloud_api(store: AnyStore, scope: Scope) -> Self {
         let draft = Self::draft(store, scope);
         let manner = Manner { convention: Convention::CloudApi, ..draft.manner };
         let methods = vec![Method::GET, Method::POST];
@@ -144,7 +144,7 @@ impl LayerBuilder {
 
     /// As Stripe's API has it: `Idempotency-Key` on any POST, optional; whatever an operation that began has answered is kept, a
     /// 500 too, and what says that it never began (400, 401, 403, 404, 409, 429) is not.
-    pub(super) fn stripe(store: Store, scope: Scope) -> Self {
+    pub(super) fn stripe(store: AnyStore, scope: Scope) -> Self {
         let draft = Self::draft(store, scope);
         let manner = Manner { convention: Convention::Stripe, ..draft.manner };
         let methods = vec![Method::POST];
@@ -168,7 +168,7 @@ impl LayerBuilder {
         /// How long a retry waits while the first request is being processed, by default not at all; then it is told 409.
         wait: Duration;
         /// Bytes of an answer for which disk room is set aside before the handler is called (contract 5.10), in place of the
-        /// store's [`crate::Builder::declared_outcome_bytes`].
+        /// store's [`crate::Builder::declared_outcome_bytes`]; refused over an engine, which has no disk of its own to promise.
         declared_answer_bytes: Option<u64>;
         /// Whether the start of an operation is on disk before the handler is called (contract 5.4), by default no; the store's
         /// own setting holds where this says no.
@@ -265,11 +265,13 @@ impl LayerBuilder {
     /// # Errors
     /// *Invalid scope*: that of [`Scope::single`] breaks the store's rule. *Invalid setting*: a header is to be kept that never can be (`Set-Cookie`, or one of a single connection); there is no
     /// method; or the convention is that of cloud APIs, and the store's digest includes what is new in each retry
-    /// ([`crate::DigestRules::cloud_api`]).
+    /// ([`crate::DigestRules::cloud_api`]). *Not promised*: room is declared to a store over an engine.
     pub fn build(self) -> Result<IdempotencyLayer> {
         let invalid = |setting, measured: usize, rule| {
             Err(ErrorKind::InvalidSetting { setting, measured: measured as u64, rule }.into())
         };
+        #[cfg(feature = "distributed")]
+        self.store.check(&self)?;
         if let Some(name) = self.scope.single_name() {
             self.store.key(name, ANY_TOKEN)?;
         }

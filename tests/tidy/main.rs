@@ -85,8 +85,8 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
             "verdict",
         ],
     ),
-    ("http", 6, &["digest", "error", "options", "outcome", "store", "sync", "token"]),
-    ("metrics", 7, &["distribution", "http", "store"]),
+    ("http", 7, &["digest", "distributed", "error", "options", "outcome", "store", "sync", "token"]),
+    ("metrics", 8, &["distribution", "http", "store"]),
     // A page to read.
     ("modes", 0, &[]),
     ("guide", 0, &[]),

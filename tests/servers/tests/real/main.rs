@@ -7,5 +7,6 @@ mod conventions;
 mod draft;
 mod grpc;
 mod leaving;
+mod sharing;
 mod support;
 mod trouble;

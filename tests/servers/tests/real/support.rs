@@ -9,10 +9,10 @@ use oncekey_servers::{Shop, by_account, listen, router, serve};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use tokio::sync::oneshot;
 
-pub(crate) struct Server {
+pub(crate) struct Server<S = Store> {
     pub(crate) address: SocketAddr,
     pub(crate) shop: Arc<Shop>,
-    pub(crate) store: Store,
+    pub(crate) store: S,
     pub(crate) layer: IdempotencyLayer,
     pub(crate) client: Client,
     stop: Option<oneshot::Sender<()>>,
@@ -24,7 +24,7 @@ pub(crate) async fn draft(settings: impl FnOnce(LayerBuilder) -> LayerBuilder) -
     start(store.clone(), settings(IdempotencyLayer::draft(store, by_account()))).await
 }
 
-pub(crate) async fn start(store: Store, settings: LayerBuilder) -> Server {
+pub(crate) async fn start<S>(store: S, settings: LayerBuilder) -> Server<S> {
     let layer = settings.build().unwrap();
     let shop = Arc::<Shop>::default();
     let (listener, address) = listen().await;
@@ -36,7 +36,7 @@ pub(crate) async fn start(store: Store, settings: LayerBuilder) -> Server {
     Server { address, shop, store, layer, client: client(), stop: Some(stop) }
 }
 
-impl Server {
+impl<S> Server<S> {
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
