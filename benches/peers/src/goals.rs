@@ -20,7 +20,7 @@ const TIME: &str = "times its time";
 const RECORD: &str = "times the record";
 const SECONDS: &str = "s per 10 million";
 
-pub(crate) const ALL: [Wanted; 26] = [
+pub(crate) const ALL: [Wanted; 29] = [
     wanted("fresh_vs_dashmap", AtMost(1.5), TIME),
     wanted("fresh_two_threads", AtLeast(1.0), "times its gain"),
     wanted("absent_lookup_vs_peer", AtMost(0.2), TIME),
@@ -47,6 +47,9 @@ pub(crate) const ALL: [Wanted; 26] = [
     wanted("postgres_512_vs_batches", AtLeast(0.7), RATE),
     wanted("postgres_512_vs_singles", AtLeast(5.0), RATE),
     wanted("postgres_1_latency", AtMost(1.2), TIME),
+    wanted("etcd_512_vs_batches", AtLeast(0.7), RATE),
+    wanted("etcd_512_vs_singles", AtLeast(5.0), RATE),
+    wanted("etcd_1_latency", AtMost(1.2), TIME),
 ];
 
 pub(crate) fn of(id: &str) -> &'static Wanted {

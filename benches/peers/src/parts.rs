@@ -121,7 +121,10 @@ fn free_kib(home: &Path) -> Option<u64> {
 /// The store over engines, beside the engines themselves.
 fn over_engines(form: Form, results: &mut Results) {
     #[cfg(feature = "servers")]
-    crate::servers::over_postgresql::compare(form, home().path(), results);
+    {
+        crate::servers::over_postgresql::compare(form, home().path(), results);
+        crate::servers::over_etcd::compare(form, home().path(), results);
+    }
     #[cfg(not(feature = "servers"))]
     let _ = (form, results);
 }

@@ -4,6 +4,8 @@
 //! settles all that queued in one dialogue, which completes the new tokens and answers the known ones. A server that is
 //! not installed is left out, loudly. What it writes and what memory it takes is not this process's, and not shown.
 
+mod over;
+pub(crate) mod over_etcd;
 pub(crate) mod over_postgresql;
 mod postgresql;
 mod redis_server;
