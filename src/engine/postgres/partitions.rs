@@ -17,7 +17,7 @@ use super::values::{bigint, timestamp};
 use crate::time::Timestamp;
 
 /// The name is taken: the partition is there.
-const TAKEN: [&str; 2] = ["42P07", "23505"];
+const TAKEN: [&str; 3] = ["42710", "42P07", "23505"];
 /// A partition's name begins so.
 const NAME: &str = "records_";
 /// How long a drop waits for its lock.
