@@ -42,7 +42,7 @@ pub(crate) struct Old {
 /// A record on its way.
 pub(crate) struct Carried {
     /// The claim that it is carried over under.
-    claim: Arc<[u8]>,
+    pub(super) claim: Arc<[u8]>,
     /// The record, sealed.
     bytes: Arc<[u8]>,
     expires: Timestamp,
@@ -123,11 +123,6 @@ impl Carried {
         Some(Self { claim, bytes, expires: record.expires(), unfinished })
     }
 
-    #[cfg(test)]
-    pub(super) fn claim(&self) -> Arc<[u8]> {
-        Arc::clone(&self.claim)
-    }
-
     /// What stands in its place where it was forgotten: a release that leaves nothing.
     fn forgotten(self, now: Timestamp) -> Self {
         let bytes = Arc::clone(&self.claim);
@@ -137,34 +132,26 @@ impl Carried {
 }
 
 impl Shared {
-    /// What the store that is moved from has of this key at this time.
-    pub(super) fn old_of(&self, key: &Key) -> Result<Option<(Carried, Timestamp)>> {
-        let Some(old) = &self.old else { return Ok(None) };
-        let now = self.time.now().time;
-        Ok(old.find(key, now, self)?.map(|carried| (carried, now)))
+    /// What the store that is moved from has of this key.
+    pub(super) fn old_of(&self, key: &Key) -> Result<Option<Carried>> {
+        self.old.as_ref().map_or(Ok(None), |old| old.find(key, self.time.now().time, self))
+    }
+
+    /// What is to be carried in its place where it is forgotten.
+    pub(super) fn forgotten_of(&self, key: &Key) -> Result<Option<Carried>> {
+        Ok(self.old_of(key)?.map(|carried| carried.forgotten(self.time.now().time)))
     }
 
     /// Before the engine is asked for a key: carries over what the store that is moved from has of it.
     pub(super) async fn carry_over(self: &Arc<Self>, key: &Key) -> Result<()> {
-        let Some((carried, _)) = self.old_of(key)? else { return Ok(()) };
+        let Some(carried) = self.old_of(key)? else { return Ok(()) };
         // On the engine's thread, so that who gives up leaves nothing half done.
         let moved = self.lanes.run(Arc::clone(self).carry_in(key.clone(), carried));
         moved.await.map(drop).map_err(|fault| self.fault(fault))
     }
 
-    /// Has a key that was just forgotten be forgotten in the store that is moved from, too. `false`: it was carried over again
-    /// in between.
-    pub(super) async fn forget_old(
-        self: Arc<Self>,
-        key: Key,
-        old: (Carried, Timestamp),
-    ) -> Result<bool, Fault> {
-        let (carried, now) = old;
-        self.carry_in(key, carried.forgotten(now)).await
-    }
-
     /// Carries one record over, where the engine has nothing of its key. Whether it did.
-    async fn carry_in(self: Arc<Self>, key: Key, carried: Carried) -> Result<bool, Fault> {
+    pub(super) async fn carry_in(self: Arc<Self>, key: Key, carried: Carried) -> Result<bool, Fault> {
         let mut over = None;
         loop {
             let fence = self.next_fence().map_err(Fault::Refused)?;

@@ -92,12 +92,13 @@ impl Shared {
         let mut was = false;
         loop {
             let over = self.not_reserved(key).await?.held.map(|held| held.fence);
-            let (own, key, old) = (Arc::clone(self), key.clone(), self.old_of(key)?);
+            let (own, key, old) = (Arc::clone(self), key.clone(), self.forgotten_of(key)?);
             // On the engine's thread, so that giving up the wait leaves nothing half done.
             let gone = self.lanes.run(async move {
                 let had = own.lanes.forget(Forget { key: key.clone(), over }).await?;
+                // Where it was carried over again in between, this is done again.
                 let done = match old {
-                    Some(carried) => own.forget_old(key, carried).await?,
+                    Some(forgotten) => own.carry_in(key, forgotten).await?,
                     None => true,
                 };
                 Ok((had, done))

@@ -2,8 +2,8 @@
 //!
 //! Law: whatever queued while a lane's last round trip ran goes into its next, sorted by key; a key that is there twice
 //! waits for the round behind it. What was not reached, not heard or in another's way is sent again, with the same fences,
-//! until it is answered or its patience ends; a panic below, as of a caller's clock, counts as not heard (contract 5.11). Callers need no runtime of their own: they wait on one word, blocking or
-//! async alike. Lanes end with their last handle.
+//! until it is answered or its patience ends; a panic below, as of a caller's clock, counts as not heard (contract 5.11).
+//! Callers need no runtime of their own: they wait on one word, blocking or async alike. Lanes end with their last handle.
 
 use std::future::{Future, poll_fn};
 use std::io;

@@ -32,7 +32,7 @@
 //! Two *runs* of one operation can overlap only where its process could not renew a lease in time (4.4).
 //!
 //! # Many processes
-//! Give it a store over an engine (feature `distributed`), and a retry may come to any of them.
+//! Give it a store over an engine (feature `distributed`; [`AnyStore`] is either), and a retry may come to any of them.
 //!
 //! | file | what stands there |
 //! | --- | --- |

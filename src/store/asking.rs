@@ -414,12 +414,16 @@ fn reserve(stripe: &mut Stripe, ask: &Ask<'_>, digest: Digest, now: Now, stale: 
 fn given(slot: &Slot, interrupted: bool) -> Given {
     let Slot { fence, attempt, since, digest, room, .. } = *slot;
     let (durable, remembered) = (slot.durable.as_deref(), slot.remembered.as_deref());
-    let past = (durable.is_some() || remembered.is_some()).then(|| {
-        let remembered_until = remembered.map_or_else(Timestamp::default, |own| own.until);
-        let left = durable.map_or_else(|| remembered.map(|own| &own.checkpoint), |own| Some(&own.checkpoint));
-        let (durable, checkpoint) = (durable.is_some(), left.cloned().flatten());
-        let attempts = attempt - 1;
-        Box::new(Past { attempts, checkpoint, interrupted, durable, remembered_until, started: None })
+    let left = durable.map(|own| &own.checkpoint).or(remembered.map(|own| &own.checkpoint));
+    let past = left.map(|checkpoint| {
+        Box::new(Past {
+            attempts: attempt - 1,
+            checkpoint: checkpoint.clone(),
+            interrupted,
+            durable: durable.is_some(),
+            remembered_until: remembered.map_or_else(Timestamp::default, |own| own.until),
+            started: None,
+        })
     });
     Given { fence, attempt, since, digest, outline: slot.outline.clone(), room, past }
 }

@@ -103,14 +103,14 @@ fn what_one_began_to_carry_and_died_another_carries_on_and_nobody_runs_it_3_3() 
     let [dead, alive] = moving(directory.path(), &clock);
     let finished = key(&dead, "finished");
     let shared = dead.shared();
-    let (carried, _) = shared.old_of(&finished).unwrap().unwrap();
+    let carried = shared.old_of(&finished).unwrap().unwrap();
     let claim = Claim {
         key: finished.clone(),
         fence: shared.next_fence().unwrap(),
         over: None,
         lease: Duration::from_secs(5),
         standing: Standing::Volatile,
-        started: carried.claim(),
+        started: carried.claim,
     };
     assert!(matches!(block_on(shared.lanes.claim(claim)).unwrap().1, Claimed::Granted));
     let asking = std::thread::spawn(move || alive.begin(&finished, &parameters()));

@@ -1,5 +1,5 @@
 //! Goal: contract 9 where a retry comes to another process than the request (3.2, 3.3, 3.7, 4.3). Method: two servers with a store
-//! each over one engine, in memory; `tests/engines` has the real ones.
+//! each over one engine, in memory: what real engines do stands in `tests/engines`, below the layer.
 
 use std::sync::Arc;
 use std::time::Duration;
