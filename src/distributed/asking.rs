@@ -2,9 +2,8 @@
 //!
 //! A request's walk: desk: held here? somebody asks already? → the engine: claimed, or what there is → `verdict` → answer.
 //! What was found is judged here; a claim over another's names its fence, and the engine grants it only if that one still
-//! stands and nobody holds it: else it is looked at anew.
+//! stands and nobody holds it: else it is looked at anew. Between two askings a request has nothing that others wait for.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,11 +61,24 @@ pub(super) enum Step {
     Again,
 }
 
+/// What a request has from one look to the next.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// Its place among those who wait.
+    pub(super) seat: Option<Seat>,
+    /// What was found free: to be claimed over the claim of this fence, with what its attempts left.
+    free: Option<(u64, Past)>,
+    /// It has waited, and was counted.
+    pub(super) sat: bool,
+    /// What there may be of its key in the store that is moved from was carried over.
+    carried: bool,
+}
+
 /// What one look at the desk came to.
-enum Look<'a> {
+enum Look {
     InFlight(View, Option<Seat>),
     Joined(Joined),
-    Turn(Turn<'a>),
+    Turn(Turn),
     Differs(Outlined),
     /// It is being released: not an answer.
     Leaving(Seat),
@@ -96,11 +108,11 @@ impl Shared {
         store: &Store,
         ask: &Ask<'_>,
         patient: bool,
-        seat: &mut Option<Seat>,
+        memory: &mut Memory,
     ) -> Result<Step> {
         self.check_open()?;
         let now = self.time.now();
-        match self.look(ask, now, patient, seat)? {
+        match self.look(ask, now, patient, &mut memory.seat)? {
             Look::InFlight(view, seat) => Ok(Step::InFlight(view, seat)),
             Look::Differs(known) => Err(match known {
                 Some(known) => mismatch_with_slot(&ask.outline, &known),
@@ -115,18 +127,16 @@ impl Shared {
                 let judge = |heard: &Result<Found>| self.judge(ask, heard.as_ref().map_err(Clone::clone)?);
                 match joined.round.heard().map(judge).transpose()? {
                     Some(Judged::Replay(replay)) => Ok(Step::Answered(Answer::Replay(replay))),
-                    Some(Judged::InFlight(view)) => self.elsewhere(ask, view, patient, seat),
+                    Some(Judged::InFlight(view)) => self.elsewhere(ask, view, patient, &mut memory.seat),
                     // What is free is asked for by oneself.
-                    Some(Judged::Over(..)) | None => Ok(Step::Again),
+                    Some(Judged::Over(fence, past)) => {
+                        memory.free = Some((fence, past));
+                        Ok(Step::Again)
+                    }
+                    None => Ok(Step::Again),
                 }
             }
-            Look::Turn(turn) => match self.ask_engine(store, ask, &turn).await? {
-                ControlFlow::Break(answer) => Ok(Step::Answered(answer)),
-                ControlFlow::Continue(view) => {
-                    drop(turn);
-                    self.elsewhere(ask, view, patient, seat)
-                }
-            },
+            Look::Turn(turn) => self.ask_engine(store, ask, turn, patient, memory).await,
         }
     }
 
@@ -146,25 +156,31 @@ impl Shared {
     }
 
     /// One look under the desk's lock.
-    fn look<'a>(
-        self: &'a Arc<Self>,
+    fn look(
+        self: &Arc<Self>,
         ask: &Ask<'_>,
         now: Now,
         patient: bool,
         seat: &mut Option<Seat>,
-    ) -> Result<Look<'a>> {
+    ) -> Result<Look> {
         self.desk.with(ask.hash, ask.key, |place| {
+            if place.held.as_ref().is_some_and(|slot| slot.phase == Phase::Leaving) {
+                match place.seat(self, ask.hash, ask.key, seat) {
+                    // Too many wait already: then it counts as running, for one who would not wait.
+                    Err(_) if !patient => {}
+                    own => return own.map(Look::Leaving),
+                }
+            }
             let Some(slot) = place.held.as_ref().filter(|slot| !slot.is_lapsed(now)) else {
-                return Ok(match self.desk.turn(place, ask.hash, ask.key) {
+                return Ok(match place.turn(self, ask.hash, ask.key) {
                     Ok(turn) => Look::Turn(turn),
                     Err(joined) => Look::Joined(joined),
                 });
             };
             let state = match slot.phase {
-                Phase::Running => State::Running { lapsed: false },
+                Phase::Running | Phase::Leaving => State::Running { lapsed: false },
                 Phase::Completing => State::Completing,
                 Phase::Unknown => State::Unknown,
-                Phase::Leaving => return place.seat(self, ask.hash, ask.key, seat).map(Look::Leaving),
             };
             let compare = || match ask.digest {
                 Fingerprinted::Digest(digest) if digest == slot.digest => Comparison::Equal,
@@ -184,52 +200,50 @@ impl Shared {
         })
     }
 
-    /// Claims, and judges what there is instead, until there is an answer or somebody runs it.
+    /// Claims, or looks where a new key would be refused, and judges what there is instead.
     async fn ask_engine(
         self: &Arc<Self>,
         store: &Store,
         ask: &Ask<'_>,
-        turn: &Turn<'_>,
-    ) -> Result<ControlFlow<Answer, View>> {
-        let (mut over, mut past) = (None, Past::default());
-        loop {
-            let beyond = past.interrupted || past.taken_over;
-            self.carry_over(ask.key).await?;
-            // Asked before anything is counted: a caller's clock may panic (contract 5.11).
-            let (now, fence) = (self.time.now(), self.next_fence()?);
-            let (found, refused) = match self.admit(ask, now, beyond) {
-                Ok(digest) => {
-                    let (claim, given) = self.claim_of(ask, digest, (now, fence), over, &past);
-                    let claimed = self.claim(store, claim, given).await;
-                    match claimed.inspect_err(|error| turn.heard(Err(error.clone())))? {
-                        Granted::Reservation(reservation) => {
-                            self.count_given(&past);
-                            return Ok(ControlFlow::Break(Answer::Fresh(*reservation)));
-                        }
-                        Granted::Found(found) => (found, None),
-                        Granted::Gone => {
-                            (over, past) = (None, Past::default());
-                            continue;
-                        }
-                    }
-                }
-                // A new key would be refused; is it one? (contract 3.5: a full store still replays)
-                Err(refused) => match self.sight(ask.key).await? {
-                    Sight { record: Some(record), .. } => (Found::Record(record), Some(refused)),
-                    Sight { held: Some(held), .. } => (Found::Held(held), Some(refused)),
-                    Sight { .. } => return Err(refused),
-                },
-            };
-            if refused.is_none() {
-                turn.heard(Ok(found.clone()));
+        turn: Turn,
+        patient: bool,
+        memory: &mut Memory,
+    ) -> Result<Step> {
+        if !std::mem::replace(&mut memory.carried, true)
+            && let Some(carried) = self.old_of(ask.key)?
+        {
+            self.carry_over(ask.key, carried, Some(turn)).await?;
+            return Ok(Step::Again);
+        }
+        let (over, past) =
+            memory.free.take().map_or_else(Default::default, |(fence, past)| (Some(fence), past));
+        let beyond = past.interrupted || past.taken_over;
+        // Asked before anything is counted: a caller's clock may panic (contract 5.11).
+        let (now, fence) = (self.time.now(), self.next_fence()?);
+        let (heard, refused) = match self.admit(ask, now, beyond) {
+            Ok(digest) => {
+                let (claim, given) = self.claim_of(ask, digest, (now, fence), over, &past);
+                (self.claim(store, turn, claim, given).await?, None)
             }
-            match (self.judge(ask, &found)?, refused) {
-                (Judged::Replay(replay), _) => return Ok(ControlFlow::Break(Answer::Replay(replay))),
-                (Judged::InFlight(view), _) => return Ok(ControlFlow::Continue(view)),
-                (Judged::Over(_, left), Some(refused)) if !left.interrupted && !left.taken_over => {
-                    return Err(refused);
-                }
-                (Judged::Over(fence, left), _) => (over, past) = (Some(fence), left),
+            // A new key would be refused; is it one? (contract 3.5: a full store still replays)
+            Err(refused) => (self.see(ask.key, turn).await?, Some(refused)),
+        };
+        let found = match (heard, &refused) {
+            (Heard::Granted(reservation), _) => {
+                self.count_given(&past);
+                return Ok(Step::Answered(Answer::Fresh(*reservation)));
+            }
+            (Heard::Found(found), _) => found,
+            (Heard::Nothing, None) => return Ok(Step::Again),
+            (Heard::Nothing, Some(refused)) => return Err(refused.clone()),
+        };
+        match (self.judge(ask, &found)?, refused) {
+            (Judged::Replay(replay), _) => Ok(Step::Answered(Answer::Replay(replay))),
+            (Judged::InFlight(view), _) => self.elsewhere(ask, view, patient, &mut memory.seat),
+            (Judged::Over(_, left), Some(refused)) if !left.interrupted && !left.taken_over => Err(refused),
+            (Judged::Over(fence, left), _) => {
+                memory.free = Some((fence, left));
+                Ok(Step::Again)
             }
         }
     }
@@ -263,9 +277,10 @@ impl Shared {
         // What was durable goes on as such.
         let durable = terms.start_durably || past.interrupted || (past.taken_over && past.durable);
         let attempt = past.attempts.saturating_add(1);
+        let outline = self.outline_of(ask, digest);
         let record = Started {
             key: ask.key.as_framed(),
-            bound: self.comparer.bind(ask.key, &digest, &ask.outline),
+            bound: self.comparer.bind(ask.key, &digest, &outline),
             since: now.time,
             attempt,
             format: terms.format,
@@ -285,17 +300,25 @@ impl Shared {
         let (key, lease, started) = (ask.key.clone(), terms.lease, started.into());
         let claim = Claim { key, fence, over, lease, standing, started };
         let lease_end = now.tick.saturating_add(terms.lease);
-        let outline = ask.outline.clone();
         let slot =
             Slot { fence, phase: Phase::Running, digest, outline, attempt, since: now.time, lease_end };
         let (hash, past) = (ask.hash, past.clone());
         (claim, Given { hash, slot, durable, past, terms })
     }
 
+    /// A ready-made digest has no names: those of the same parameters, which are taken over here, stay known.
+    fn outline_of(&self, ask: &Ask<'_>, digest: Digest) -> Outlined {
+        ask.outline.clone().or_else(|| {
+            self.desk.with(ask.hash, ask.key, |place| {
+                place.held.as_ref().filter(|slot| slot.digest == digest)?.outline.clone()
+            })
+        })
+    }
+
     /// Claims on the engine's thread, so that what is granted to one who has gone meanwhile is given back.
-    async fn claim(self: &Arc<Self>, store: &Store, claim: Claim, given: Given) -> Result<Granted> {
+    async fn claim(self: &Arc<Self>, store: &Store, turn: Turn, claim: Claim, given: Given) -> Result<Heard> {
         let (own, store) = (Arc::clone(self), store.clone());
-        let told = self.lanes.run(async move {
+        self.in_turn(turn, async move {
             let (key, fence) = (claim.key.clone(), claim.fence);
             let claimed = own.lanes.claim(claim).await;
             if !matches!(claimed, Ok((_, Claimed::Granted))) {
@@ -312,11 +335,45 @@ impl Shared {
             own.time.hear(now);
             Ok(match claimed {
                 // From here on whoever drops it releases it.
-                Claimed::Granted => Granted::Reservation(Box::new(Reservation::granted(store, key, given))),
-                Claimed::Finished(record) => Granted::Found(Found::Record(record)),
-                Claimed::Held(held) => Granted::Found(Found::Held(held)),
-                Claimed::Gone => Granted::Gone,
+                Claimed::Granted => Heard::Granted(Box::new(Reservation::granted(store, key, given))),
+                Claimed::Finished(record) => Heard::Found(Found::Record(record)),
+                Claimed::Held(held) => Heard::Found(Found::Held(held)),
+                Claimed::Gone => Heard::Nothing,
             })
+        })
+        .await
+    }
+
+    /// Looks without claiming.
+    async fn see(self: &Arc<Self>, key: &Key, turn: Turn) -> Result<Heard> {
+        let (own, key) = (Arc::clone(self), key.clone());
+        self.in_turn(turn, async move {
+            let (now, sight) = own.lanes.look_up(key).await?;
+            own.time.hear(now);
+            Ok(match sight {
+                Sight { record: Some(record), .. } => Heard::Found(Found::Record(record)),
+                Sight { held: Some(held), .. } => Heard::Found(Found::Held(held)),
+                Sight { .. } => Heard::Nothing,
+            })
+        })
+        .await
+    }
+
+    /// Asks on the engine's thread, which has the turn until it has heard; those who came meanwhile are told what.
+    async fn in_turn(
+        self: &Arc<Self>,
+        turn: Turn,
+        asking: impl Future<Output = Result<Heard, Fault>> + Send + 'static,
+    ) -> Result<Heard> {
+        let own = Arc::clone(self);
+        let told = self.lanes.run(async move {
+            let heard = asking.await;
+            match &heard {
+                Ok(Heard::Found(found)) => turn.heard(Ok(found.clone())),
+                Ok(_) => {}
+                Err(fault) => turn.heard(Err(own.fault(fault.clone()))),
+            }
+            heard
         });
         told.await.map_err(|fault| self.fault(fault))
     }
@@ -342,11 +399,10 @@ impl Shared {
     pub(super) fn count_answer(&self, answer: &Result<Answer>) {
         count(match answer {
             Ok(Answer::Replay(_)) => &self.counters.replays,
-            Ok(Answer::InFlight(_)) => &self.counters.in_flight,
             Err(error) if error.is_mismatch() => &self.counters.mismatches,
             Err(error) if error.is_unknown_outcome() => &self.counters.unknown_outcomes,
             Err(_) => &self.counters.refused,
-            // It was counted when it was granted.
+            // Counted when it was granted, or found in flight.
             Ok(_) => return,
         });
     }
@@ -366,8 +422,10 @@ pub(super) struct Given {
     pub(super) terms: Terms,
 }
 
-enum Granted {
-    Reservation(Box<Reservation>),
+/// What came of one asking.
+enum Heard {
+    Granted(Box<Reservation>),
     Found(Found),
-    Gone,
+    /// Nothing is there, or no longer what the claim was made over.
+    Nothing,
 }

@@ -131,6 +131,7 @@ pub(super) struct Owner {
 impl Owner {
     pub(super) fn close(&self, limit: Duration) -> Result<()> {
         let shared = &self.shared;
+        shared.check_may_wait()?;
         let until = shared.time.now().tick.saturating_add(limit);
         if shared.closing.swap(true, Ordering::AcqRel) {
             return Err(ErrorKind::Closed.into());

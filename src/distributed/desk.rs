@@ -1,7 +1,8 @@
 //! The desk: what this process knows of the keys that it is about at this moment.
 //!
 //! Law: at most one asks an engine for a key at a time; who comes meanwhile waits for what he hears (so that one claim for
-//! each key and process crosses the network). What is held here is answered here. A lock is held for a few memory accesses,
+//! each key and process crosses the network). He has his turn until the engine has answered, on its thread: a caller who is
+//! never polled again holds nobody up. What is held here is answered here. A lock is held for a few memory accesses,
 //! never across a call of an engine or a caller's code. A place without holder, asker and waiters is gone.
 //!
 //! | a held key's phase | begun by | ends by |
@@ -96,8 +97,8 @@ impl Round {
 }
 
 /// The right to ask the engine; whoever drops it has heard.
-pub(super) struct Turn<'a> {
-    desk: &'a Desk,
+pub(super) struct Turn {
+    shared: Arc<Shared>,
     hash: u64,
     key: Key,
     round: Arc<Round>,
@@ -141,16 +142,6 @@ impl Desk {
         drop(shard);
         drop(gone);
         value
-    }
-
-    /// The turn to ask for a key, or the round of the one who has it.
-    pub(super) fn turn<'a>(&'a self, place: &mut Place, hash: u64, key: &Key) -> Result<Turn<'a>, Joined> {
-        if let Some(round) = &place.round {
-            return Err(Joined { listener: round.gate.listen(), round: Arc::clone(round) });
-        }
-        let round = Arc::<Round>::default();
-        place.round = Some(Arc::clone(&round));
-        Ok(Turn { desk: self, hash, key: key.clone(), round })
     }
 
     /// Calls with this very reservation, if it still is the key's.
@@ -230,6 +221,16 @@ impl Desk {
 }
 
 impl Place {
+    /// The turn to ask for this key, or the round of the one who has it.
+    pub(super) fn turn(&mut self, shared: &Arc<Shared>, hash: u64, key: &Key) -> Result<Turn, Joined> {
+        if let Some(round) = &self.round {
+            return Err(Joined { listener: round.gate.listen(), round: Arc::clone(round) });
+        }
+        let round = Arc::<Round>::default();
+        self.round = Some(Arc::clone(&round));
+        Ok(Turn { shared: Arc::clone(shared), hash, key: key.clone(), round })
+    }
+
     /// Whether the end of this claim elsewhere is still to be asked for; once for all who wait here.
     pub(super) fn is_to_be_watched(&mut self, fence: u64) -> bool {
         self.held.is_none() && self.watched.replace(fence) != Some(fence)
@@ -269,16 +270,16 @@ impl Slot {
     }
 }
 
-impl Turn<'_> {
+impl Turn {
     /// Tells those who came meanwhile what there is, or that the engine does not answer: nobody tries in vain once more.
     pub(super) fn heard(&self, heard: Result<Found>) {
         let _ = self.round.heard.set(heard);
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
-        self.desk.with(self.hash, &self.key, |place| {
+        self.shared.desk.with(self.hash, &self.key, |place| {
             place.round.take_if(|round| Arc::ptr_eq(round, &self.round));
         });
         self.round.gate.wake_all();

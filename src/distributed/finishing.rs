@@ -121,8 +121,11 @@ impl Reservation {
     pub(super) fn hand_over_release(&mut self) -> Result<Pending> {
         self.armed = false;
         let shared = Arc::clone(self.store.shared());
-        // Its epoch has ended: it is nobody's, and a durable one interrupted.
-        shared.check_not_closed()?;
+        if shared.closed.load(Ordering::Acquire) {
+            // Its epoch has ended: it is nobody's, and a durable one interrupted.
+            shared.desk.leave(self.hash, &self.key, self.fence);
+            return Err(ErrorKind::Closed.into());
+        }
         self.pass(Phase::Leaving)?;
         let change = self.left_behind();
         let written = Arc::<Written>::default();

@@ -17,7 +17,6 @@ use crate::engine::{Fault, Sight, unpanicked};
 use crate::error::ErrorKind;
 use crate::outcome::Outcome;
 use crate::store::Completed;
-use crate::sync::block_on;
 
 /// A completion that stands in the caller's transaction, or is about to. Say how that ended: until then the key is in flight for
 /// who asks here, and dropping this has the engine asked.
@@ -36,7 +35,7 @@ impl Reservation {
     /// # Errors
     /// As [`Reservation::complete`]; *wrong home* where the engine has no transactions of SQL.
     pub fn completion(self, outcome: Outcome) -> Result<Lent, Refused> {
-        block_on(self.completion_async(outcome))
+        self.blocking(|own| own.completion_async(outcome))
     }
 
     /// [`Reservation::completion`], for async callers.

@@ -94,7 +94,6 @@ pub use crate::engine::{Count, Memory};
 use crate::error::Result;
 use crate::outcome::Outcome;
 use crate::store::{Completed, Executed, Known, OperationError, Unfinished};
-use crate::sync::block_on;
 use crate::token::Key;
 use connecting::Owner;
 use shared::Shared;
@@ -185,7 +184,7 @@ impl Store {
     /// # Errors
     /// *Damaged*, *unreachable*, *closed*.
     pub fn get(&self, key: &Key) -> Result<Known> {
-        block_on(self.shared().get(key))
+        self.shared().wait(self.shared().get(key))
     }
 
     /// [`Store::get`], for async callers.
@@ -202,7 +201,7 @@ impl Store {
     /// # Errors
     /// *In flight* for a live reservation, wherever it is held; *unknown outcome*, *unreachable*, *closed*.
     pub fn forget(&self, key: &Key) -> Result<bool> {
-        block_on(self.shared().forget(key))
+        self.shared().wait(self.shared().forget(key))
     }
 
     /// [`Store::forget`], for async callers.
@@ -219,7 +218,7 @@ impl Store {
     /// # Errors
     /// *Not interrupted*, *in flight*, *too large*, *unknown outcome*, *unreachable*, *closed*.
     pub fn resolve(&self, key: &Key, outcome: Outcome) -> Result<Completed> {
-        block_on(self.shared().resolve(key, outcome))
+        self.shared().wait(self.shared().resolve(key, outcome))
     }
 
     /// [`Store::resolve`], for async callers.
@@ -254,7 +253,7 @@ impl Store {
     /// # Errors
     /// *Unreachable*, *closed*.
     pub fn sweep(&self) -> Result<u64> {
-        block_on(self.shared().sweep())
+        self.shared().wait(self.shared().sweep())
     }
 
     /// How many operations run and how many are kept, in all processes: the engine counts them one by one.
@@ -262,7 +261,7 @@ impl Store {
     /// # Errors
     /// *Unreachable*, *closed*.
     pub fn count(&self) -> Result<Count> {
-        block_on(self.shared().count())
+        self.shared().wait(self.shared().count())
     }
 
     /// This process's numbers.

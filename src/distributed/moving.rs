@@ -13,6 +13,7 @@ use std::time::Duration;
 
 #[cfg(all(feature = "cli", feature = "postgres"))]
 use super::Store;
+use super::desk::Turn;
 use super::shared::Shared;
 use crate::encryption::Keyring;
 use crate::engine::{Change, Claim, Claimed, Completion, Fault, Held, Standing};
@@ -142,11 +143,19 @@ impl Shared {
         Ok(self.old_of(key)?.map(|carried| carried.forgotten(self.time.now().time)))
     }
 
-    /// Before the engine is asked for a key: carries over what the store that is moved from has of it.
-    pub(super) async fn carry_over(self: &Arc<Self>, key: &Key) -> Result<()> {
-        let Some(carried) = self.old_of(key)? else { return Ok(()) };
+    /// Before the engine is asked for a key: carries over what the store that is moved from has of it, within this turn.
+    pub(super) async fn carry_over(
+        self: &Arc<Self>,
+        key: &Key,
+        carried: Carried,
+        turn: Option<Turn>,
+    ) -> Result<()> {
+        let (own, key) = (Arc::clone(self), key.clone());
         // On the engine's thread, so that who gives up leaves nothing half done.
-        let moved = self.lanes.run(Arc::clone(self).carry_in(key.clone(), carried));
+        let moved = self.lanes.run(async move {
+            let _turn = turn;
+            own.carry_in(key, carried).await
+        });
         moved.await.map(drop).map_err(|fault| self.fault(fault))
     }
 

@@ -97,6 +97,7 @@ impl<'a> Request<'a> {
     /// # Errors
     /// As [`Store::begin`].
     pub fn begin(self) -> Result<Answer> {
+        self.store.shared().check_may_wait()?;
         block_on(self.begin_async())
     }
 

@@ -118,7 +118,7 @@ impl Reservation {
     /// *Too large*, *closed*: the reservation comes back, still held. *Reservation lost*: another caller took over, nothing
     /// was changed (4.4). [*Answer lost*](ErrorKind::AnswerLost): the engine was not heard in time, and goes on being asked.
     pub fn complete(self, outcome: Outcome) -> Result<Completed, Refused> {
-        block_on(self.complete_async(outcome))
+        self.blocking(|own| own.complete_async(outcome))
     }
 
     /// [`Reservation::complete`], for async callers. Once it was polled, dropping the future changes nothing.
@@ -135,7 +135,7 @@ impl Reservation {
     /// # Errors
     /// As [`Reservation::complete`]; too large if metadata alone exceed the limit.
     pub fn complete_without_body(self, outcome: Outcome) -> Result<Completed, Refused> {
-        block_on(self.complete_without_body_async(outcome))
+        self.blocking(|own| own.complete_without_body_async(outcome))
     }
 
     /// [`Reservation::complete_without_body`], for async callers.
@@ -151,7 +151,7 @@ impl Reservation {
     /// # Errors
     /// *Reservation lost*, if another caller took over; *unreachable*.
     pub fn renew(&self) -> Result<()> {
-        block_on(self.renew_async())
+        self.store.shared().wait(self.renew_async())
     }
 
     /// [`Reservation::renew`], for async callers.
@@ -189,7 +189,7 @@ impl Reservation {
     /// *Not durable*: ask with `start_durably`. *Too large*. *Reservation lost*: another caller took over (4.4).
     /// *Unreachable*: whether the engine has it is not known.
     pub fn checkpoint(&self, note: &[u8]) -> Result<()> {
-        block_on(self.checkpoint_async(note))
+        self.store.shared().wait(self.checkpoint_async(note))
     }
 
     /// [`Reservation::checkpoint`], for async callers.
@@ -226,6 +226,7 @@ impl Reservation {
     /// # Errors
     /// *Reservation lost*, if another caller took over; nothing was changed. *Unreachable*: then it lapses with its lease.
     pub fn release(self) -> Result<()> {
+        self.store.shared().check_may_wait()?;
         block_on(self.release_async())
     }
 
@@ -235,6 +236,17 @@ impl Reservation {
     /// As [`Reservation::release`].
     pub async fn release_async(mut self) -> Result<()> {
         self.hand_over_release()?.wait().await.map(drop)
+    }
+
+    /// Waits on this thread until it has ended, where that may wait.
+    pub(super) fn blocking<T, F>(self, end: impl FnOnce(Self) -> F) -> Result<T, Refused>
+    where
+        F: Future<Output = Result<T, Refused>>,
+    {
+        match self.store.shared().check_may_wait() {
+            Ok(()) => block_on(end(self)),
+            Err(error) => Err(Refused { error, reservation: Some(self) }),
+        }
     }
 
     /// Nothing of its claim is changed yet.

@@ -27,7 +27,9 @@ const PAGE: usize = 256;
 impl Shared {
     /// What the engine has of a key, or has now of the store that is moved from.
     pub(super) async fn sight(self: &Arc<Self>, key: &Key) -> Result<Sight> {
-        self.carry_over(key).await?;
+        if let Some(carried) = self.old_of(key)? {
+            self.carry_over(key, carried, None).await?;
+        }
         let (now, sight) = self.lanes.look_up(key.clone()).await.map_err(|fault| self.fault(fault))?;
         self.time.hear(now);
         Ok(sight)
@@ -191,6 +193,7 @@ impl Shared {
         self.check_open()?;
         let (engine, patience) = (Arc::clone(&self.lanes.engine), self.lanes.patience);
         let page = self.lanes.run(async move { patience.tries(|| engine.page(after.as_ref(), PAGE)).await });
+        self.check_may_wait()?;
         let page = block_on(page).map_err(|fault| self.fault(fault))?;
         self.time.hear(page.now);
         Ok(page.answer)

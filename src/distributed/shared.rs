@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::inflight::Timer;
 use crate::options::Builder;
 use crate::record::{FORMAT, HashKeys, Kind, Location, Record, Unreadable};
-use crate::sync::Event;
+use crate::sync::{Event, block_on};
 use crate::token::Key;
 
 /// Where a record stands in an engine, as its checksum has it: the same for all, since each is under its key.
@@ -120,6 +120,17 @@ impl Shared {
     /// Holders may complete for a while after new requests are refused.
     pub(super) fn check_not_closed(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) { Err(ErrorKind::Closed.into()) } else { Ok(()) }
+    }
+
+    /// Runs a future to its end on this thread, asleep in between.
+    pub(super) fn wait<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        self.check_may_wait()?;
+        block_on(future)
+    }
+
+    /// A waker is called on the thread that drives the engine, and can't wait there for what the engine answers.
+    pub(super) fn check_may_wait(&self) -> Result<()> {
+        if self.lanes.is_driven_here() { Err(ErrorKind::EnginesThread.into()) } else { Ok(()) }
     }
 
     /// A fence that nobody had before (contract 4.4). An epoch has 2^36 of them: 31 days at 25,000 a second. Then it is over.

@@ -8,9 +8,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::asking::{Ask, Step, Terms, View};
+use super::asking::{Ask, Memory, Step, Terms, View};
 use super::desk::Seat;
-use super::shared::Shared;
+use super::shared::{Shared, count};
 use super::{Answer, Store};
 use crate::comparing::Outlined;
 use crate::digest::{Fingerprinted, Parameters};
@@ -73,6 +73,7 @@ impl InFlight {
     /// # Errors
     /// As [`Store::begin`]; *overloaded* where too many wait already.
     pub fn wait(self, limit: Duration) -> Result<Answer> {
+        self.store.shared().check_may_wait()?;
         block_on(self.wait_async(limit))
     }
 
@@ -98,20 +99,29 @@ pub(super) async fn answer(store: &Store, ask: &Ask<'_>, limit: Duration) -> Res
 async fn ask_until(store: &Store, ask: &Ask<'_>, limit: Duration) -> Result<Answer> {
     let shared = store.shared();
     let until = shared.time.now().tick.saturating_add(limit);
-    let mut seat = None;
+    let mut memory = Memory::default();
     loop {
         let patient = shared.time.now().tick < until;
-        let (view, own) = match shared.step(store, ask, patient, &mut seat).await? {
+        let (view, own) = match shared.step(store, ask, patient, &mut memory).await? {
             Step::Answered(answer) => return Ok(answer),
             Step::Again => continue,
-            Step::InFlight(view, None) => return Ok(Shared::in_flight(store, ask, view)),
+            Step::InFlight(view, None) => {
+                if !memory.sat {
+                    count(&shared.counters.in_flight);
+                }
+                return Ok(Shared::in_flight(store, ask, view));
+            }
             Step::InFlight(view, Some(own)) => (view, own),
         };
+        // One who waits is counted when he sits down.
+        if !std::mem::replace(&mut memory.sat, true) {
+            count(&shared.counters.in_flight);
+        }
         let here = shared.desk.with_held(ask.hash, ask.key, view.fence, |_| ()).is_some();
         let watch = || shared.desk.with(ask.hash, ask.key, |place| place.is_to_be_watched(view.fence));
         if !here && watch() && !shared.watch(ask, view.fence).await {
             // It has ended between the look and this.
-            seat = Some(own);
+            memory.seat = Some(own);
             continue;
         }
         let now = shared.time.now().tick;
@@ -123,7 +133,7 @@ async fn ask_until(store: &Store, ask: &Ask<'_>, limit: Duration) -> Result<Answ
         if let Some(replay) = ended(shared, ask, &own) {
             return Ok(Answer::Replay(replay));
         }
-        seat = Some(own);
+        memory.seat = Some(own);
     }
 }
 

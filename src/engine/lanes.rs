@@ -8,7 +8,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tokio::time::Sleep;
 
 use super::{At, Change, Claim, Claimed, Completion, Engine, Fault, Forget, Keyed, Reply, Sight, Watch};
 use crate::error::{ErrorKind, Result};
-use crate::sync::{shielded, spawn};
+use crate::sync::{JoinHandle, is_current, shielded, spawn};
 use crate::time::Timestamp;
 use crate::token::Key;
 
@@ -52,6 +52,7 @@ pub(crate) struct Lanes {
     watches: Queue<Watch, bool>,
     forgets: Queue<Forget, bool>,
     runtime: tokio::runtime::Handle,
+    thread: Arc<OnceLock<JoinHandle<()>>>,
     /// The thread ends when the last of these goes, once it has sent what was handed in.
     _alive: mpsc::UnboundedSender<()>,
 }
@@ -79,10 +80,11 @@ impl Lanes {
             engine,
             patience,
             runtime: handle,
+            thread: Arc::default(),
             _alive: alive,
         };
         drop(entered);
-        spawn("oncekey-engine", move || {
+        let thread = spawn("oncekey-engine", move || {
             runtime.block_on(async move {
                 // Nobody ever sends anything: this is the end of the last handle.
                 let _ = gone.recv().await;
@@ -91,7 +93,13 @@ impl Lanes {
             });
         })
         .map_err(failed)?;
+        let _ = lanes.thread.set(thread);
         Ok(lanes)
+    }
+
+    /// Whether this is the thread that drives the engine.
+    pub(crate) fn is_driven_here(&self) -> bool {
+        self.thread.get().is_some_and(is_current)
     }
 
     pub(crate) async fn claim(&self, deed: Claim) -> Result<(Timestamp, Claimed), Fault> {

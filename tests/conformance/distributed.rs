@@ -15,6 +15,7 @@ use oncekey::distributed::{self, Answer, Refused, Reservation};
 use oncekey::{Completed, ErrorKind, Known, ManualClock, Outcome, Result, Timestamp};
 use serde_json::{Value, json};
 
+use crate::home::Home;
 use crate::store::builder;
 use crate::subject::{self, Fresh, START, Subject};
 use crate::vector::{OnDisk, Rules, Scenario, Settings, Step};
@@ -35,33 +36,6 @@ pub(crate) const NOT_PROMISED: [&str; 7] = [
 ];
 
 type Waiting = Pin<Box<dyn Future<Output = Result<Answer>>>>;
-
-/// Where the engine stands.
-pub(crate) trait Home {
-    fn engine(&self) -> distributed::Engine;
-    /// Moves the engine's clock.
-    fn advance(&self, by: Duration);
-}
-
-/// An engine in memory.
-pub(crate) struct InMemory {
-    engine: distributed::Memory,
-}
-
-impl InMemory {
-    pub(crate) fn on(clock: &ManualClock) -> Self {
-        Self { engine: distributed::Memory::on(clock.clone()) }
-    }
-}
-
-impl Home for InMemory {
-    fn engine(&self) -> distributed::Engine {
-        self.engine.clone().into()
-    }
-
-    /// Its clock is the process's.
-    fn advance(&self, _: Duration) {}
-}
 
 pub(crate) struct DistributedSubject {
     clock: ManualClock,

@@ -10,6 +10,8 @@
 mod distributed;
 mod files;
 #[cfg(feature = "distributed")]
+mod home;
+#[cfg(feature = "distributed")]
 mod over;
 mod reference;
 mod runner;
@@ -77,7 +79,7 @@ fn the_reference_conforms() {
 #[test]
 fn the_store_over_an_engine_in_memory_conforms() {
     over::run_over_an_engine("the store over an engine in memory", &scenarios(), |clock| {
-        Box::new(distributed::InMemory::on(clock))
+        Box::new(home::InMemory::on(clock))
     });
 }
 

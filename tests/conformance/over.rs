@@ -3,7 +3,8 @@
 
 use oncekey::ManualClock;
 
-use crate::distributed::{DistributedSubject, Home, NOT_PROMISED};
+use crate::distributed::{DistributedSubject, NOT_PROMISED};
+use crate::home::Home;
 use crate::runner;
 use crate::subject::Subject;
 use crate::vector::Scenario;

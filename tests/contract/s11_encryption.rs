@@ -12,7 +12,7 @@ use oncekey::{Answer, Archive, Builder, EncryptionKey, Error, ErrorKind, Known, 
 
 use crate::support::files::{find_all, read_all, segments};
 use crate::support::{
-    Home, asked, assert_free, assert_replays, close, crash, fresh, in_both_homes, kept, key, plain, refusal,
+    Home, asked, assert_free, assert_replays, close, crash, fresh, in_every_home, kept, key, plain, refusal,
     run, secs, started, with_clock,
 };
 
@@ -58,7 +58,7 @@ fn no_file_holds_an_outcome_a_checkpoint_or_a_parameters_name_11() {
 
 #[test]
 fn an_encrypted_store_answers_as_any_other_and_so_after_a_crash_11() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let builder = || plain().encryption_key(own(1)).explain_mismatches(true);
         let store = home.open(builder());
         assert!(store.guarantees().encrypted);

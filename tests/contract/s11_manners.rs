@@ -1,39 +1,24 @@
-//! Section 11: manners of a library.
+//! Section 11, manners of a library that owns its files.
 //!
-//! Goal: each of the listed methods does what it says. Method: one test or two for each; the secret and `execute`
-//! have files of their own.
+//! Goal: each of the listed methods does what it says. Method: one test or two for each; what every store does stands in
+//! `every/s11_manners`.
 
 use std::fs;
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use oncekey::{Archive, Completed, ErrorKind, Home as Place, Known, Never, Outcome, Token};
+use oncekey::{Archive, ErrorKind, Home as Place, Outcome, Store, Token};
 
-use crate::support::tasks::until;
+use crate::support::tasks::{panics, until};
+
 use crate::support::{
-    Home, LONG, asked, asked_otherwise, assert_free, assert_replays, close, fresh, in_both_homes, in_flight,
-    kept, key, plain, refused, replay, run, secs, with_clock,
+    Home, asked, assert_free, assert_replays, close, fresh, in_every_home, kept, key, plain, run, secs,
 };
 
 #[test]
-fn get_claims_nothing_and_compares_nothing_11() {
-    in_both_homes(|home| {
-        let store = home.open(plain());
-        assert_free(&store, &key(0));
-        assert_free(&store, &key(0));
-        let held = fresh(store.begin(&key(0), &asked_otherwise()));
-        assert!(matches!(store.get(&key(0)), Ok(Known::InFlight { attempt: 1, .. })));
-        kept(held.complete(Outcome::new("done")));
-        match store.get(&key(0)).expect("known") {
-            Known::Finished(replay) => assert_eq!(replay.outcome().body(), b"done"),
-            other => panic!("expected a finished key, got {other:?}"),
-        }
-        assert_eq!(store.stats().fresh, 1);
-    });
-}
-
-#[test]
 fn flush_syncs_and_lag_is_a_promise_11() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain().relaxed(Duration::from_millis(50)));
         assert_eq!(store.guarantees().lag, Duration::from_millis(50));
         run(&store, &key(0), "done");
@@ -105,129 +90,18 @@ fn sealed_records_are_read_beside_the_open_store_11() {
 }
 
 #[test]
-fn close_waits_for_live_reservations_then_everybody_is_told_closed_11() {
-    in_both_homes(|home| {
-        let store = home.open(plain());
-        run(&store, &key(0), "done");
-        let held = fresh(store.begin(&key(1), &asked()));
-        let other = store.clone();
-        let closing = std::thread::spawn(move || other.close(LONG));
-        until("new requests are refused", || store.begin(&key(2), &asked()).is_err());
-        std::thread::sleep(Duration::from_millis(20));
-        assert!(!closing.is_finished(), "it waits");
-        kept(held.complete(Outcome::new("in time")));
-        closing.join().expect("no panic").expect("closed");
-        let closed = |error: oncekey::Error| assert_eq!(error.kind(), &ErrorKind::Closed);
-        closed(refused(store.begin(&key(0), &asked())));
-        closed(refused(store.request(&key(0), &asked()).wait(secs(1)).begin()));
-        closed(store.execute(&key(0), &asked(), |_| Ok::<u8, Never>(1)).expect_err("closed"));
-        closed(store.get(&key(0)).expect_err("closed"));
-        closed(store.forget(&key(0)).expect_err("closed"));
-        closed(store.flush().expect_err("closed"));
-        closed(store.sweep().expect_err("closed"));
-        closed(store.reopen().expect_err("closed"));
-        closed(store.rotate_secret(&oncekey::Secret::new([1; 32])).expect_err("closed"));
-        closed(store.backup("nowhere").expect_err("closed"));
-        if !home.is_memory() {
-            let store = home.open(plain());
-            assert_replays(&store, &key(1), "in time");
-        }
-    });
-}
-
-#[test]
-fn close_gives_up_at_its_limit_and_a_late_completion_is_told_closed_11() {
-    in_both_homes(|home| {
-        let (builder, clock) = with_clock();
-        let store = home.open(builder);
-        let held = fresh(store.begin(&key(0), &asked()));
-        let other = store.clone();
-        let closing = std::thread::spawn(move || other.close(secs(5)));
-        until("new requests are refused", || store.get(&key(2)).is_err());
-        std::thread::sleep(Duration::from_millis(20));
-        assert!(!closing.is_finished(), "the limit is on the store's clock");
-        clock.advance(secs(5));
-        closing.join().expect("no panic").expect("closed");
-        let refusal = held.complete(Outcome::new("late")).expect_err("closed");
-        assert_eq!(refusal.error.kind(), &ErrorKind::Closed);
-        drop(refusal.reservation.expect("handed back"));
-        assert_eq!(store.stats().live_reservations, 0);
-    });
-}
-
-#[test]
-fn those_who_wait_when_the_store_closes_are_told_so_11() {
-    in_both_homes(|home| {
-        let store = home.open(plain());
-        let held = fresh(store.begin(&key(0), &asked()));
-        std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| refused(store.request(&key(0), &asked()).wait(LONG).begin()));
-            until("it waits", || store.stats().in_flight > 0);
-            store.clone().close(secs(0)).expect("closed");
-            assert_eq!(waiter.join().expect("no panic").kind(), &ErrorKind::Closed);
-        });
-        drop(held);
-    });
-}
-
-#[test]
-fn a_store_reopened_in_place_knows_what_it_knew_and_live_reservations_stay_5_5() {
-    in_both_homes(|home| {
-        let (builder, clock) = with_clock();
-        let store = home.open(builder.kept_records_per_scope_max(Some(3)));
-        run(&store, &key(0), "done");
-        run(&store, &key(1), "gone");
-        assert!(store.forget(&key(1)).expect("forgotten"));
-        let held = fresh(store.begin(&key(2), &asked()));
-        for _ in 0..3 {
-            clock.advance(secs(1));
-            store.reopen().expect("opened in place");
-            assert_replays(&store, &key(0), "done");
-            assert_free(&store, &key(1));
-            assert_eq!(in_flight(store.begin(&key(2), &asked())).attempt(), 1);
-            assert_eq!((store.stats().kept_records, store.stats().live_reservations), (1, 1));
-        }
-        let (completed, _) = kept(held.complete(Outcome::new("done")));
-        assert_eq!(completed.as_millis(), 1_800_000_003_000);
-        run(&store, &key(3), "done");
-        assert!(refused(store.begin(&key(4), &asked())).is_full());
-    });
-}
-
-#[test]
-fn stats_count_what_happened_11() {
-    in_both_homes(|home| {
-        let (builder, clock) = with_clock();
-        let store = home.open(builder.lease(secs(10)).live_reservations_max(1));
-        let held = fresh(store.begin(&key(0), &asked()));
-        clock.advance(secs(3));
-        drop(in_flight(store.begin(&key(0), &asked())));
-        refused(store.begin(&key(0), &asked_otherwise()));
-        refused(store.begin(&key(1), &asked()));
-        assert_eq!(store.stats().oldest_reservation, secs(3));
-        kept(held.complete(Outcome::new("12345")));
-        drop(replay(store.begin(&key(0), &asked())));
-        drop(replay(store.begin(&key(0), &asked())));
-        let lost = fresh(store.begin(&key(1), &asked()));
-        clock.advance(secs(10));
-        let held = fresh(store.begin(&key(1), &asked()));
-        lost.renew().expect_err("lost");
-        drop(lost.complete(Outcome::new("late")).expect_err("lost"));
-        assert_eq!(held.complete(Outcome::http(503, "")).expect("an end"), Completed::Released);
-        let stats = store.stats();
-        assert_eq!((stats.replays, stats.in_flight, stats.mismatches, stats.refused), (2, 1, 1, 1));
-        assert_eq!((stats.completed, stats.released, stats.taken_over, stats.failed), (1, 1, 1, 0));
-        assert_eq!((stats.kept_records, stats.kept_bytes), (1, 9 + 7 + 5));
-        assert_eq!((stats.live_reservations, stats.segments), (0, 1));
-        assert_eq!(stats.fresh, 3, "reservations given, the one taken over included");
-        assert_eq!(stats.lost, 2, "holders that were told so: by renew and by complete");
-        assert!(stats.index_bytes > 0 && stats.file_bytes > 0 && stats.bytes_written > 0);
-    });
+fn a_random_token_is_sound_and_never_the_same_11() {
+    let tokens: std::collections::HashSet<Token> = (0..1000).map(|_| Token::random()).collect();
+    assert_eq!(tokens.len(), 1000);
+    for token in tokens {
+        assert!(oncekey::Key::new("s", &token).is_ok());
+        assert_eq!(Token::parse(token.as_str()).expect("sound"), token);
+    }
 }
 
 #[test]
 fn guarantees_say_what_this_store_promises_11() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let directory = !home.is_memory();
         let store = home.open(plain().retention(secs(77)));
         let given = store.guarantees();
@@ -241,12 +115,30 @@ fn guarantees_say_what_this_store_promises_11() {
     assert_eq!((relaxed.lag, relaxed.survives_power_cut), (secs(1), false));
 }
 
-#[test]
-fn a_random_token_is_sound_and_never_the_same_11() {
-    let tokens: std::collections::HashSet<Token> = (0..1000).map(|_| Token::random()).collect();
-    assert_eq!(tokens.len(), 1000);
-    for token in tokens {
-        assert!(oncekey::Key::new("s", &token).is_ok());
-        assert_eq!(Token::parse(token.as_str()).expect("sound"), token);
+/// Lets go of a store when it is woken, and tells whether that went well.
+struct LetsGo(Mutex<Option<Store>>, mpsc::Sender<bool>);
+
+impl Wake for LetsGo {
+    fn wake(self: Arc<Self>) {
+        let store = self.0.lock().expect("nobody panics").take();
+        let harmed = panics(|| drop(store));
+        self.1.send(!harmed).expect("the test listens");
     }
+}
+
+#[test]
+fn the_last_handle_may_go_in_a_waker_and_what_was_completed_is_kept_5_11_10_4() {
+    let home = Home::lasting();
+    let store = home.open(plain());
+    let held = fresh(store.begin(&key(0), &asked()));
+    let (tell, told) = mpsc::channel();
+    let waker = Waker::from(Arc::new(LetsGo(Mutex::new(Some(store)), tell)));
+    let mut completing = Box::pin(held.complete_async(Outcome::new("done")));
+    assert!(completing.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(waker);
+    assert!(told.recv().expect("it is woken"), "a handle that goes never panics");
+    drop(completing);
+    // It closes in a thread of its own then.
+    until("the store is closed", || plain().open(home.path()).is_ok());
+    assert_replays(&home.open(plain()), &key(0), "done");
 }

@@ -7,7 +7,7 @@ use oncekey::{Error, ErrorKind, Incomparable, Secret, Store};
 
 use crate::support::files::{IDENTITY, read_all};
 use crate::support::{
-    Home, asked, asked_otherwise, assert_replays, close, in_both_homes, key, plain, refusal, refused, run,
+    Home, asked, asked_otherwise, assert_replays, close, in_every_home, key, plain, refusal, refused, run,
 };
 
 fn secret(byte: u8) -> Secret {
@@ -39,7 +39,7 @@ fn replays_both(store: &Store) {
 
 #[test]
 fn after_a_rotation_records_of_before_and_after_are_compared_11() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain().secret(secret(1)));
         run(&store, &key(1), "under the first");
         store.rotate_secret(&secret(2)).expect("rotated");
@@ -93,7 +93,7 @@ fn a_store_with_a_secret_of_its_own_can_be_rotated_to_the_callers_11() {
 
 #[test]
 fn a_store_that_was_rotated_can_be_reopened_in_place_5_5() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         for builder in [plain(), plain().secret(secret(1))] {
             let home = if home.is_memory() { Home::memory() } else { Home::directory() };
             let store = home.open(builder);

@@ -6,7 +6,7 @@
 use oncekey::{ErrorKind, Outcome, Parameters, Store};
 
 use crate::support::{
-    asked, asked_otherwise, assert_free, assert_replays, close, fresh, in_both_homes, kept, key, plain,
+    asked, asked_otherwise, assert_free, assert_replays, close, fresh, in_every_home, kept, key, plain,
     refused, replay, run, secs, with_clock,
 };
 
@@ -18,7 +18,7 @@ fn recent(store: &Store) -> (u64, u64) {
 
 #[test]
 fn what_was_just_replayed_is_replayed_from_memory_and_is_the_same_as_from_the_disk_3_3() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let [with, without] = [64 << 20, 0].map(|bytes| {
             let store = home.open(plain().recent_bytes_max(bytes));
             let number = usize::from(bytes == 0);
@@ -42,7 +42,7 @@ fn what_was_just_replayed_is_replayed_from_memory_and_is_the_same_as_from_the_di
 
 #[test]
 fn what_was_read_once_is_replayed_from_memory_and_a_body_that_is_not_kept_never_is_3_3_4_5() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         let held = fresh(store.begin(&key(0), &asked()));
         kept(held.complete_without_body(Outcome::new("too large")));
@@ -56,7 +56,7 @@ fn what_was_read_once_is_replayed_from_memory_and_a_body_that_is_not_kept_never_
 
 #[test]
 fn other_parameters_are_a_mismatch_however_recent_it_is_3_3() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         run(&store, &key(0), "kept");
         assert_replays(&store, &key(0), "kept");
@@ -70,7 +70,7 @@ fn other_parameters_are_a_mismatch_however_recent_it_is_3_3() {
 
 #[test]
 fn what_is_forgotten_or_has_expired_is_not_replayed_from_memory_4_6_7_1() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let (builder, clock) = with_clock();
         let store = home.open(builder.retention(secs(10)));
         let replays = |outcome: &str| (0..2).for_each(|_| assert_replays(&store, &key(0), outcome));
@@ -93,7 +93,7 @@ fn what_is_forgotten_or_has_expired_is_not_replayed_from_memory_4_6_7_1() {
 
 #[test]
 fn what_stands_in_memory_is_bounded_and_what_is_larger_is_read_8_1() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain().stripes(1).recent_bytes_max(16 << 10));
         for number in 0..100 {
             run(&store, &key(number), &"x".repeat(1000));
@@ -112,7 +112,7 @@ fn what_stands_in_memory_is_bounded_and_what_is_larger_is_read_8_1() {
 
 #[test]
 fn a_store_that_is_closed_answers_nothing_from_memory_11() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         run(&store, &key(0), "kept");
         assert_replays(&store, &key(0), "kept");

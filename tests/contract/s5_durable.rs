@@ -11,7 +11,7 @@ use oncekey::{Answer, ErrorKind, Guarantees, Known, Limit, OnInterrupted, Outcom
 use crate::support::child::{part, start_limited, tell, while_the_disk_fails};
 use crate::support::tasks::{Task, block_on, until};
 use crate::support::{
-    Home, LONG, asked, assert_free, assert_replays, close, crash, fresh, in_both_homes, in_flight, kept, key,
+    Home, LONG, asked, assert_free, assert_replays, close, crash, fresh, in_every_home, in_flight, kept, key,
     plain, refused, replay, run, secs, soon, started, with_clock,
 };
 
@@ -97,7 +97,7 @@ fn one_that_takes_over_has_its_start_on_disk_with_the_higher_attempt_5_4_4_4() {
 
 #[test]
 fn a_begin_that_is_dropped_before_its_start_is_on_disk_gives_the_key_back_5_4() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         let (own, parameters) = (key(0), asked());
         for _ in 0..20 {
@@ -166,7 +166,7 @@ fn a_store_whose_last_handle_goes_with_the_reservation_still_logs_its_release_4_
 
 #[test]
 fn a_dropped_durable_reservation_frees_its_key_and_the_next_attempt_counts_on_4_3() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         for attempt in 1..4 {
             let held = fresh(store.request(&key(0), &asked()).start_durably().wait(LONG).begin());
@@ -206,7 +206,7 @@ fn a_retryable_outcome_releases_a_durable_reservation_on_disk_4_2_4_3() {
 
 #[test]
 fn a_panic_leaves_a_durable_reservation_interrupted_4_3_5_11() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain().on_interrupted(OnInterrupted::Refuse));
         let held = started(&store, &key(0));
         let panicked = catch_unwind(AssertUnwindSafe(move || {
@@ -223,7 +223,7 @@ fn a_panic_leaves_a_durable_reservation_interrupted_4_3_5_11() {
 
 #[test]
 fn an_execute_that_panics_leaves_a_durable_operation_interrupted_4_3_5_11() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain().start_durably(true));
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             store.execute(&key(0), &asked(), |held| -> Result<u8, oncekey::Never> {
@@ -277,7 +277,7 @@ fn interrupted_and_long_running_operations_are_listed_5_4() {
 fn stats_and_guarantees_tell_the_truth_about_durable_reservations_5_4_11() {
     let told =
         |guarantees: Guarantees| (guarantees.reservations_survive_kill, guarantees.durable_reservations);
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let volatile = home.open(plain());
         assert_eq!(told(volatile.guarantees()), (false, !home.is_memory()));
         close(volatile);

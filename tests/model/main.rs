@@ -13,6 +13,9 @@
 #[expect(dead_code, reason = "shared with the conformance vectors, which use all of it")]
 #[path = "../conformance/distributed.rs"]
 mod distributed;
+#[cfg(feature = "distributed")]
+#[path = "../conformance/home.rs"]
+mod home;
 #[path = "../conformance/reference.rs"]
 mod reference;
 #[path = "../conformance/store.rs"]
@@ -133,7 +136,7 @@ proptest! {
             ..settings(refuse, explain, Tuning::default())
         };
         let home = |clock: &oncekey::ManualClock| {
-            Box::new(distributed::InMemory::on(clock)) as Box<dyn distributed::Home>
+            Box::new(home::InMemory::on(clock)) as Box<dyn home::Home>
         };
         let mut store = distributed::DistributedSubject::new(&unlimited, home).expect("nothing is not promised");
         let mut pair = Pair::new(ReferenceSubject::new(&unlimited), &mut store).without_counts();

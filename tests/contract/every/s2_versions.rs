@@ -3,12 +3,9 @@
 //! Goal: neither a changed setting nor a ready-made digest makes an honest retry a mismatch, or a dishonest one a
 //! replay. Method: records made under one setting, asked under another, over a reopening.
 
-use oncekey::{
-    Digest, DigestRules, Error, ErrorKind, Incomparable, Known, Outcome, Parameters, Secret, Store,
-};
+use oncekey::{Digest, DigestRules, Error, ErrorKind, Incomparable, Known, Outcome, Parameters};
 
-use crate::support::files::{find_all, read_all};
-use crate::support::{Home, close, fresh, in_flight, key, plain, refused, replay};
+use super::support::{Home, Store, close, fresh, in_flight, key, plain, refused, replay};
 
 fn why(error: &Error) -> Incomparable {
     match error.kind() {
@@ -29,7 +26,7 @@ fn with_version(digest: Digest, version: u16) -> Digest {
 
 #[test]
 fn a_changed_set_of_names_still_compares_old_records_under_the_old_one_2_2() {
-    let home = Home::directory();
+    let home = Home::lasting();
     let first = Parameters::query("Action=Run&Timestamp=1");
     let later = Parameters::query("Action=Run&Timestamp=2");
     let store = home.open(plain());
@@ -51,7 +48,8 @@ fn a_changed_set_of_names_still_compares_old_records_under_the_old_one_2_2() {
 
 #[test]
 fn a_ready_made_digest_of_the_stores_own_settings_is_as_good_as_parameters_2_4() {
-    let store = plain().open_in_memory().expect("opens");
+    let home = Home::any();
+    let store = home.open(plain());
     let given = Parameters::pairs([("a", "1")]);
     let ready = Parameters::digest(given.digest_under(&DigestRules::none()).expect("digested"));
     let carried = Parameters::digest(Digest::from_bytes(
@@ -69,7 +67,8 @@ fn a_ready_made_digest_of_the_stores_own_settings_is_as_good_as_parameters_2_4()
 
 #[test]
 fn a_ready_made_digest_of_another_version_is_neither_run_nor_replayed_2_4() {
-    let store = plain().open_in_memory().expect("opens");
+    let home = Home::any();
+    let store = home.open(plain());
     let given = Parameters::pairs([("a", "1")]);
     let digest = given.digest_under(&DigestRules::none()).expect("digested");
     for version in [0, 2, u16::MAX] {
@@ -86,7 +85,7 @@ fn a_ready_made_digest_of_another_version_is_neither_run_nor_replayed_2_4() {
 
 #[test]
 fn a_ready_made_digest_of_other_rules_than_the_records_can_not_be_compared_2_4() {
-    let home = Home::directory();
+    let home = Home::lasting();
     let cloud = DigestRules::cloud_api();
     let given = Parameters::query("Action=Run");
     let store = home.open(plain());
@@ -103,7 +102,7 @@ fn a_ready_made_digest_of_other_rules_than_the_records_can_not_be_compared_2_4()
 
 #[test]
 fn a_ready_made_digest_of_the_records_own_old_rules_is_compared_2_4() {
-    let home = Home::directory();
+    let home = Home::lasting();
     let given = Parameters::query("Action=Run&Timestamp=1");
     let none = DigestRules::none();
     let ready =
@@ -115,52 +114,4 @@ fn a_ready_made_digest_of_the_records_own_old_rules_is_compared_2_4() {
     replay(store.begin(&key(0), &ready(&given)));
     let other = ready(&Parameters::query("Action=Run&Timestamp=2"));
     assert!(refused(store.begin(&key(0), &other)).is_mismatch());
-}
-
-#[test]
-fn no_plain_digest_of_known_parameters_stands_in_any_file_2_5() {
-    let home = Home::directory();
-    let store = home.open(plain());
-    let given = Parameters::pairs([("Pin", "1234")]);
-    for number in 0..3 {
-        finish(&store, number, &given);
-    }
-    close(store);
-    let digest = given.digest_under(&DigestRules::none()).expect("digested").to_bytes();
-    let plain_hash = &digest[10..];
-    for (name, bytes) in read_all(&home.path()) {
-        assert!(find_all(&bytes, plain_hash).is_empty(), "{name} holds a plain digest");
-        assert!(find_all(&bytes, &plain_hash[..12]).is_empty(), "{name} holds a part of a plain digest");
-    }
-}
-
-/// The digests kept for two tokens with equal parameters, by the layout of `src/record`: 52 bytes before the key.
-fn kept_digests(secret: [u8; 32]) -> Vec<Vec<u8>> {
-    let home = Home::directory();
-    let store = home.open(plain().secret(Secret::new(secret)));
-    for number in 0..2 {
-        finish(&store, number, &Parameters::pairs([("Pin", "1234")]));
-    }
-    close(store);
-    let files = read_all(&home.path());
-    let bytes = files.iter().find(|(name, _)| name.starts_with("segment-")).expect("a segment").1;
-    let digest = |token: &str| {
-        let framed = format!("\x09account-1\x07{token}");
-        let at = find_all(bytes, framed.as_bytes()).last().copied().expect("the whole key is kept (1.3)");
-        bytes[at - 52..at - 20].to_vec()
-    };
-    ["token-0", "token-1"].map(digest).to_vec()
-}
-
-#[test]
-fn equal_parameters_look_unrelated_under_two_tokens_and_under_two_secrets_2_5() {
-    let (one, other) = (kept_digests([1; 32]), kept_digests([2; 32]));
-    assert_eq!(one, kept_digests([1; 32]), "this is where the digests stand");
-    let all = [&one[0], &one[1], &other[0], &other[1]];
-    for (at, digest) in all.iter().enumerate() {
-        for later in &all[at + 1..] {
-            let shared = digest.windows(4).filter(|part| !find_all(later, part).is_empty()).count();
-            assert_eq!(shared, 0, "{digest:?} {later:?}");
-        }
-    }
 }

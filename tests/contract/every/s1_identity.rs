@@ -5,7 +5,9 @@
 
 use oncekey::{ErrorKind, Key, Known, Outcome, ScopeFault, Token, TokenFault};
 
-use crate::support::{asked, assert_free, assert_replays, fresh, in_both_homes, plain, refused, run};
+use super::support::{
+    asked, assert_free, assert_replays, fresh, in_every_home, plain, refused, rejected, run,
+};
 
 fn token_fault(token: impl AsRef<[u8]>) -> TokenFault {
     match Key::new("account-1", token).expect_err("refused").kind() {
@@ -49,7 +51,7 @@ fn a_refusal_gives_the_rule_1_1() {
 
 #[test]
 fn tokens_are_case_sensitive_and_compared_byte_for_byte_1_1() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         let tokens = ["Token", "token", "TOKEN", "token ", " token", "token\0", "token\n"];
         for token in tokens {
@@ -63,7 +65,7 @@ fn tokens_are_case_sensitive_and_compared_byte_for_byte_1_1() {
 
 #[test]
 fn a_policy_allows_tokens_up_to_255_and_no_more_1_1() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain().token_bytes_max(255));
         let long = store.key("s", "x".repeat(255)).expect("the policy allows it");
         run(&store, &long, "long");
@@ -72,7 +74,7 @@ fn a_policy_allows_tokens_up_to_255_and_no_more_1_1() {
         let fault = TokenFault::TooLong { measured: 256, limit: 255 };
         assert_eq!(error.kind(), &ErrorKind::InvalidToken(fault));
     });
-    let beyond = plain().token_bytes_max(256).open_in_memory().expect_err("refused");
+    let beyond = rejected(plain().token_bytes_max(256));
     assert!(
         matches!(beyond.kind(), ErrorKind::InvalidSetting { setting: "token_bytes_max", .. }),
         "{beyond}"
@@ -81,7 +83,7 @@ fn a_policy_allows_tokens_up_to_255_and_no_more_1_1() {
 
 #[test]
 fn a_store_with_a_stricter_policy_refuses_a_key_made_elsewhere_1_1() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain().token_bytes_max(8).scope_bytes_max(4));
         let long_token = Key::new("s", "x".repeat(9)).expect("sound by the default");
         let fault = TokenFault::TooLong { measured: 9, limit: 8 };
@@ -107,7 +109,7 @@ fn a_scope_is_1_to_255_bytes_and_always_given_1_2() {
 
 #[test]
 fn one_token_under_two_scopes_is_two_keys_1_2() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         let (mine, theirs) =
             (Key::new("tenant-1", "t").expect("sound"), Key::new("tenant-2", "t").expect("sound"));
@@ -126,7 +128,7 @@ fn one_token_under_two_scopes_is_two_keys_1_2() {
 
 #[test]
 fn no_two_pairs_of_scope_and_token_are_one_key_1_3() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         let pairs: [(&[u8], &str); 8] = [
             (b"ab", "c"),
@@ -150,9 +152,9 @@ fn no_two_pairs_of_scope_and_token_are_one_key_1_3() {
 
 #[test]
 fn many_keys_in_one_stripe_are_told_apart_by_the_whole_key_1_3() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain().stripes(1));
-        let keys: Vec<Key> = (0..300).map(crate::support::key).collect();
+        let keys: Vec<Key> = (0..300).map(super::support::key).collect();
         let held: Vec<_> = keys.iter().map(|key| fresh(store.begin(key, &asked()))).collect();
         for (number, reservation) in held.into_iter().enumerate() {
             reservation.complete(Outcome::new(number.to_string())).expect("kept");
@@ -165,9 +167,9 @@ fn many_keys_in_one_stripe_are_told_apart_by_the_whole_key_1_3() {
 
 #[test]
 fn a_derived_token_is_the_same_for_every_attempt_and_obeys_the_rule_1_1() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
-        let own = crate::support::key(0);
+        let own = super::support::key(0);
         let first = fresh(store.begin(&own, &asked()));
         let token = first.key().derive("charge").expect("derived");
         drop(first);

@@ -7,23 +7,23 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Barrier, mpsc};
 use std::thread;
 
-use oncekey::{Answer, Outcome, Store};
+use oncekey::Outcome;
 
-use crate::support::{
-    LONG, asked, asked_otherwise, assert_replays, fresh, in_both_homes, in_flight, key, plain, secs,
-    with_clock,
+use super::support::{
+    Answer, LONG, Store, asked, asked_otherwise, assert_replays, fresh, in_every_home, in_flight, key, plain,
+    secs,
 };
 
 const THREADS: usize = 64;
 
 /// Waits until `count` requests have been told *in flight*, and so are (about to be) asleep.
 fn until_waiting(store: &Store, count: u64) {
-    crate::support::tasks::until("the others never waited", || store.stats().in_flight >= count);
+    super::support::tasks::until("the others never waited", || store.stats().in_flight >= count);
 }
 
 #[test]
 fn of_64_simultaneous_callers_one_runs_and_63_replay_3_6() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         let (barrier, runs, replays) = (Barrier::new(THREADS), AtomicUsize::new(0), AtomicUsize::new(0));
         thread::scope(|scope| {
@@ -51,7 +51,7 @@ fn of_64_simultaneous_callers_one_runs_and_63_replay_3_6() {
 
 #[test]
 fn one_of_many_that_do_not_wait_gets_the_reservation_3_6() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         for round in 0..50 {
             let barrier = Barrier::new(8);
@@ -76,8 +76,8 @@ fn one_of_many_that_do_not_wait_gets_the_reservation_3_6() {
 
 #[test]
 fn after_a_lapsed_lease_one_of_many_takes_over_3_6() {
-    in_both_homes(|home| {
-        let (builder, clock) = with_clock();
+    in_every_home(|home| {
+        let (builder, clock) = home.with_clock();
         let store = home.open(builder.lease(secs(1)));
         for round in 0..30 {
             let lost = fresh(store.begin(&key(round), &asked()));
@@ -103,7 +103,7 @@ fn after_a_lapsed_lease_one_of_many_takes_over_3_6() {
 
 #[test]
 fn a_release_hands_the_key_to_exactly_one_waiter_and_the_rest_wait_on_3_7() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         let held = fresh(store.begin(&key(0), &asked()));
         let (tell, told) = mpsc::channel();
@@ -151,7 +151,7 @@ fn a_release_hands_the_key_to_exactly_one_waiter_and_the_rest_wait_on_3_7() {
 
 #[test]
 fn a_dropped_holder_and_waiters_that_give_up_lose_no_wake_up_3_7() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         for round in 0..40 {
             let held = fresh(store.begin(&key(round), &asked()));
@@ -184,7 +184,7 @@ fn a_dropped_holder_and_waiters_that_give_up_lose_no_wake_up_3_7() {
 
 #[test]
 fn different_parameters_never_wait_and_never_replay_under_load_3_2() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         let mismatches = AtomicUsize::new(0);
         thread::scope(|scope| {
@@ -211,7 +211,7 @@ fn different_parameters_never_wait_and_never_replay_under_load_3_2() {
 
 #[test]
 fn keys_do_not_stand_in_each_others_way_3_6() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain().stripes(2));
         let blocked = fresh(store.begin(&key(1000), &asked()));
         thread::scope(|scope| {
@@ -219,7 +219,7 @@ fn keys_do_not_stand_in_each_others_way_3_6() {
                 let store = &store;
                 scope.spawn(move || {
                     for own in 0..25 {
-                        crate::support::run(store, &key(number * 25 + own), "done");
+                        super::support::run(store, &key(number * 25 + own), "done");
                     }
                 });
             }

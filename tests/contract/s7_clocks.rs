@@ -1,16 +1,16 @@
-//! Section 7: retention and the store's clock.
+//! Section 7, the store's clock (7.2): wall clocks that jump, and what is on disk of time.
 //!
-//! Goal: a record is never replayed after its time and never forgotten before it, whatever the wall clock does.
-//! Method: a manual clock moved to each side of every bound, open and over reopenings.
+//! Goal: time never runs backwards, nothing expires early, and a jump is told. Method: a manual clock whose wall time is
+//! set, open and over reopenings.
 
 use std::time::Duration;
 
-use oncekey::{Clock, ErrorKind, Known, ManualClock, Outcome, Store, Timestamp};
+use oncekey::{Clock, ErrorKind, ManualClock, Outcome, Store, Timestamp};
 
 use crate::support::files::read_all;
 use crate::support::{
-    Home, asked, assert_free, assert_replays, close, fresh, in_both_homes, kept, key, millis, plain, refused,
-    replay, run, secs, with_clock,
+    Home, asked, assert_free, assert_replays, close, fresh, in_every_home, in_flight, kept, key, millis,
+    plain, refused, run, secs, with_clock,
 };
 
 const START: u64 = 1_800_000_000_000;
@@ -26,128 +26,8 @@ fn open_at(home: &Home, millis: u64) -> (Store, ManualClock) {
 }
 
 #[test]
-fn a_record_is_replayed_until_the_bound_and_never_at_it_7_1() {
-    in_both_homes(|home| {
-        let (builder, clock) = with_clock();
-        let store = home.open(builder.retention(secs(10)));
-        clock.advance(secs(3));
-        run(&store, &key(0), "done");
-        clock.advance(millis(9999));
-        assert_replays(&store, &key(0), "done");
-        assert!(matches!(store.get(&key(0)).expect("known"), Known::Finished(_)));
-        clock.advance(millis(1));
-        assert_free(&store, &key(0));
-        assert_eq!(fresh(store.begin(&key(0), &asked())).attempt(), 1);
-    });
-}
-
-#[test]
-fn retention_counts_from_completion_and_not_from_the_reservation_7_1() {
-    in_both_homes(|home| {
-        let (builder, clock) = with_clock();
-        let store = home.open(builder.retention(secs(10)).lease(secs(1000)));
-        let held = fresh(store.begin(&key(0), &asked()));
-        clock.advance(secs(100));
-        let (completed, expires) = kept(held.complete(Outcome::new("done")));
-        assert_eq!(completed, Timestamp::from_millis(START + 100_000));
-        assert_eq!(expires, Timestamp::from_millis(START + 110_000));
-        clock.advance(secs(9));
-        assert_replays(&store, &key(0), "done");
-    });
-}
-
-#[test]
-fn the_default_retention_is_24_hours_and_a_request_can_ask_for_another_7_1() {
-    in_both_homes(|home| {
-        let (builder, clock) = with_clock();
-        let store = home.open(builder);
-        run(&store, &key(0), "a day");
-        let (own, parameters) = (key(1), asked());
-        let week = store.request(&own, &parameters).retention(7 * DAY);
-        kept(fresh(week.begin()).complete(Outcome::new("a week")));
-        let (own, parameters) = (key(2), asked());
-        let ever = store.request(&own, &parameters).retention(Duration::MAX);
-        kept(fresh(ever.begin()).complete(Outcome::new("ever")));
-        clock.advance(secs(24 * 3600 - 1) + millis(999));
-        assert_replays(&store, &key(0), "a day");
-        clock.advance(millis(1));
-        assert_free(&store, &key(0));
-        assert_replays(&store, &key(1), "a week");
-        clock.advance(6 * DAY);
-        assert_free(&store, &key(1));
-        clock.advance(3_000_000 * DAY);
-        assert_eq!(replay(store.begin(&key(2), &asked())).expires(), Timestamp::MAX);
-    });
-}
-
-#[test]
-fn a_retention_of_nothing_is_expired_at_once_7_1() {
-    in_both_homes(|home| {
-        let (builder, _clock) = with_clock();
-        let store = home.open(builder.retention(secs(0)));
-        run(&store, &key(0), "gone");
-        assert_free(&store, &key(0));
-        run(&store, &key(0), "gone again");
-    });
-}
-
-#[test]
-fn replays_do_not_extend_the_retention_7_1() {
-    in_both_homes(|home| {
-        let (builder, clock) = with_clock();
-        let store = home.open(builder.retention(secs(10)));
-        run(&store, &key(0), "done");
-        let first = replay(store.begin(&key(0), &asked())).expires();
-        for _ in 0..9 {
-            clock.advance(secs(1));
-            assert_eq!(replay(store.begin(&key(0), &asked())).expires(), first);
-        }
-        clock.advance(secs(1));
-        assert_free(&store, &key(0));
-    });
-}
-
-#[test]
-fn swept_or_not_the_answers_are_the_same_7_1() {
-    in_both_homes(|home| {
-        let (builder, clock) = with_clock();
-        let store = home.open(builder.retention(secs(10)));
-        run(&store, &key(0), "early");
-        clock.advance(secs(5));
-        run(&store, &key(1), "late");
-        for _ in 0..3 {
-            store.sweep().expect("swept");
-            assert_replays(&store, &key(0), "early");
-        }
-        clock.advance(secs(5));
-        assert_free(&store, &key(0));
-        assert_eq!(store.sweep().expect("swept").records, 1);
-        assert_free(&store, &key(0));
-        assert_replays(&store, &key(1), "late");
-        clock.advance(secs(5));
-        store.sweep().expect("swept");
-        assert_free(&store, &key(1));
-        assert_eq!(store.stats().kept_records, 0);
-    });
-}
-
-#[test]
-fn retention_goes_on_over_a_reopening_7_1() {
-    let home = Home::directory();
-    let (store, _) = open_at(&home, START);
-    run(&store, &key(0), "done");
-    close(store);
-    let day = 24 * 3600 * 1000;
-    let (store, _) = open_at(&home, START + day - 1);
-    assert_replays(&store, &key(0), "done");
-    close(store);
-    let (store, _) = open_at(&home, START + day);
-    assert_free(&store, &key(0));
-}
-
-#[test]
 fn a_wall_clock_that_jumps_while_the_store_is_open_changes_nothing_7_2() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let (builder, clock) = with_clock();
         let store = home.open(builder.retention(secs(10)));
         run(&store, &key(0), "done");
@@ -237,7 +117,7 @@ fn a_store_without_records_opens_after_a_jump_that_is_accepted_7_2() {
 
 #[test]
 fn the_age_of_a_request_follows_the_stores_clock_7_2() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let (builder, clock) = with_clock();
         let store = home.open(builder.retention(secs(10)));
         clock.set_wall(Timestamp::from_millis(START + 1_000_000));
@@ -276,4 +156,17 @@ fn a_record_that_is_carried_forward_keeps_its_time_7_1_8_3() {
     assert_replays(&store, &own, "stays");
     clock.advance(millis(1));
     assert_free(&store, &own);
+}
+
+#[test]
+fn leases_follow_the_monotonic_clock_4_4() {
+    in_every_home(|home| {
+        let (builder, clock) = with_clock();
+        let store = home.open(builder.lease(secs(10)));
+        let _held = fresh(store.begin(&key(0), &asked()));
+        for wall in [0, u64::MAX / 2, 1_900_000_000_000] {
+            clock.set_wall(oncekey::Timestamp::from_millis(wall));
+            assert_eq!(in_flight(store.begin(&key(0), &asked())).lease_left(), Some(secs(10)));
+        }
+    });
 }

@@ -6,12 +6,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Barrier;
 
-use oncekey::{Answer, ErrorKind, Known, OnInterrupted, Outcome, Reservation, Store};
+use oncekey::{ErrorKind, Known, OnInterrupted, Outcome};
 
-use crate::support::tasks::Task;
-use crate::support::{
-    Home, LONG, asked, asked_otherwise, assert_replays, crash, fresh, in_both_homes, in_flight, kept, key,
-    plain, refused, replay, run, soon, started,
+use super::support::tasks::{Task, first_woken};
+use super::support::{
+    Answer, Home, LONG, Reservation, Store, asked, asked_otherwise, assert_free, crash, embedded, fresh,
+    in_every_home, in_flight, kept, key, plain, refused, replay, soon, started,
 };
 
 /// A store in which the operation of key 0 was interrupted in its first attempt.
@@ -39,7 +39,7 @@ fn attempt_interrupted(store: &Store, number: usize) -> Option<u32> {
 
 #[test]
 fn a_retry_of_an_interrupted_operation_resumes_it_as_the_next_attempt_3_4() {
-    let home = Home::directory();
+    let home = Home::lasting();
     let store = interrupted(&home);
     let held = fresh(store.begin(&key(0), &asked()));
     assert_eq!((held.attempt(), held.is_resumed(), held.is_durable()), (2, true, true));
@@ -52,7 +52,7 @@ fn a_retry_of_an_interrupted_operation_resumes_it_as_the_next_attempt_3_4() {
 
 #[test]
 fn an_operation_that_is_interrupted_again_and_again_counts_its_attempts_3_4() {
-    let home = Home::directory();
+    let home = Home::lasting();
     let mut store = interrupted(&home);
     for attempt in 2..6 {
         let held = fresh(store.begin(&key(0), &asked()));
@@ -60,12 +60,12 @@ fn an_operation_that_is_interrupted_again_and_again_counts_its_attempts_3_4() {
         store = crash(&home, store, held, plain());
         assert_eq!(attempt_interrupted(&store, 0), Some(attempt));
     }
-    assert_eq!(store.stats().kept_records, 1, "each start replaces the one before");
+    embedded(&store, |store| assert_eq!(store.stats().kept_records, 1, "each start replaces the one before"));
 }
 
 #[test]
 fn under_the_other_policy_an_interrupted_operation_is_of_unknown_outcome_3_4() {
-    let home = Home::directory();
+    let home = Home::lasting();
     let store = home.open(plain());
     let held = started(&store, &key(0));
     let refusing = || plain().on_interrupted(OnInterrupted::Refuse);
@@ -91,7 +91,7 @@ fn under_the_other_policy_an_interrupted_operation_is_of_unknown_outcome_3_4() {
 
 #[test]
 fn an_interrupted_operation_asked_with_other_parameters_is_a_mismatch_under_either_policy_3_4() {
-    let home = Home::directory();
+    let home = Home::lasting();
     let store = interrupted(&home);
     for policy in [OnInterrupted::Resume, OnInterrupted::Refuse] {
         let (own, parameters) = (key(0), asked_otherwise());
@@ -103,7 +103,7 @@ fn an_interrupted_operation_asked_with_other_parameters_is_a_mismatch_under_eith
 
 #[test]
 fn of_many_callers_one_resumes_an_interrupted_operation_3_4_3_6() {
-    let home = Home::directory();
+    let home = Home::lasting();
     let store = interrupted(&home);
     let together = Barrier::new(8);
     let answers: Vec<Answer> = std::thread::scope(|scope| {
@@ -115,25 +115,13 @@ fn of_many_callers_one_resumes_an_interrupted_operation_3_4_3_6() {
         threads.into_iter().map(|thread| thread.join().expect("joined")).collect()
     });
     let resumed = answers.iter().filter(|answer| matches!(answer, Answer::Fresh(_))).count();
-    assert_eq!((resumed, store.stats().resumed, store.stats().durable_starts), (1, 1, 1));
-}
-
-#[test]
-fn a_store_at_its_limits_resumes_what_it_admitted_before_3_4_3_5() {
-    let home = Home::directory();
-    let store = home.open(plain());
-    let held = started(&store, &key(0));
-    run(&store, &key(1), "kept");
-    let narrow = || plain().kept_records_max(1).live_reservations_max(1);
-    let store = crash(&home, store, held, narrow());
-    assert!(refused(store.begin(&key(2), &asked())).is_full());
-    kept(fresh(store.begin(&key(0), &asked())).complete(Outcome::new("resumed")));
-    assert_replays(&store, &key(0), "resumed");
+    assert_eq!((resumed, store.stats().resumed), (1, 1));
+    embedded(&store, |store| assert_eq!(store.stats().durable_starts, 1));
 }
 
 #[test]
 fn get_tells_an_interrupted_operation_and_claims_nothing_3_4_11() {
-    let home = Home::directory();
+    let home = Home::lasting();
     let store = home.open(plain());
     let held = started(&store, &key(0));
     held.checkpoint(b"half").expect("noted");
@@ -152,7 +140,7 @@ fn get_tells_an_interrupted_operation_and_claims_nothing_3_4_11() {
 
 #[test]
 fn a_waiter_resumes_what_its_holder_left_by_a_panic_and_the_rest_wait_on_3_4_3_7() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         let (own, parameters) = (key(0), asked());
         let held = started(&store, &own);
@@ -163,8 +151,7 @@ fn a_waiter_resumes_what_its_holder_left_by_a_panic_and_the_rest_wait_on_3_4_3_7
             assert!(task.poll().is_pending());
         }
         panic_away(held);
-        let woken = waiting.iter().position(|task| task.times_woken() > 0).expect("one was woken");
-        let resumed = fresh(waiting.remove(woken).finish());
+        let resumed = fresh(first_woken(&mut waiting, "one is woken").finish());
         assert_eq!((resumed.attempt(), resumed.is_resumed()), (2, true));
         assert_eq!(resumed.last_checkpoint().expect("it survived").bytes(), b"half");
         kept(resumed.complete(Outcome::new("after")));
@@ -176,7 +163,7 @@ fn a_waiter_resumes_what_its_holder_left_by_a_panic_and_the_rest_wait_on_3_4_3_7
 
 #[test]
 fn waiters_that_would_not_resume_are_all_told_unknown_outcome_3_4_3_7() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain().on_interrupted(OnInterrupted::Refuse));
         let (own, parameters) = (key(0), asked());
         let held = started(&store, &own);
@@ -194,11 +181,11 @@ fn waiters_that_would_not_resume_are_all_told_unknown_outcome_3_4_3_7() {
 
 #[test]
 fn a_resumed_operation_that_is_released_is_interrupted_no_more_3_4_4_3() {
-    let home = Home::directory();
+    let home = Home::lasting();
     let store = interrupted(&home);
     drop(fresh(store.begin(&key(0), &asked())));
     let held = soon(&store, &key(0));
     assert_eq!((held.attempt(), held.is_resumed(), held.is_durable()), (3, false, false));
     drop(held);
-    assert_eq!(store.get(&key(0)), Ok(Known::Absent));
+    assert_free(&store, &key(0));
 }

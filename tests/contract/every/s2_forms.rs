@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use oncekey::{Builder, DigestRules, ErrorKind, Outcome, ParameterFault, Parameters, Store};
+use oncekey::{Builder, DigestRules, ErrorKind, Outcome, ParameterFault, Parameters};
 
-use crate::support::{assert_free, fresh, in_both_homes, key, plain, refused, replay};
+use super::support::{Home, Store, assert_free, fresh, in_every_home, key, plain, refused, replay};
 
 /// Finishes `key(0)` with `first`; each of `same` must be replayed and each of `other` be a mismatch.
 #[track_caller]
 fn judge(builder: &Builder, first: &Parameters<'_>, same: &[Parameters<'_>], other: &[Parameters<'_>]) {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(builder.clone());
         let held = fresh(store.begin(&key(0), first));
         let compare = |store: &Store, running: bool| {
@@ -35,7 +35,8 @@ fn judge(builder: &Builder, first: &Parameters<'_>, same: &[Parameters<'_>], oth
 }
 
 fn malformed(parameters: &Parameters<'_>) -> ParameterFault {
-    let store = plain().open_in_memory().expect("opens");
+    let home = Home::any();
+    let store = home.open(plain());
     let error = refused(store.begin(&key(0), parameters));
     assert!(error.is_bad_input(), "{error}");
     assert_free(&store, &key(0));
@@ -192,7 +193,8 @@ fn duplicate_members_are_refused_2_3() {
 #[test]
 fn nesting_over_128_is_refused_2_3() {
     let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
-    let store = plain().open_in_memory().expect("opens");
+    let home = Home::any();
+    let store = home.open(plain());
     drop(fresh(store.begin(&key(0), &Parameters::json(nested(128).as_bytes()))));
     assert_eq!(malformed(&Parameters::json(nested(129).as_bytes())), ParameterFault::TooDeep { limit: 128 });
     let fault = malformed(&Parameters::json("[".repeat(1_000_000).as_bytes()));

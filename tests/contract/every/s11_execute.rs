@@ -7,15 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use oncekey::{
-    Class, Clock, ErrorKind, Executed, Known, Never, OperationError, Parameters, Reservation, Store,
-    Timestamp,
-};
+use oncekey::{Class, Clock, ErrorKind, Executed, Known, Never, OperationError, Parameters, Timestamp};
 
-use crate::support::tasks::{block_on, until};
-use crate::support::{
-    Home, asked, asked_otherwise, assert_free, fresh, in_both_homes, in_flight, key, plain, replay, secs,
-    with_clock,
+use super::support::tasks::{block_on, until};
+use super::support::{
+    Home, Reservation, Store, asked, asked_otherwise, assert_free, fresh, in_every_home, in_flight, key,
+    plain, replay, secs,
 };
 
 #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -35,7 +32,7 @@ impl OperationError for Charge {
 
 #[test]
 fn execute_runs_once_and_replays_values_and_final_errors_11() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         let mut runs = 0;
         let mut execute = |number: usize, result: Result<String, Charge>| -> Executed<String, Charge> {
@@ -68,7 +65,7 @@ fn execute_runs_once_and_replays_values_and_final_errors_11() {
 
 #[test]
 fn execute_async_runs_once_and_a_dropped_one_releases_11() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         let (own, parameters) = (key(0), asked());
         let mut abandoned =
@@ -88,7 +85,7 @@ fn execute_async_runs_once_and_a_dropped_one_releases_11() {
 
 #[test]
 fn execute_waits_for_somebody_else_and_says_in_flight_after_it_11() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         let held = fresh(store.begin(&key(0), &asked()));
         let operation = |_: &Reservation| Ok::<u8, Never>(1);
@@ -106,8 +103,8 @@ fn refused_execution(store: &Store, parameters: &Parameters<'_>) -> oncekey::Err
 
 #[test]
 fn inside_execute_the_lease_is_renewed_11() {
-    in_both_homes(|home| {
-        let (builder, clock) = with_clock();
+    in_every_home(|home| {
+        let (builder, clock) = home.with_clock();
         let store = home.open(builder.lease(secs(9)));
         let operation = |held: &Reservation| {
             for _ in 0..20 {
@@ -142,7 +139,7 @@ impl Clock for Counted {
 fn a_lease_of_a_moment_keeps_no_thread_busy_11() {
     let asked_for = Arc::new(AtomicUsize::new(0));
     let builder = plain().clock(Counted(Arc::clone(&asked_for))).lease(Duration::from_nanos(2));
-    let store = Home::memory().open(builder);
+    let store = Home::any().open(builder);
     let operation = |_: &Reservation| {
         std::thread::sleep(Duration::from_millis(50));
         Ok::<u8, Never>(1)
@@ -154,7 +151,7 @@ fn a_lease_of_a_moment_keeps_no_thread_busy_11() {
 
 #[test]
 fn a_value_over_the_limit_is_kept_without_its_body_and_never_runs_again_11() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain().outcome_bytes_max(100).declared_outcome_bytes(100));
         let large = |_: &Reservation| Ok::<_, Never>("x".repeat(1000));
         assert_eq!(
@@ -168,7 +165,7 @@ fn a_value_over_the_limit_is_kept_without_its_body_and_never_runs_again_11() {
 
 #[test]
 fn a_kept_value_of_another_format_is_given_as_bytes_11() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         let operation = |_: &Reservation| Ok::<_, Never>(77_u32);
         let ask = |format| store.request(&key(0), &asked()).format(format).execute(operation);
@@ -189,7 +186,8 @@ fn a_value_that_reads_back_otherwise_than_it_was_written_is_found_at_the_first_r
     enum Untagged {
         Number(u8),
     }
-    let store = plain().open_in_memory().expect("opens");
+    let home = Home::any();
+    let store = home.open(plain());
     let operation = |_: &Reservation| Ok::<_, Never>(Untagged::Number(1));
     let error = store.execute(&key(0), &asked(), operation).expect_err("refused");
     assert_eq!(error.kind(), &ErrorKind::NotReadableBack);

@@ -1,24 +1,16 @@
-//! Section 8: every limit at its bound and one beyond, with the numbers of its error.
+//! Section 8, limits of what is kept, and of what a completion declares.
 //!
-//! Goal: what is refused says what was measured, the limit and the remedy; nothing is evicted. Method: small
-//! settings, filled exactly, then asked for one more.
+//! Goal and method: as in `every/s8_limits`. An engine provides its room itself: it has none of these limits.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::ScopedJoinHandle;
-
-use oncekey::{Answer, Error, ErrorKind, Key, Limit, Outcome, Parameters, Reservation, Store};
+use oncekey::{ErrorKind, Key, Limit, Outcome, Reservation, Store, Timestamp};
 
 use crate::support::{
-    Home, asked, assert_replays, close, fresh, in_both_homes, in_flight, kept, key, plain, refused, replay,
-    run, secs, with_clock,
+    Home, asked, asked_otherwise, assert_free, assert_replays, close, crash, fresh, in_every_home, in_flight,
+    kept, key, plain, refused, replay, run, secs, started, with_clock,
 };
 
 fn too_large(what: Limit, measured: u64, limit: u64) -> ErrorKind {
     ErrorKind::TooLarge { what, measured, limit }
-}
-
-fn overloaded(what: Limit, measured: u64, limit: u64) -> ErrorKind {
-    ErrorKind::Overloaded { what, measured, limit }
 }
 
 fn full(what: Limit, measured: u64, limit: u64) -> ErrorKind {
@@ -39,39 +31,8 @@ fn finish(store: &Store, key: &Key, body: usize) {
 }
 
 #[test]
-fn the_number_of_parameters_8_1() {
-    in_both_homes(|home| {
-        let store = home.open(plain().parameter_count_max(3));
-        let pairs = |count: usize| Parameters::pairs((0..count).map(|number| (number.to_string(), "x")));
-        drop(fresh(store.begin(&key(0), &pairs(3))));
-        let expected = too_large(Limit::ParameterCount, 4, 3);
-        assert_eq!(refused(store.begin(&key(0), &pairs(4))).kind(), &expected);
-        drop(fresh(store.begin(&key(0), &Parameters::query("a&b&c"))));
-        assert_eq!(refused(store.begin(&key(0), &Parameters::query("a&b&c&d"))).kind(), &expected);
-        drop(fresh(store.begin(&key(0), &Parameters::json(br#"{"a":1,"b":2,"c":3}"#))));
-        let json = Parameters::json(br#"{"a":1,"b":2,"c":3,"d":4}"#);
-        assert_eq!(refused(store.begin(&key(0), &json)).kind(), &expected);
-    });
-}
-
-#[test]
-fn the_bytes_of_parameters_8_1() {
-    in_both_homes(|home| {
-        let store = home.open(plain().parameter_bytes_max(10));
-        drop(fresh(store.begin(&key(0), &Parameters::bytes(&[0; 10]))));
-        let expected = too_large(Limit::ParameterBytes, 11, 10);
-        assert_eq!(refused(store.begin(&key(0), &Parameters::bytes(&[0; 11]))).kind(), &expected);
-        assert_eq!(
-            refused(store.begin(&key(0), &Parameters::pairs([("12345", "678901")]))).kind(),
-            &expected
-        );
-        assert_eq!(refused(store.begin(&key(0), &Parameters::query("1234567890="))).kind(), &expected);
-    });
-}
-
-#[test]
 fn the_bytes_declared_for_an_outcome_8_1() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain().outcome_bytes_max(5000));
         drop(declare(&store, &key(0), 5000).expect("at the bound"));
         let error = declare(&store, &key(0), 5001).expect_err("beyond");
@@ -80,103 +41,26 @@ fn the_bytes_declared_for_an_outcome_8_1() {
 }
 
 #[test]
-fn live_reservations_in_all_8_1() {
-    in_both_homes(|home| {
-        let store = home.open(plain().live_reservations_max(2));
-        let first = fresh(store.begin(&key(0), &asked()));
-        let second = fresh(store.begin(&key(1), &asked()));
-        let error = refused(store.begin(&key(2), &asked()));
-        assert_eq!(error.kind(), &overloaded(Limit::LiveReservations, 3, 2));
-        assert!(error.is_overloaded() && error.is_retryable());
-        drop(in_flight(store.begin(&key(0), &asked())));
-        drop(first);
-        let third = fresh(store.begin(&key(2), &asked()));
-        kept(second.complete(Outcome::new("done")));
-        drop(fresh(store.begin(&key(3), &asked())));
-        drop(third);
-        assert_eq!(store.stats().live_reservations, 0);
-    });
-}
-
-#[test]
-fn live_reservations_of_one_scope_8_1() {
-    in_both_homes(|home| {
-        let store = home.open(plain().live_reservations_per_scope_max(Some(1)));
-        let held = fresh(store.begin(&scoped("a", 0), &asked()));
-        let error = refused(store.begin(&scoped("a", 1), &asked()));
-        assert_eq!(error.kind(), &overloaded(Limit::LiveReservationsPerScope, 2, 1));
-        let other = fresh(store.begin(&scoped("b", 0), &asked()));
-        kept(held.complete(Outcome::new("done")));
-        drop(fresh(store.begin(&scoped("a", 1), &asked())));
-        drop(other);
-    });
-}
-
-#[test]
-fn a_scope_that_floods_is_held_to_its_limit_and_leaves_the_others_alone_8_1() {
-    const LIVE_MAX: u64 = 8;
-    in_both_homes(|home| {
-        let store = home.open(plain().live_reservations_per_scope_max(Some(LIVE_MAX)));
-        let live = AtomicU64::new(0);
-        let flood = &|flooder: usize| {
-            let mut held = Vec::new();
-            let mut refusals = 0_u64;
-            for number in 0..20_000 {
-                match store.begin(&scoped("flood", flooder << 32 | number), &asked()) {
-                    Ok(Answer::Fresh(own)) => {
-                        held.push(own);
-                        assert!(live.fetch_add(1, Ordering::AcqRel) < LIVE_MAX);
-                    }
-                    other => {
-                        assert!(refused(other).is_overloaded());
-                        refusals += 1;
-                        live.fetch_sub(held.len() as u64, Ordering::AcqRel);
-                        held.clear();
-                    }
-                }
-            }
-            assert!(refusals > 0);
-            live.fetch_sub(held.len() as u64, Ordering::AcqRel);
+fn declaring_too_much_comes_before_every_state_of_the_key_3_1() {
+    in_every_home(|home| {
+        let store = home.open(plain().outcome_bytes_max(5000));
+        let refuses = |state: &str| {
+            let error = declare(&store, &key(0), u64::MAX).expect_err(state);
+            assert_eq!(error.kind(), &too_large(Limit::OutcomeBytes, u64::MAX, 5000), "{state}");
         };
-        std::thread::scope(|scope| {
-            let floods: Vec<_> = (0..4).map(|flooder| scope.spawn(move || flood(flooder))).collect();
-            while !floods.iter().all(ScopedJoinHandle::is_finished) {
-                let begin = |number| fresh(store.begin(&scoped("calm", number), &asked()));
-                drop((0..8).map(begin).collect::<Vec<_>>());
-            }
-        });
-        assert_eq!(store.stats().live_reservations, 0);
-    });
-}
-
-#[test]
-fn a_lapsed_reservation_still_counts_and_is_not_evicted_8_3() {
-    in_both_homes(|home| {
-        let (builder, clock) = with_clock();
-        let store = home.open(builder.live_reservations_max(1).lease(secs(1)));
-        let held = fresh(store.begin(&key(0), &asked()));
-        clock.advance(secs(100));
-        assert!(refused(store.begin(&key(1), &asked())).is_overloaded());
+        refuses("never seen");
+        assert_free(&store, &key(0));
+        let held = declare(&store, &key(0), 5000).expect("at the bound");
+        refuses("running");
         kept(held.complete(Outcome::new("done")));
-    });
-}
-
-#[test]
-fn waiters_of_one_key_8_1() {
-    in_both_homes(|home| {
-        let store = home.open(plain().waiters_per_key_max(0));
-        let held = fresh(store.begin(&key(0), &asked()));
-        drop(in_flight(store.begin(&key(0), &asked())));
-        let error = refused(store.request(&key(0), &asked()).wait(secs(60)).begin());
-        assert_eq!(error.kind(), &overloaded(Limit::WaitersPerKey, 1, 0));
-        drop(held);
-        drop(fresh(store.request(&key(0), &asked()).wait(secs(60)).begin()));
+        refuses("finished");
+        assert_replays(&store, &key(0), "done");
     });
 }
 
 #[test]
 fn kept_records_in_all_with_those_that_live_reservations_may_become_8_1() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain().kept_records_max(3));
         run(&store, &key(0), "done");
         run(&store, &key(1), "done");
@@ -195,7 +79,7 @@ fn kept_records_in_all_with_those_that_live_reservations_may_become_8_1() {
 
 #[test]
 fn kept_records_of_one_scope_8_1() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain().kept_records_per_scope_max(Some(1)));
         run(&store, &scoped("a", 0), "done");
         let error = refused(store.begin(&scoped("a", 1), &asked()));
@@ -211,7 +95,7 @@ const KEY_BYTES: u64 = 1 + 7;
 
 #[test]
 fn kept_bytes_in_all_8_1() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain().kept_bytes_max(200).declared_outcome_bytes(0));
         finish(&store, &scoped("a", 0), 92);
         assert_eq!(store.stats().kept_bytes, 92 + KEY_BYTES);
@@ -229,7 +113,7 @@ fn kept_bytes_in_all_8_1() {
 
 #[test]
 fn kept_bytes_of_one_scope_8_1() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain().kept_bytes_per_scope_max(Some(200)).declared_outcome_bytes(0));
         finish(&store, &scoped("a", 0), 92);
         let error = declare(&store, &scoped("a", 1), 101).expect_err("beyond");
@@ -275,7 +159,7 @@ fn metadata_counts_as_kept_bytes_and_counts_are_the_same_over_a_reopening_8_1() 
 
 #[test]
 fn an_expired_record_counts_until_it_is_swept_8_3() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let (builder, clock) = with_clock();
         let store = home.open(builder.kept_records_max(2).retention(secs(10)));
         run(&store, &key(0), "early");
@@ -293,7 +177,7 @@ fn an_expired_record_counts_until_it_is_swept_8_3() {
 
 #[test]
 fn nothing_is_evicted_to_make_room_8_3() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain().kept_records_max(50));
         for number in 0..50 {
             run(&store, &key(number), "done");
@@ -308,7 +192,7 @@ fn nothing_is_evicted_to_make_room_8_3() {
 
 #[test]
 fn limits_are_asked_in_their_order_8_1() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let (builder, clock) = with_clock();
         let store = home.open(builder.kept_records_max(1).live_reservations_max(1).retention(secs(10)));
         let held = fresh(store.begin(&key(0), &asked()));
@@ -322,17 +206,35 @@ fn limits_are_asked_in_their_order_8_1() {
 }
 
 #[test]
-fn an_error_names_what_was_measured_the_limit_and_the_remedy_8_1() {
-    let home = Home::memory();
-    let store = home.open(plain().live_reservations_max(1).parameter_bytes_max(7));
-    let _held = fresh(store.begin(&key(0), &Parameters::none()));
-    let overloaded: Error = refused(store.begin(&key(1), &Parameters::none()));
-    let large = refused(store.begin(&key(1), &Parameters::bytes(b"12345678")));
-    for (error, words) in [
-        (overloaded, ["live reservations", "2", "the limit is 1", "raise the limit"]),
-        (large, ["parameters' bytes", "8", "the limit is 7", "raise the limit"]),
-    ] {
-        let sentence = error.to_string();
-        assert!(words.iter().all(|word| sentence.contains(word)), "{sentence}");
-    }
+fn full_expired_and_overloaded_are_asked_of_new_keys_alone_3_5() {
+    in_every_home(|home| {
+        let (builder, clock) = with_clock();
+        let store = home.open(builder.kept_records_max(2).live_reservations_max(1));
+        run(&store, &key(0), "done");
+        let held = fresh(store.begin(&key(1), &asked()));
+        let ancient = Timestamp::from_millis(1);
+        assert!(refused(store.begin(&key(2), &asked())).is_overloaded());
+        drop(in_flight(store.request(&key(1), &asked()).first_sent(ancient).begin()));
+        assert!(refused(store.begin(&key(1), &asked_otherwise())).is_mismatch());
+        kept(held.complete(Outcome::new("done")));
+        assert!(refused(store.begin(&key(2), &asked())).is_full());
+        assert_replays(&store, &key(0), "done");
+        replay(store.request(&key(1), &asked()).first_sent(ancient).begin());
+        assert!(refused(store.begin(&key(0), &asked_otherwise())).is_mismatch());
+        clock.advance(secs(1));
+        assert_eq!(store.stats().kept_records, 2);
+    });
+}
+
+#[test]
+fn a_store_at_its_limits_resumes_what_it_admitted_before_3_4_3_5() {
+    let home = Home::directory();
+    let store = home.open(plain());
+    let held = started(&store, &key(0));
+    run(&store, &key(1), "kept");
+    let narrow = || plain().kept_records_max(1).live_reservations_max(1);
+    let store = crash(&home, store, held, narrow());
+    assert!(refused(store.begin(&key(2), &asked())).is_full());
+    kept(fresh(store.begin(&key(0), &asked())).complete(Outcome::new("resumed")));
+    assert_replays(&store, &key(0), "resumed");
 }

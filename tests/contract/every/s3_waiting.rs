@@ -5,13 +5,32 @@
 
 use std::task::Poll;
 
-use oncekey::{Answer, ErrorKind, Limit, Outcome};
+use oncekey::{ErrorKind, Limit, Outcome};
 
-use crate::support::tasks::{Task, block_on, until};
-use crate::support::{
-    LONG, asked, asked_otherwise, assert_free, assert_replays, fresh, in_both_homes, in_flight, key, millis,
-    plain, refused, replay, secs, with_clock,
+use super::support::tasks::{Task, block_on, first_woken, until};
+use super::support::{
+    Answer, Home, LONG, Reservation, asked, asked_otherwise, assert_free, assert_replays, embedded, fresh,
+    in_every_home, in_flight, kept, key, let_go, millis, plain, refused, replay, secs,
 };
+
+/// The one of several waiters who got the key, and the rest, who wait on.
+fn one_holder(
+    mut tasks: Vec<Task<'_, oncekey::Result<Answer>>>,
+) -> (Reservation, Vec<Task<'_, oncekey::Result<Answer>>>) {
+    let mut holder = None;
+    until("one gets the key", || {
+        holder = tasks.iter_mut().enumerate().find_map(|(at, task)| match task.poll() {
+            Poll::Ready(answer) => Some((at, fresh(answer))),
+            Poll::Pending => None,
+        });
+        holder.is_some()
+    });
+    let (at, holder) = holder.expect("one got it");
+    drop(tasks.remove(at));
+    // Whatever else woke them, they go to sleep again.
+    tasks.iter_mut().for_each(pending);
+    (holder, tasks)
+}
 
 fn pending<T>(task: &mut Task<'_, T>) {
     assert!(task.poll().is_pending(), "nothing has happened yet");
@@ -19,8 +38,8 @@ fn pending<T>(task: &mut Task<'_, T>) {
 
 #[test]
 fn a_waiting_future_is_woken_by_the_outcome_and_gets_the_replay_3_7() {
-    in_both_homes(|home| {
-        let (builder, _clock) = with_clock();
+    in_every_home(|home| {
+        let (builder, _clock) = home.with_clock();
         let store = home.open(builder);
         let parameters = asked();
         let own = key(0);
@@ -42,8 +61,8 @@ fn a_waiting_future_is_woken_by_the_outcome_and_gets_the_replay_3_7() {
 
 #[test]
 fn a_release_wakes_exactly_one_waiting_future_3_7() {
-    in_both_homes(|home| {
-        let (builder, _clock) = with_clock();
+    in_every_home(|home| {
+        let (builder, _clock) = home.with_clock();
         let store = home.open(builder);
         let (own, parameters) = (key(0), asked());
         let held = fresh(store.begin(&own, &parameters));
@@ -51,17 +70,10 @@ fn a_release_wakes_exactly_one_waiting_future_3_7() {
             (0..5).map(|_| Task::new(store.request(&own, &parameters).wait(LONG).begin_async())).collect();
         tasks.iter_mut().for_each(pending);
         drop(held);
-        assert_eq!(tasks.iter().filter(|task| task.times_woken() > 0).count(), 1);
-        let mut holders = Vec::new();
-        let mut waiting = Vec::new();
-        for mut task in tasks {
-            match task.poll() {
-                Poll::Ready(answer) => holders.push(fresh(answer)),
-                Poll::Pending => waiting.push(task),
-            }
-        }
-        assert_eq!((holders.len(), waiting.len()), (1, 4));
-        holders.remove(0).complete(Outcome::new("done")).expect("kept");
+        embedded(&store, |_| assert_eq!(tasks.iter().filter(|task| task.times_woken() > 0).count(), 1));
+        let (holder, waiting) = one_holder(tasks);
+        assert_eq!((holder.attempt(), waiting.len()), (1, 4));
+        kept(holder.complete(Outcome::new("done")));
         for task in waiting {
             assert_eq!(replay(task.finish()).outcome().body(), b"done");
         }
@@ -70,8 +82,8 @@ fn a_release_wakes_exactly_one_waiting_future_3_7() {
 
 #[test]
 fn a_woken_waiter_that_gives_up_passes_the_key_on_3_7() {
-    in_both_homes(|home| {
-        let (builder, _clock) = with_clock();
+    in_every_home(|home| {
+        let (builder, _clock) = home.with_clock();
         let store = home.open(builder);
         let (own, parameters) = (key(0), asked());
         let held = fresh(store.begin(&own, &parameters));
@@ -79,10 +91,8 @@ fn a_woken_waiter_that_gives_up_passes_the_key_on_3_7() {
             (0..3).map(|_| Task::new(store.request(&own, &parameters).wait(LONG).begin_async())).collect();
         tasks.iter_mut().for_each(pending);
         drop(held);
-        let woken = tasks.iter().position(|task| task.times_woken() > 0).expect("one was woken");
-        drop(tasks.remove(woken));
-        let woken = tasks.iter().position(|task| task.times_woken() > 0).expect("the wake-up was passed on");
-        let next = tasks.remove(woken);
+        drop(first_woken(&mut tasks, "one is woken"));
+        let next = first_woken(&mut tasks, "the wake-up is passed on");
         drop(fresh(next.finish()));
         drop(fresh(tasks.remove(0).finish()));
         assert_free(&store, &own);
@@ -91,8 +101,8 @@ fn a_woken_waiter_that_gives_up_passes_the_key_on_3_7() {
 
 #[test]
 fn the_last_waiter_leaving_a_released_key_leaves_it_free_3_7() {
-    in_both_homes(|home| {
-        let (builder, _clock) = with_clock();
+    in_every_home(|home| {
+        let (builder, _clock) = home.with_clock();
         let store = home.open(builder);
         let (own, parameters) = (key(0), asked());
         let held = fresh(store.begin(&own, &parameters));
@@ -108,8 +118,8 @@ fn the_last_waiter_leaving_a_released_key_leaves_it_free_3_7() {
 
 #[test]
 fn a_waiter_that_gives_up_changes_nothing_and_frees_its_place_3_7() {
-    in_both_homes(|home| {
-        let (builder, _clock) = with_clock();
+    in_every_home(|home| {
+        let (builder, _clock) = home.with_clock();
         let store = home.open(builder.waiters_per_key_max(1));
         let (own, parameters) = (key(0), asked());
         let held = fresh(store.begin(&own, &parameters));
@@ -129,8 +139,8 @@ fn a_waiter_that_gives_up_changes_nothing_and_frees_its_place_3_7() {
 
 #[test]
 fn a_waiter_whose_deadline_comes_is_told_in_flight_3_7() {
-    in_both_homes(|home| {
-        let (builder, clock) = with_clock();
+    in_every_home(|home| {
+        let (builder, clock) = home.with_clock();
         let store = home.open(builder.lease(secs(100)));
         let (own, parameters) = (key(0), asked());
         let held = fresh(store.begin(&own, &parameters));
@@ -147,8 +157,8 @@ fn a_waiter_whose_deadline_comes_is_told_in_flight_3_7() {
 
 #[test]
 fn a_blocked_thread_wakes_at_its_deadline_on_the_stores_clock_3_7() {
-    in_both_homes(|home| {
-        let (builder, clock) = with_clock();
+    in_every_home(|home| {
+        let (builder, clock) = home.with_clock();
         let store = home.open(builder.lease(secs(100)));
         let held = fresh(store.begin(&key(0), &asked()));
         std::thread::scope(|scope| {
@@ -166,8 +176,8 @@ fn a_blocked_thread_wakes_at_its_deadline_on_the_stores_clock_3_7() {
 
 #[test]
 fn a_waiter_takes_over_when_the_lease_lapses_3_7() {
-    in_both_homes(|home| {
-        let (builder, clock) = with_clock();
+    in_every_home(|home| {
+        let (builder, clock) = home.with_clock();
         let store = home.open(builder.lease(secs(10)));
         let (own, parameters) = (key(0), asked());
         let lost = fresh(store.begin(&own, &parameters));
@@ -181,16 +191,9 @@ fn a_waiter_takes_over_when_the_lease_lapses_3_7() {
         tasks.iter_mut().for_each(pending);
         clock.advance(secs(9));
         until("the lapsed lease wakes them", || tasks.iter().all(|task| task.times_woken() > 0));
-        let mut waiting = Vec::new();
-        let mut holders = Vec::new();
-        for mut task in tasks {
-            match task.poll() {
-                Poll::Ready(answer) => holders.push(fresh(answer)),
-                Poll::Pending => waiting.push(task),
-            }
-        }
-        assert_eq!((holders.len(), holders[0].attempt(), waiting.len()), (1, 2, 3));
-        holders.remove(0).complete(Outcome::new("done")).expect("kept");
+        let (holder, waiting) = one_holder(tasks);
+        assert_eq!((holder.attempt(), waiting.len()), (2, 3));
+        kept(holder.complete(Outcome::new("done")));
         for task in waiting {
             assert_eq!(replay(task.finish()).attempts(), 2);
         }
@@ -199,21 +202,22 @@ fn a_waiter_takes_over_when_the_lease_lapses_3_7() {
 
 #[test]
 fn after_a_wait_other_parameters_are_a_mismatch_3_7() {
-    in_both_homes(|home| {
-        let (builder, clock) = with_clock();
+    in_every_home(|home| {
+        let (builder, clock) = home.with_clock();
         let store = home.open(builder);
         let (own, parameters) = (key(0), asked());
         let held = fresh(store.begin(&own, &parameters));
         let mut tasks: Vec<_> =
             (0..2).map(|_| Task::new(store.request(&own, &parameters).wait(LONG).begin_async())).collect();
         tasks.iter_mut().for_each(pending);
-        // The key is promised to those who wait, until the lease of the one who released has lapsed unclaimed.
-        drop(held);
-        assert!(refused(store.begin(&own, &asked_otherwise())).is_mismatch());
-        clock.advance(secs(60));
+        let_go(&store, held);
+        embedded(&store, |store| {
+            // The key is promised to those who wait, until the lease of the one who released has lapsed unclaimed.
+            assert!(store.begin(&own, &asked_otherwise()).is_err_and(|error| error.is_mismatch()));
+            clock.advance(secs(60));
+        });
         let other = fresh(store.begin(&own, &asked_otherwise()));
-        let woken = tasks.iter().position(|task| task.times_woken() > 0).expect("one was woken");
-        assert!(refused(tasks.remove(woken).finish()).is_mismatch(), "running");
+        assert!(refused(first_woken(&mut tasks, "one is woken").finish()).is_mismatch(), "running");
         other.complete(Outcome::new("otherwise")).expect("kept");
         assert!(refused(tasks.remove(0).finish()).is_mismatch(), "finished");
     });
@@ -221,8 +225,8 @@ fn after_a_wait_other_parameters_are_a_mismatch_3_7() {
 
 #[test]
 fn an_answer_in_flight_can_be_waited_for_later_3_7() {
-    in_both_homes(|home| {
-        let (builder, clock) = with_clock();
+    in_every_home(|home| {
+        let (builder, clock) = home.with_clock();
         let store = home.open(builder);
         let held = fresh(store.begin(&key(0), &asked()));
         let other = in_flight(store.begin(&key(0), &asked()));
@@ -241,8 +245,8 @@ fn an_answer_in_flight_can_be_waited_for_later_3_7() {
 
 #[test]
 fn waiters_of_an_outcome_without_body_are_told_so_like_everybody_3_7() {
-    in_both_homes(|home| {
-        let (builder, _clock) = with_clock();
+    in_every_home(|home| {
+        let (builder, _clock) = home.with_clock();
         let store = home.open(builder);
         let (own, parameters) = (key(0), asked());
         let held = fresh(store.begin(&own, &parameters));
@@ -257,22 +261,25 @@ fn waiters_of_an_outcome_without_body_are_told_so_like_everybody_3_7() {
 
 #[test]
 fn nobody_waits_for_a_key_that_is_free_3_7() {
-    in_both_homes(|home| {
-        let (builder, _clock) = with_clock();
+    in_every_home(|home| {
+        let (builder, _clock) = home.with_clock();
         let store = home.open(builder);
         let (own, parameters) = (key(0), asked());
         let answer = block_on(store.request(&own, &parameters).wait(LONG).begin_async());
         fresh(answer).complete(Outcome::new("done")).expect("kept");
-        match Task::new(store.request(&own, &parameters).wait(LONG).begin_async()).poll() {
+        let mut again = Task::new(store.request(&own, &parameters).wait(LONG).begin_async());
+        embedded(&store, |_| match again.poll() {
             Poll::Ready(Ok(Answer::Replay(_))) => {}
             other => panic!("expected a replay at once, got {other:?}"),
-        }
+        });
+        assert_replays(&store, &own, "done");
     });
 }
 
 #[test]
 fn waiting_answers_are_counted_as_what_they_became_11() {
-    let store = plain().open_in_memory().expect("opens");
+    let home = Home::any();
+    let store = home.open(plain());
     let (own, parameters) = (key(0), asked());
     let held = fresh(store.begin(&own, &parameters));
     let mut tasks: Vec<_> =

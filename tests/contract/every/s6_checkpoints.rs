@@ -3,14 +3,15 @@
 //! Goal: the next attempt sees the last note, whatever ended the one before, and no other. Method: every end there is: a
 //! crash, a panic, a drop, a take-over.
 
+use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use oncekey::{ErrorKind, Key, Known, Limit, Outcome, Reservation, Store};
+use oncekey::{ErrorKind, Key, Known, Limit, Outcome};
 
-use crate::support::tasks::{Task, block_on, until};
-use crate::support::{
-    Home, asked, asked_otherwise, crash, fresh, in_both_homes, kept, key, plain, secs, soon, started,
-    with_clock,
+use super::support::tasks::{Task, block_on, until};
+use super::support::{
+    Home, Reservation, Store, TestClock, asked, asked_otherwise, crash, embedded, fresh, in_every_home, kept,
+    key, plain, secs, soon, started,
 };
 
 /// Which attempt wrote the last note, and what.
@@ -20,7 +21,7 @@ fn seen(held: &Reservation) -> Option<(u32, &[u8])> {
 
 #[test]
 fn a_checkpoint_is_on_disk_when_it_returns_and_the_last_one_counts_6_3() {
-    let home = Home::directory();
+    let home = Home::lasting();
     let mut store = home.open(plain());
     for attempt in 1..4 {
         let held = fresh(store.request(&key(0), &asked()).start_durably().begin());
@@ -37,12 +38,12 @@ fn a_checkpoint_is_on_disk_when_it_returns_and_the_last_one_counts_6_3() {
     let held = fresh(store.begin(&key(0), &asked()));
     assert_eq!((held.attempt(), seen(&held)), (5, Some((3, &b"3 b"[..]))));
     kept(held.complete(Outcome::new("done")));
-    assert_eq!(store.stats().kept_records, 1);
+    embedded(&store, |store| assert_eq!(store.stats().kept_records, 1));
 }
 
 #[test]
 fn an_empty_checkpoint_is_one_and_a_large_one_comes_back_whole_6_3() {
-    let home = Home::directory();
+    let home = Home::lasting();
     let store = home.open(plain());
     let held = (started(&store, &key(0)), started(&store, &key(1)));
     held.0.checkpoint(b"").expect("noted");
@@ -55,7 +56,7 @@ fn an_empty_checkpoint_is_one_and_a_large_one_comes_back_whole_6_3() {
 
 #[test]
 fn a_checkpoint_survives_a_drop_a_panic_and_a_take_over_6_3_4_3_4_4() {
-    type End = fn(Reservation, &oncekey::ManualClock);
+    type End = fn(Reservation, &TestClock);
     let ends: [End; 3] = [
         |held, _| drop(held),
         |held, _| {
@@ -72,8 +73,8 @@ fn a_checkpoint_survives_a_drop_a_panic_and_a_take_over_6_3_4_3_4_4() {
         },
     ];
     for (number, end) in ends.into_iter().enumerate() {
-        in_both_homes(|home| {
-            let (builder, clock) = with_clock();
+        in_every_home(|home| {
+            let (builder, clock) = home.with_clock();
             let store = home.open(builder);
             let held = started(&store, &key(0));
             held.checkpoint(b"half").expect("noted");
@@ -86,8 +87,8 @@ fn a_checkpoint_survives_a_drop_a_panic_and_a_take_over_6_3_4_3_4_4() {
 
 #[test]
 fn one_who_lost_the_key_writes_no_checkpoint_6_3_4_4() {
-    in_both_homes(|home| {
-        let (builder, clock) = with_clock();
+    in_every_home(|home| {
+        let (builder, clock) = home.with_clock();
         let store = home.open(builder);
         let first = started(&store, &key(0));
         first.checkpoint(b"first").expect("noted");
@@ -105,7 +106,7 @@ fn one_who_lost_the_key_writes_no_checkpoint_6_3_4_4() {
 
 #[test]
 fn a_checkpoint_over_the_limit_is_refused_and_changes_nothing_6_3_8_1() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain().checkpoint_bytes_max(4));
         let held = started(&store, &key(0));
         held.checkpoint(b"four").expect("at the limit");
@@ -119,7 +120,7 @@ fn a_checkpoint_over_the_limit_is_refused_and_changes_nothing_6_3_8_1() {
 
 #[test]
 fn a_volatile_reservation_takes_no_checkpoint_6_3() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         let held = fresh(store.begin(&key(0), &asked()));
         assert_eq!(held.checkpoint(b"x").expect_err("volatile").kind(), &ErrorKind::NotDurable);
@@ -133,7 +134,7 @@ fn a_volatile_reservation_takes_no_checkpoint_6_3() {
 
 #[test]
 fn a_checkpoint_belongs_to_its_parameters_6_3_4_3() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         let held = started(&store, &key(0));
         held.checkpoint(b"of these parameters").expect("noted");
@@ -148,7 +149,7 @@ fn a_checkpoint_belongs_to_its_parameters_6_3_4_3() {
 
 #[test]
 fn a_checkpoint_whose_future_is_dropped_is_written_all_the_same_6_3_4_1() {
-    let home = Home::directory();
+    let home = Home::lasting();
     let store = home.open(plain());
     let held = started(&store, &key(0));
     for number in 0..50_u8 {
@@ -162,26 +163,30 @@ fn a_checkpoint_whose_future_is_dropped_is_written_all_the_same_6_3_4_1() {
 /// The holder goes, and the next one sees the last note.
 fn kept_in_order(store: &Store, key: &Key, held: Reservation) {
     drop(held);
-    until("all is written", || store.stats().checkpoints == 50);
+    embedded(store, |store| until("all is written", || store.stats().checkpoints == 50));
     assert_eq!(seen(&soon(store, key)), Some((1, &[49][..])));
 }
 
 #[test]
 fn checkpoints_are_counted_and_cost_one_record_at_a_time_6_3_8_1() {
-    in_both_homes(|home| {
+    in_every_home(|home| {
         let store = home.open(plain());
         let held = started(&store, &key(0));
         for _ in 0..10 {
             held.checkpoint(&[7; 100]).expect("noted");
         }
-        let stats = store.stats();
-        assert_eq!((stats.checkpoints, stats.kept_records, stats.kept_bytes), (10, 1, 9 + 7 + 100));
+        embedded(&store, |store| {
+            let stats = store.stats();
+            assert_eq!((stats.checkpoints, stats.kept_records, stats.kept_bytes), (10, 1, 9 + 7 + 100));
+        });
+        drop(held);
+        assert_eq!(seen(&soon(&store, &key(0))), Some((1, &[7; 100][..])));
     });
 }
 
 #[test]
 fn no_debug_form_shows_what_was_noted_6_3_10_2() {
-    let home = Home::directory();
+    let home = Home::lasting();
     let store = home.open(plain());
     let held = started(&store, &key(0));
     held.checkpoint(b"canary").expect("noted");
@@ -189,7 +194,8 @@ fn no_debug_form_shows_what_was_noted_6_3_10_2() {
     let listed = store.interrupted().next().expect("listed").expect("readable");
     let shown = format!("{:?} {:?} {listed:?}", store.get(&key(0)), listed.checkpoint());
     let held = fresh(store.begin(&key(0), &asked()));
-    let shown = format!("{shown} {held:?} {:?} {:?}", held.last_checkpoint(), store.running(secs(0)).next());
+    let mut shown = format!("{shown} {held:?} {:?}", held.last_checkpoint());
+    embedded(&store, |store| write!(shown, "{:?}", store.running(secs(0)).next()).expect("written"));
     assert!(
         shown.contains("Checkpoint") && !shown.contains("canary") && !shown.contains("99, 97"),
         "{shown}"
