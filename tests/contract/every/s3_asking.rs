@@ -175,7 +175,7 @@ fn an_expired_key_that_runs_anew_and_is_released_stays_expired_3_5() {
         run(&store, &key(0), "new");
         assert_replays(&store, &key(0), "new");
         embedded(&store, |store| {
-            assert_eq!(store.stats().kept_records, 1, "the expired record was replaced")
+            assert_eq!(store.stats().kept_records, 1, "the expired record was replaced");
         });
     });
 }

@@ -1,4 +1,4 @@
-//! What every store holds to, over an engine in memory; over PostgreSQL and etcd: `tests/engines`.
+//! What every store holds to, over an engine in memory; over real ones: `tests/engines`.
 
 #[expect(clippy::duplicate_mod, reason = "the same tests, of another store")]
 #[path = "../every/mod.rs"]
