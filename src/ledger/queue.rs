@@ -1,7 +1,7 @@
 //! What waits for the writer: records laid one behind the other, as their holders hand them over.
 //!
 //! Law: whoever hands over writes its bytes into the group that the writer takes next, under one lock that is held for
-//! a copy and nothing else; so nothing is allocated for a record, and nothing that one thread allocated is freed by
+//! a copy and nothing else, so that what is handed over together is in one group; so nothing is allocated for a record, and nothing that one thread allocated is freed by
 //! another. The bell is rung by the first of a group. The queue ends when its handle is gone: what was handed over by
 //! then is still taken.
 
@@ -55,14 +55,32 @@ impl<T> Queue<T> {
     /// # Errors
     /// The tag, where nobody takes it any more.
     pub(crate) fn hand_over(&self, job: Job<T>, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), T> {
+        self.hand_over_with(job, write, std::iter::empty())
+    }
+
+    /// Hands a record over with others behind it: they come to the writer together.
+    ///
+    /// # Errors
+    /// As [`Queue::hand_over`]: the tag of the first.
+    pub(crate) fn hand_over_with<'a>(
+        &self,
+        job: Job<T>,
+        write: impl FnOnce(&mut Vec<u8>),
+        more: impl Iterator<Item = (Job<T>, &'a [u8])>,
+    ) -> Result<(), T> {
         let mut next = self.next.lock();
         let first = next.jobs.is_empty();
         write(&mut next.bytes);
         let end = next.bytes.len();
         next.jobs.push((job, end));
+        for (job, bytes) in more {
+            next.bytes.extend_from_slice(bytes);
+            let end = next.bytes.len();
+            next.jobs.push((job, end));
+        }
         if first && matches!(self.bell.try_send(()), Err(TrySendError::Disconnected(()))) {
             next.bytes.clear();
-            return next.jobs.pop().map_or(Ok(()), |(job, _)| Err(job.tag));
+            return next.jobs.drain(..).next().map_or(Ok(()), |(job, _)| Err(job.tag));
         }
         Ok(())
     }
@@ -147,6 +165,14 @@ mod tests {
         assert_eq!(told, [(1, b"first".to_vec()), (2, Vec::new()), (3, b"third".to_vec())]);
         assert!(group.is_durable());
         assert_eq!(group.drain().collect::<Vec<_>>(), [1, 2, 3]);
+        let more = [(job(5, true), &b"fifth"[..]), (job(6, true), b"sixth")];
+        queue
+            .hand_over_with(job(4, true), |bytes| bytes.extend_from_slice(b"fourth"), more.into_iter())
+            .unwrap();
+        let mut group = jobs.take(group);
+        let told: Vec<_> = group.entries().iter().map(|own| own.bytes.to_vec()).collect();
+        assert_eq!(told, [b"fourth".to_vec(), b"fifth".to_vec(), b"sixth".to_vec()]);
+        assert_eq!(group.drain().collect::<Vec<_>>(), [4, 5, 6]);
         assert!(group.is_empty() && group.entries().is_empty() && jobs.take(group).is_empty());
     }
 

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use super::House;
-use super::log::Entry;
+use super::log::{Entry, Meaning};
 use super::queue::{Group, Jobs};
 use crate::record::Location;
 use crate::sync::{Alarm, after, select};
@@ -87,20 +87,25 @@ fn rung<T>(ledger: &House, jobs: &Jobs<T>, alarm: &mut Option<Alarm>) -> bool {
     jobs.bell.recv().is_ok()
 }
 
-/// How many of the entries go into one commit: as many as it takes, but at least one.
+/// How many of the entries go into one commit: as many as it takes, but at least one; and with a record what it has
+/// forgotten, so that a power cut finds both or neither.
 fn share(entries: &[Entry<'_>]) -> usize {
     let mut bytes = 0;
     let fit = entries.iter().take_while(|entry| {
         bytes += entry.bytes.len();
         bytes <= COMMIT_BYTES
     });
-    fit.count().max(1)
+    let fit = fit.count().max(1);
+    let hash = entries.get(fit - 1).map(|entry| entry.hash);
+    let forgotten =
+        |entry: &&Entry<'_>| matches!(entry.meaning, Meaning::Forgotten(_)) && Some(entry.hash) == hash;
+    fit + entries[fit..].iter().take_while(forgotten).count()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Meaning;
+    use crate::record::{Forgotten, Weight};
     use crate::time::Timestamp;
 
     #[test]
@@ -116,5 +121,23 @@ mod tests {
             let entry = |size: &usize| Entry { hash: 0, bytes: bytes[..*size].into(), expires, meaning };
             assert_eq!(share(&sizes.iter().map(entry).collect::<Vec<_>>()), count, "{sizes:?}");
         }
+    }
+
+    #[test]
+    fn a_commit_that_is_full_takes_what_its_last_record_has_forgotten_and_no_more() {
+        let full = vec![0; COMMIT_BYTES];
+        let record = |hash| Entry {
+            hash,
+            bytes: full[..].into(),
+            expires: Timestamp::default(),
+            meaning: Meaning::Note,
+        };
+        let forgotten = |hash| {
+            let (target, weight) = (Location::from_u64(1), Weight::default());
+            Entry::forgotten(Forgotten { time: Timestamp::default(), target, hash, weight })
+        };
+        assert_eq!(share(&[record(7), forgotten(7), forgotten(7), forgotten(8)]), 3);
+        assert_eq!(share(&[record(7), forgotten(8), forgotten(7)]), 1);
+        assert_eq!(share(&[record(7), record(7)]), 1);
     }
 }

@@ -98,10 +98,9 @@ impl Reservation {
         let handed = shared.with_engine(|engine| {
             let bound = self.bound(engine);
             let record = self.unfinished(bound.clone(), checkpoint, None);
+            // The record has what was remembered.
             let outlived = self.outlived(shared, Timestamp::default());
-            let written = self.send(shared, engine, &record, Deed::Start { room })?;
-            // Behind it, whose record has what was remembered: a power cut between the two loses nothing.
-            self.forget(engine, outlived)?;
+            let written = self.send(shared, engine, &record, Deed::Start { room }, &outlived)?;
             Ok((bound, written))
         });
         let (bound, written) = handed.inspect_err(|_| shared.room.give_back(room))?;
@@ -126,7 +125,7 @@ impl Reservation {
             engine.ledger.check_running()?;
             self.with_slot(shared, |slot| {
                 let record = self.unfinished(bound, Some(&checkpoint), None);
-                let written = self.send(shared, engine, &record, Deed::Checkpoint { room })?;
+                let written = self.send(shared, engine, &record, Deed::Checkpoint { room }, &[])?;
                 slot.phase = Phase::Writing;
                 let own = slot.durable.get_or_insert_default();
                 own.writes += 1;
@@ -161,20 +160,20 @@ impl Reservation {
         held.map(call).ok_or_else(|| ErrorKind::ReservationLost { attempt: self.attempt }.into())
     }
 
-    /// Hands its record to the writer.
+    /// Hands its record to the writer, and with it what that has forgotten.
     fn send(
         &self,
         shared: &Shared,
         engine: &Engine,
         record: &Started<'_>,
         deed: Deed,
+        outlived: &[Forgotten],
     ) -> Result<Arc<Written>> {
         let written = Arc::<Written>::default();
         let tag = self.tag_unfinished(shared, &written, record, deed);
         let meaning = Meaning::Kept(What::Started, tag.weight);
         let job = Job { hash: self.hash, expires: record.expires(), meaning, durable: true, tag };
-        // The queue ends only with the engine, which is borrowed.
-        engine.queue.hand_over(job, |bytes| record.encode_into(bytes)).map_err(no_writer)?;
+        self.hand_over_with(engine, job, |bytes| record.encode_into(bytes), outlived)?;
         Ok(written)
     }
 
@@ -204,24 +203,39 @@ impl Reservation {
 
     /// A release that would be remembered longer than the outcome of this attempt: it would come back, with its checkpoint,
     /// at an opening after that outcome has expired. Of one that is durable nobody knows yet how long that is.
-    pub(super) fn outlived(&self, shared: &Shared, until: Timestamp) -> Vec<(Location, Weight)> {
+    pub(super) fn outlived(&self, shared: &Shared, until: Timestamp) -> Vec<Forgotten> {
         if self.past.as_ref().is_none_or(|past| past.remembered_until <= until) {
             return Vec::new();
         }
         let mut stripe = shared.stripes.lock(self.hash);
         let slot = stripe.slots.held(self.hash, self.fence);
-        slot.map(|slot| slot.replaces.clone()).unwrap_or_default()
+        let (time, hash) = (self.since, self.hash);
+        let note = |(target, weight): &(Location, Weight)| Forgotten {
+            time,
+            target: *target,
+            hash,
+            weight: *weight,
+        };
+        slot.map(|slot| slot.replaces.iter().map(note).collect()).unwrap_or_default()
     }
 
-    /// Has it forgotten.
-    pub(super) fn forget(&self, engine: &Engine, outlived: Vec<(Location, Weight)>) -> Result<()> {
-        for (target, weight) in outlived {
-            let entry = Entry::forgotten(Forgotten { time: self.since, target, hash: self.hash, weight });
-            let (hash, fence, written) = (self.hash, self.fence, None);
-            let tag = Tag { hash, fence, written, weight, deed: Deed::Forget { target } };
-            engine.send(&entry, true, tag).map_err(no_writer)?;
-        }
-        Ok(())
+    /// Hands a record to the writer, and what it has forgotten: with one commit, so that a power cut finds both or neither.
+    pub(super) fn hand_over_with(
+        &self,
+        engine: &Engine,
+        job: Job<Tag>,
+        write: impl FnOnce(&mut Vec<u8>),
+        outlived: &[Forgotten],
+    ) -> Result<()> {
+        let (hash, fence, durable) = (self.hash, self.fence, job.durable);
+        let notes: Vec<_> = outlived.iter().map(|note| (note, Entry::forgotten(*note))).collect();
+        let notes = notes.iter().map(|(note, entry)| {
+            let deed = Deed::Forget { target: note.target };
+            let tag = Tag { hash, fence, written: None, weight: note.weight, deed };
+            (Job { hash, expires: entry.expires, meaning: entry.meaning, durable, tag }, &*entry.bytes)
+        });
+        // The queue ends only with the engine, which is borrowed.
+        engine.queue.hand_over_with(job, write, notes).map_err(no_writer)
     }
 
     /// Gives the key back; waits for nothing. What is to be written for that is on its way then.

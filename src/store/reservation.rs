@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::Store;
 use super::asking::{Given, Past, Terms};
 use super::completing::{Completed, Completing, Pending, Refused};
-use super::shared::{Deed, Engine, Shared, Tag, no_writer};
+use super::shared::{Deed, Engine, Shared, Tag};
 use crate::comparing::{Outlined, bytes_of};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Limit, Result};
@@ -273,12 +273,10 @@ impl Reservation {
         shared.with_engine(|engine| {
             let record = self.record(engine, replay);
             let tag = self.tag(shared, Some(written), &record, replay);
-            if !self.is_durable() {
-                self.forget(engine, self.outlived(shared, record.expires))?;
-            }
+            let outlived = if self.is_durable() { Vec::new() } else { self.outlived(shared, record.expires) };
             let (hash, expires, meaning) = (self.hash, record.expires, Meaning::Kept(What::Kept, tag.weight));
             let job = Job { hash, expires, meaning, durable: !self.terms.relaxed, tag };
-            engine.queue.hand_over(job, |bytes| record.encode_into(bytes)).map_err(no_writer)
+            self.hand_over_with(engine, job, |bytes| record.encode_into(bytes), &outlived)
         })
     }
 

@@ -14,8 +14,8 @@ use oncekey::{Answer, Completed, ErrorKind, Known, Outcome, Reservation, Store, 
 use crate::support::bank::{ACCOUNTS, Bank, OWN, balance, pay, pay_once};
 use crate::support::tasks::{panics, until};
 use crate::support::{
-    LONG, asked, asked_otherwise, assert_free, assert_replays, child, fresh, kept, key, plain, refused, run,
-    secs, soon, started, with_clock,
+    LONG, asked, asked_otherwise, assert_free, assert_replays, child, close, fresh, kept, key, plain,
+    refused, run, secs, soon, started, with_clock,
 };
 
 #[test]
@@ -375,4 +375,29 @@ fn a_panic_in_the_middle_of_a_transaction_harms_nobody_else_6_2_5_11() {
     let bank = bank.crash(store);
     assert_eq!(bank.balance(0), 5);
     assert_replays(&bank.open(plain()), &key(0), "paid");
+}
+
+#[test]
+fn a_release_is_not_remembered_beyond_a_shorter_outcome_of_a_transaction_4_3_6_1_7_1() {
+    let bank = Bank::new();
+    let (builder, clock) = with_clock();
+    let store = bank.open(builder.clone());
+    let held = started(&store, &key(0));
+    held.checkpoint(b"of a life that is over").expect("noted");
+    drop(held);
+    until("released", || store.get(&key(0)) == Ok(Known::Absent));
+    let held = fresh(store.request(&key(0), &asked()).retention(secs(10)).begin());
+    assert_eq!(held.attempt(), 2);
+    let transaction = store.transaction().expect("lent");
+    kept(transaction.complete(held, Outcome::new("short")));
+    transaction.commit().expect("committed");
+    clock.advance(secs(20));
+    let mut store = store;
+    for _ in 0..3 {
+        store.sweep().expect("swept");
+        close(store);
+        store = bank.open(builder.clone());
+    }
+    let held = fresh(store.begin(&key(0), &asked()));
+    assert_eq!((held.attempt(), held.last_checkpoint()), (1, None));
 }
