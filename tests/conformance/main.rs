@@ -78,7 +78,7 @@ fn the_reference_conforms() {
 #[cfg(feature = "distributed")]
 #[test]
 fn the_store_over_an_engine_in_memory_conforms() {
-    over::run_over_an_engine("the store over an engine in memory", &scenarios(), |clock| {
+    over::run_over_an_engine("the store over an engine in memory", &scenarios(), &[], |clock| {
         Box::new(home::InMemory::on(clock))
     });
 }

@@ -139,7 +139,8 @@ impl Clock for Counted {
 fn a_lease_of_a_moment_keeps_no_thread_busy_11() {
     let asked_for = Arc::new(AtomicUsize::new(0));
     let builder = plain().clock(Counted(Arc::clone(&asked_for))).lease(Duration::from_nanos(2));
-    let store = Home::any().open(builder);
+    let home = Home::any();
+    let store = home.open(builder);
     let operation = |_: &Reservation| {
         std::thread::sleep(Duration::from_millis(50));
         Ok::<u8, Never>(1)

@@ -8,7 +8,7 @@ use oncekey::{Completed, ErrorKind, Known, Limit, OnInterrupted, Outcome};
 use super::support::tasks::{Task, block_on};
 use super::support::{
     Answer, Home, LONG, Store, asked, asked_otherwise, assert_replays, crash, embedded, fresh, kept, key,
-    plain, refused, replay, run, soon, started,
+    let_go, plain, refused, replay, run, soon, started,
 };
 
 /// A store that does not resume, in which key 0 was interrupted after a checkpoint.
@@ -58,8 +58,8 @@ fn only_an_interrupted_key_is_resolved_4_6() {
     let home = Home::lasting();
     let store = interrupted(&home);
     run(&store, &key(1), "kept");
-    drop(started(&store, &key(2)));
-    drop(soon(&store, &key(2)));
+    let_go(&store, started(&store, &key(2)));
+    let_go(&store, soon(&store, &key(2)));
     for number in 1..4 {
         let error = store.resolve(&key(number), Outcome::new("x")).expect_err("nothing to resolve");
         assert_eq!(error.kind(), &ErrorKind::NotInterrupted, "{number}");
@@ -103,8 +103,8 @@ fn a_forgotten_interruption_is_as_never_seen_4_6() {
 fn forgetting_a_released_key_forgets_its_attempts_and_tells_that_nothing_was_kept_4_6() {
     let home = Home::lasting();
     let store = home.open(plain());
-    drop(started(&store, &key(0)));
-    drop(soon(&store, &key(0)));
+    let_go(&store, started(&store, &key(0)));
+    let_go(&store, soon(&store, &key(0)));
     assert_eq!(store.forget(&key(0)), Ok(false));
     assert_eq!(fresh(store.begin(&key(0), &asked())).attempt(), 1);
 }

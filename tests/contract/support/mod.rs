@@ -93,7 +93,7 @@ pub(crate) fn assert_free(store: &Store, key: &Key) {
     assert_eq!(store.get(key).expect("known"), Known::Absent);
 }
 
-/// Drops a volatile reservation; its key is free at once.
+/// Drops a reservation. The key of a volatile one is free at once; who comes for a durable one waits for it.
 pub(crate) fn let_go(_: &Store, held: Reservation) {
     drop(held);
 }

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -36,6 +37,17 @@ impl Cluster {
         (0..MEMBERS).for_each(|number| own.spawn(number));
         own.leader();
         own
+    }
+
+    /// Three members for all tests that hurt none, as long as one of them runs.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let own = Arc::new(Self::start());
+            *shared = Arc::downgrade(&own);
+            own
+        })
     }
 
     /// Where the clients of a member connect.

@@ -4,10 +4,13 @@
 //! counted, not a test that is left out.
 
 #[path = "../../conformance/distributed.rs"]
-#[expect(dead_code, reason = "an engine in memory is not for here")]
 mod distributed;
 #[path = "../../conformance/files.rs"]
 mod files;
+#[path = "../../conformance/home.rs"]
+#[expect(dead_code, reason = "an engine in memory is not for here")]
+mod home;
+mod homes;
 #[path = "../../model/ops.rs"]
 mod ops;
 #[path = "../../conformance/over.rs"]
@@ -29,63 +32,17 @@ mod subject;
 mod vector;
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
-use distributed::{DistributedSubject, Home};
+use distributed::DistributedSubject;
+use home::Home;
+use homes::Schema;
 use oncekey::ManualClock;
-use oncekey::distributed::{Engine, Postgres};
 use oncekey_engines::postgres::Cluster;
 use pair::Pair;
 use proptest::prelude::*;
 use reference::ReferenceSubject;
 use subject::START;
 use vector::{Settings, Tuning};
-
-/// A schema of its own, and its clock.
-struct Schema {
-    cluster: Arc<Cluster>,
-    name: String,
-    /// Its records lie in one plain table.
-    is_plain: bool,
-}
-
-impl Schema {
-    fn make(cluster: &Arc<Cluster>, is_plain: bool) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("vectors_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let own = Self { cluster: Arc::clone(cluster), name, is_plain };
-        // Makes the tables; then the clock is the test's.
-        let first =
-            oncekey::Store::builder().background_sweep(false).connect(own.engine()).expect("it connects");
-        first.close(Duration::ZERO).expect("it closes");
-        let (name, start) = (&own.name, START.as_millis());
-        own.cluster.ask(&format!(
-            "CREATE TABLE {name}.moved (ms bigint); INSERT INTO {name}.moved VALUES ({start});
-             CREATE OR REPLACE FUNCTION {name}.clock() RETURNS bigint LANGUAGE sql
-             AS 'SELECT ms FROM {name}.moved'"
-        ));
-        own
-    }
-}
-
-impl Home for Schema {
-    fn engine(&self) -> Engine {
-        let engine = Postgres::at(&self.cluster.url()).expect("an address").schema(&self.name);
-        if self.is_plain { engine.unpartitioned().into() } else { engine.into() }
-    }
-
-    fn advance(&self, by: Duration) {
-        self.cluster.ask(&format!("UPDATE {}.moved SET ms = ms + {}", self.name, by.as_millis()));
-    }
-}
-
-impl Drop for Schema {
-    fn drop(&mut self) {
-        self.cluster.ask(&format!("DROP SCHEMA IF EXISTS {} CASCADE", self.name));
-    }
-}
 
 /// Expired records go with their partition, and count until then; of one plain table they go one by one.
 const COUNTED: [&str; 2] =
@@ -101,10 +58,31 @@ fn the_store_over_postgresql_conforms() {
     assert_eq!(plain.len(), COUNTED.len());
     let home = |is_plain| {
         let cluster = &cluster;
-        move |_: &ManualClock| Box::new(Schema::make(cluster, is_plain)) as Box<dyn Home>
+        move |_: &ManualClock| Box::new(Schema::make(cluster, is_plain, START)) as Box<dyn Home>
     };
-    over::run_over_an_engine("the store over PostgreSQL", &partitioned, home(false));
-    over::run_over_an_engine("the store over PostgreSQL, unpartitioned", &plain, home(true));
+    over::run_over_an_engine("the store over PostgreSQL", &partitioned, &[], home(false));
+    over::run_over_an_engine("the store over PostgreSQL, unpartitioned", &plain, &[], home(true));
+}
+
+/// What differs over etcd beside what differs over every engine, and has to.
+#[cfg(feature = "etcd")]
+const ETCD_DIFFERENCES: [(&str, &str); 4] = [
+    (COUNTED[0], "expired records go with their lease in etcd, and count until then"),
+    (COUNTED[1], "as above"),
+    ("A wall clock set back while the store was closed does not turn its time back", NO_CLOCK),
+    ("A wall clock set back during a crash does not turn the store's time back", NO_CLOCK),
+];
+#[cfg(feature = "etcd")]
+const NO_CLOCK: &str = "etcd has no clock to ask: those of the processes are to be kept in step";
+
+#[cfg(feature = "etcd")]
+#[test]
+fn the_store_over_etcd_conforms() {
+    let cluster = oncekey_engines::etcd::Cluster::shared();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conformance");
+    let scenarios: Vec<_> = files::files(&folder).into_values().flat_map(|file| file.scenarios).collect();
+    let home = |clock: &ManualClock| Box::new(homes::Prefix::make(&cluster, clock)) as Box<dyn Home>;
+    over::run_over_an_engine("the store over etcd", &scenarios, &ETCD_DIFFERENCES, home);
 }
 
 proptest! {
@@ -120,15 +98,34 @@ proptest! {
         is_plain: bool,
         ops in prop::collection::vec(ops::op(), 1..60)
     ) {
-        let unlimited = Settings {
-            kept_records_max: None,
-            kept_records_per_scope_max: None,
-            ..ops::settings(refuse, explain, Tuning::default())
-        };
         let cluster = Cluster::shared();
-        let home = |_: &ManualClock| Box::new(Schema::make(&cluster, is_plain)) as Box<dyn Home>;
-        let mut store = DistributedSubject::new(&unlimited, home).expect("nothing is not promised");
-        let mut pair = Pair::new(ReferenceSubject::new(&unlimited), &mut store).without_counts();
-        ops.iter().try_for_each(|op| pair.run(*op))?;
+        say_the_same(refuse, explain, &ops, |_| Box::new(Schema::make(&cluster, is_plain, START)))?;
     }
+
+    #[cfg(feature = "etcd")]
+    #[test]
+    fn the_store_over_etcd_and_the_reference_say_the_same_also_over_crashes_3_4_5_6_7_8(
+        refuse: bool,
+        explain: bool,
+        ops in prop::collection::vec(ops::op(), 1..60)
+    ) {
+        let cluster = oncekey_engines::etcd::Cluster::shared();
+        say_the_same(refuse, explain, &ops, |clock| Box::new(homes::Prefix::make(&cluster, clock)))?;
+    }
+}
+
+fn say_the_same(
+    refuse: bool,
+    explain: bool,
+    ops: &[pair::Op],
+    home: impl FnOnce(&ManualClock) -> Box<dyn Home>,
+) -> Result<(), TestCaseError> {
+    let unlimited = Settings {
+        kept_records_max: None,
+        kept_records_per_scope_max: None,
+        ..ops::settings(refuse, explain, Tuning::default())
+    };
+    let mut store = DistributedSubject::new(&unlimited, home).expect("nothing is not promised");
+    let mut pair = Pair::new(ReferenceSubject::new(&unlimited), &mut store).without_counts();
+    ops.iter().try_for_each(|op| pair.run(*op))
 }
