@@ -26,13 +26,15 @@
 //! | contract | embedded | distributed |
 //! | --- | --- | --- |
 //! | 3.9 an answer that was lost | *unknown outcome* until the store is reopened | [`ErrorKind::AnswerLost`](crate::ErrorKind::AnswerLost) until the engine has said what became of it, which the store goes on asking |
+//! | 3.7 a holder releases | the key is promised to one of those who wait | all who wait here look, and whoever asks first gets it |
 //! | 4.4, 7.1 time | the store's clock | the engine's; every answer of it sets the store's own |
 //! | 5.2 relaxed durability | a setting | refused: [`ErrorKind::NotPromised`](crate::ErrorKind::NotPromised) |
 //! | 5.3 the process dies | its reservations are gone at once | with a [node's name](crate::Builder::node) when it starts again; else when their leases have lapsed |
 //! | 5.4 a durable one is interrupted | at the next opening | as above: when its node starts again, or when its lease has lapsed and it was another process's |
 //! | 5.10 room on the disk; kept records and bytes (8.1) | limits | the engine's to provide; refused as *not promised* where they are set |
+//! | 5.11 a waker calls the store | it may | blocking calls are refused there: [`ErrorKind::EnginesThread`](crate::ErrorKind::EnginesThread) |
 //! | 6.1 the caller's own writes | the store lends a transaction | the caller lends his: [`Reservation::completion`] |
-//! | 7.2 clock jumps | told at opening | the engine's clock is believed |
+//! | 7.2 clock jumps | told at opening | the engine's clock is believed; etcd has none, and those of the processes are |
 //! | 8.1 live reservations, waiters | of the store | of this process |
 //! | 11 numbers and spans (features `metrics`, `tracing`) | all of them | [`Store::stats`] only: this process's own |
 //! | 11 encryption, backup, rotation | the store's | the engine's; digests are bound under the caller's secret, or one that is kept in the engine |

@@ -54,10 +54,14 @@ impl Process {
         assert!(found >= lines, "{found} of {lines} said {words:?}; at last: {last:#?}");
     }
 
+    /// How many lines it has said with one of these words.
+    pub fn said(&self, words: &[&str]) -> usize {
+        count(&self.said.lines.lock().unwrap_or_else(PoisonError::into_inner), words)
+    }
+
     /// Waits until it has said so many more.
     pub fn wait_for_more(&self, words: &[&str], lines: usize) {
-        let said = count(&self.said.lines.lock().unwrap_or_else(PoisonError::into_inner), words);
-        self.wait_for(words, said + lines);
+        self.wait_for(words, self.said(words) + lines);
     }
 
     /// SIGKILL; what it said until then.

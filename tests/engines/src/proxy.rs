@@ -10,11 +10,11 @@
 //! | `Late` | as `Pass` | what comes is held back for that long, either way |
 //! | `Closed` | is closed at once | was closed when the mode began |
 //!
-//! `lose` waits for a question with certain bytes; see there.
+//! `lose` waits for a question with certain bytes, `sever` hangs those connections whose first question has them; see there.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::process::PATIENCE;
@@ -48,6 +48,8 @@ struct Trap {
 #[derive(Debug)]
 struct State {
     mode: Mode,
+    /// Connections whose first question has these bytes hang.
+    severed: Option<Vec<u8>>,
     trap: Option<Trap>,
     /// Answers that were lost.
     lost: u64,
@@ -79,6 +81,8 @@ struct Connection {
     server: TcpStream,
     /// Its next answer is to be lost.
     doomed: Mutex<Option<Trap>>,
+    /// What was asked first, as far as it came at once.
+    first: OnceLock<Vec<u8>>,
 }
 
 impl Proxy {
@@ -86,8 +90,15 @@ impl Proxy {
     pub fn before(port: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let own = listener.local_addr().expect("it has an address").port();
-        let state =
-            State { mode: Mode::Pass, trap: None, lost: 0, round: 0, streams: Vec::new(), ended: false };
+        let state = State {
+            mode: Mode::Pass,
+            severed: None,
+            trap: None,
+            lost: 0,
+            round: 0,
+            streams: Vec::new(),
+            ended: false,
+        };
         let to = (Ipv4Addr::LOCALHOST, port).into();
         let shared = Arc::new(Shared { to, state: Mutex::new(state), changed: Condvar::new() });
         let accepting = Arc::downgrade(&shared);
@@ -108,6 +119,13 @@ impl Proxy {
     /// From now on.
     pub fn set(&self, mode: Mode) {
         self.shared.set(&mut self.shared.lock(), mode);
+    }
+
+    /// From now on those connections hang, old ones and new, whose first question has these bytes: by what clients say of
+    /// themselves. `None`: none do.
+    pub fn sever(&self, bytes: Option<&[u8]>) {
+        self.shared.lock().severed = bytes.map(<[u8]>::to_vec);
+        self.shared.changed.notify_all();
     }
 
     /// Closes all connections and goes on as before.
@@ -161,6 +179,10 @@ impl Shared {
     }
 }
 
+fn has(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|own| own == part)
+}
+
 fn close(stream: &TcpStream) {
     // It may be closed already.
     let _ = stream.shutdown(Shutdown::Both);
@@ -179,7 +201,14 @@ impl Connection {
         };
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
-        let own = Arc::new(Self { shared, round, client, server, doomed: Mutex::new(None) });
+        let own = Arc::new(Self {
+            shared,
+            round,
+            client,
+            server,
+            doomed: Mutex::new(None),
+            first: OnceLock::new(),
+        });
         let other = Arc::clone(&own);
         std::thread::spawn(move || own.ask());
         std::thread::spawn(move || other.answer());
@@ -189,10 +218,9 @@ impl Connection {
     /// From the client to the server.
     fn ask(&self) {
         let look = |bytes: &[u8]| {
+            self.first.get_or_init(|| bytes.to_vec());
             let mut state = self.shared.lock();
-            let is_it =
-                |own: &mut Trap| bytes.windows(own.bytes.len()).any(|own_bytes| own_bytes == own.bytes);
-            if let Some(trap) = state.trap.take_if(is_it) {
+            if let Some(trap) = state.trap.take_if(|own| has(bytes, &own.bytes)) {
                 *self.doomed() = Some(trap);
             }
             true
@@ -248,7 +276,11 @@ impl Connection {
             Mode::Late(time) => time,
             _ => Duration::ZERO,
         };
-        let hangs = |own: &mut State| own.mode == Mode::Hang && own.round == self.round;
+        let severed = |own: &State| {
+            let (first, mark) = (self.first.get(), own.severed.as_ref());
+            first.zip(mark).is_some_and(|(first, mark)| has(first, mark))
+        };
+        let hangs = |own: &mut State| (own.mode == Mode::Hang || severed(own)) && own.round == self.round;
         let state = if late.is_zero() {
             state
         } else {

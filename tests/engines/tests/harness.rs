@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use oncekey_engines::process::until;
+use oncekey_engines::process::{until, until_true};
 use oncekey_engines::proxy::{Loss, Mode, Proxy};
 use oncekey_engines::{etcd, postgres};
 
@@ -151,5 +151,10 @@ fn etcd_elects_another_leader_and_takes_the_old_one_back() {
     let third = until("another leads", || Some(cluster.leader()).filter(|own| *own != second).ok_or("it"));
     assert_ne!(second, third);
     cluster.resume(second);
+    cluster.cut_off(third);
+    let fourth = until("another leads", || Some(cluster.leader()).filter(|own| *own != third).ok_or("it"));
+    assert!(!cluster.answers(third) && cluster.answers(fourth), "who is cut off knows nothing of a majority");
+    cluster.heal();
+    until_true("it is back", || cluster.answers(third));
     assert_eq!(cluster.endpoints().split(',').count(), etcd::MEMBERS);
 }

@@ -1,9 +1,12 @@
 //! Goal: the same over etcd, whose leader is killed and whose members are cut off (feature `etcd`).
 
+use std::time::Duration;
+
 use oncekey_engines::engine::Engine;
 use oncekey_engines::etcd::{Cluster, MEMBERS};
+use oncekey_engines::process::until;
 
-use crate::failover::{goes_on, is_missed, load, settle};
+use crate::failover::{goes_on, goes_on_somewhere, is_missed, load, settle};
 use crate::{hammer, leases, waiting};
 
 fn engine(cluster: &Cluster, prefix: &str) -> Engine {
@@ -43,8 +46,31 @@ fn a_leader_that_is_killed_under_load_takes_nothing_acknowledged_with_it_5_1() {
     settle(processes, &engine);
 }
 
+/// Its clients go on asking it: it takes what they ask, and can't have it.
 #[test]
-fn a_member_behind_a_partition_and_a_minority_are_asked_in_vain_and_do_no_harm_5_1() {
+fn a_leader_that_is_cut_off_from_the_others_and_one_who_hears_late_lose_and_double_nothing_5_1() {
+    let cluster = Cluster::start();
+    let engine = engine(&cluster, "cut_off");
+    let processes = load(&engine);
+    goes_on(&processes);
+    let first = cluster.leader();
+    cluster.cut_off(first);
+    let second = until("another leads", || Some(cluster.leader()).filter(|own| *own != first).ok_or("it"));
+    goes_on(&processes);
+    assert!(!cluster.answers(first), "it is still cut off");
+    cluster.heal();
+    goes_on(&processes);
+    // Commits wait for the one who is late where the other is cut off.
+    let [late, gone] = [first, 3 - first - second];
+    cluster.delay(late, Duration::from_millis(50));
+    cluster.cut_off(gone);
+    goes_on_somewhere(&processes);
+    cluster.heal();
+    settle(processes, &engine);
+}
+
+#[test]
+fn a_member_that_hangs_and_a_minority_are_asked_in_vain_and_do_no_harm_5_1() {
     let cluster = Cluster::start();
     let engine = engine(&cluster, "partition");
     let processes = load(&engine);

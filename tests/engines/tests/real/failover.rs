@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use oncekey_engines::engine::{Engine, Settings};
 use oncekey_engines::fleet::Process;
 use oncekey_engines::postgres::Cluster;
+use oncekey_engines::process::until_true;
 use oncekey_engines::worker::{Role, WITHOUT_END};
 
 use crate::hammer::PROCESSES;
@@ -33,6 +34,13 @@ pub(crate) fn goes_on(processes: &[Process]) {
     for process in processes {
         process.wait_for_more(&["kept"], STEADY);
     }
+}
+
+/// Waits until they have completed some more between them: where all is slow, one may run ahead of the others.
+pub(crate) fn goes_on_somewhere(processes: &[Process]) {
+    let kept = || processes.iter().map(|own| own.said(&["kept"])).sum::<usize>();
+    let before = kept();
+    until_true("some are completed", || kept() >= before + STEADY);
 }
 
 /// Waits until the engine is missed: those with little patience were told so.
