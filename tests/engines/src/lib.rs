@@ -8,11 +8,13 @@
 //! | `process` | programs that end with their parent; free ports; waiting until something holds |
 //! | `postgres` | a primary, and a synchronous standby to be promoted |
 //! | `etcd` | three members |
+//! | `certificates` | an authority, and who it vouches for |
 //! | `proxy` | a connection that is cut, hangs, is late, or loses one answer |
 //! | `engine` | where an engine is, as one word that a process can be told, and a store over it |
 //! | `worker` | a process of the service: what it does, and what it says of it |
 //! | `fleet` | such processes, as their parent sees them |
 
+pub mod certificates;
 pub mod engine;
 pub mod etcd;
 pub mod fleet;

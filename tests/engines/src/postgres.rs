@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::certificates::Certificates;
 use crate::process::{
     User, command, directory, free_port, kill_family, run, signal, spawn, until, until_true,
 };
@@ -66,6 +67,27 @@ impl Cluster {
             *shared = Arc::downgrade(&own);
             own
         })
+    }
+
+    /// From now on the user `app` is let in over TLS alone, by a certificate of this authority in its name.
+    pub fn encrypt(&self, certificates: &Certificates) {
+        self.ask("create role app superuser login");
+        let path = |name: &str| certificates.path(name).display().to_string();
+        let files = [
+            ("ssl_cert_file", "server.pem"),
+            ("ssl_key_file", "server.key"),
+            ("ssl_ca_file", "authority.pem"),
+        ];
+        for (setting, name) in files {
+            self.ask(&format!("alter system set {setting} = '{}'", path(name)));
+        }
+        self.ask("alter system set ssl = on");
+        let rules = self.primary.data.join("pg_hba.conf");
+        let others = fs::read_to_string(&rules).expect("its rules");
+        let own = "hostssl all app 127.0.0.1/32 cert\nhostnossl all app 127.0.0.1/32 reject\n";
+        fs::write(&rules, format!("{own}{others}")).expect("its rules");
+        self.ask("select pg_reload_conf()");
+        until_true("it offers TLS", || self.ask("show ssl") == "on");
     }
 
     /// Makes a standby from the primary, in the place of what was killed, and waits until every commit waits for it.

@@ -7,6 +7,7 @@
 
 #[path = "../../../histories/checker.rs"]
 mod checker;
+mod encrypted;
 #[cfg(feature = "etcd")]
 mod etcd;
 mod failover;
