@@ -15,7 +15,7 @@ use super::shared::{Counters, Shared};
 use super::{Memory, Store, settling, waiting};
 use crate::comparing::Comparer;
 use crate::digest::ParameterLimits;
-use crate::engine::{At, Fault, Lanes, Patience};
+use crate::engine::{At, FENCE_BITS, Fault, Lanes, Patience};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inflight::Timer;
 use crate::ledger::Identity;
@@ -233,6 +233,17 @@ impl Shared {
     }
 }
 
+/// Beyond these two epochs would have fences in common, and engines keep them as signed numbers.
+const EPOCHS_MAX: u64 = 1 << (63 - FENCE_BITS);
+
+/// No service begins as many; what an engine gives back may be anything (contract 4.4, 10.4).
+fn check_epoch(epoch: u64, engine: &str) -> Result<()> {
+    if (1..EPOCHS_MAX).contains(&epoch) {
+        return Ok(());
+    }
+    Err(ErrorKind::DamagedStore { file: format!("the number of epochs in {engine}") }.into())
+}
+
 async fn begin(
     engine: &dyn crate::engine::Engine,
     options: &Builder,
@@ -257,7 +268,25 @@ async fn begin(
         let same = old.as_ref() == Some(&new);
         if same || patience.tries(|| engine.replace_identity(old.as_deref(), &new)).await? {
             let epoch = patience.tries(|| engine.begin_epoch(options.node.as_deref())).await?;
+            check_epoch(epoch.answer, engine.name()).map_err(refused)?;
             return Ok(Begun { identity, current_rules, secrets, epoch });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_whose_fences_would_be_anothers_is_refused_4_4() {
+        for sound in [1, 2, EPOCHS_MAX - 1] {
+            assert_eq!(check_epoch(sound, "x"), Ok(()));
+            assert!(i64::try_from(sound << FENCE_BITS | ((1 << FENCE_BITS) - 1)).is_ok());
+        }
+        for wrong in [0, EPOCHS_MAX, u64::MAX] {
+            let error = check_epoch(wrong, "x").expect_err("refused");
+            assert!(matches!(error.kind(), ErrorKind::DamagedStore { .. }), "{wrong}: {error}");
         }
     }
 }
