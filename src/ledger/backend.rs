@@ -181,6 +181,11 @@ impl Backend {
         self.0.spots.close();
     }
 
+    /// Blocks are about to be written from this number on: what may lie in the file under one of them is another's.
+    pub(crate) fn begin_blocks(&self, first: u64) {
+        self.0.spots.forget_from(first);
+    }
+
     /// Bytes of `block` from `offset` on, as many as fit into `near`, and the block's length: if it is known where it lies.
     /// They are not checked, and may be anything.
     pub(crate) fn peek<'a>(

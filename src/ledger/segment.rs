@@ -194,6 +194,7 @@ impl Segment {
             return Err(Fault::Io(std::io::ErrorKind::BrokenPipe));
         };
         let last = self.last();
+        self.backend.begin_blocks(last + 1);
         barrier(|| commit(database, durable, two_phase, (last + 1..).zip(blocks.iter().map(Vec::as_slice))))?;
         self.last.fetch_add(blocks.len() as u64, Ordering::AcqRel);
         Ok(())

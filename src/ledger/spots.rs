@@ -2,7 +2,8 @@
 //!
 //! Law: a hint and no more. What stands at a spot counts only if it passes the record's own checksum, which is keyed and
 //! over its place, so it is the very record wherever it was found; redb may have moved the block since, and is asked
-//! where it does not pass. So one record of a block of many is read without the block. Small blocks are not noted: redb
+//! where it does not pass. Of a commit that a power cut took, blocks may lie in the file whose numbers are given again: redb
+//! looks at them when it repairs. So what is known of a number is forgotten before a block is written under it. So one record of a block of many is read without the block. Small blocks are not noted: redb
 //! reads little more than them, and what is noted stays under a hundredth of the file.
 
 use std::collections::BTreeMap;
@@ -51,6 +52,13 @@ impl Spots {
         }
     }
 
+    /// Forgets the blocks from this one on.
+    pub(super) fn forget_from(&self, block: u64) {
+        if let Some(own) = self.0.write().as_mut() {
+            own.split_off(&block);
+        }
+    }
+
     /// Forgets all, for good.
     pub(super) fn close(&self) {
         *self.0.write() = None;
@@ -81,6 +89,10 @@ mod tests {
         spots.note(4096, &page(PAGE_BYTES_MIN));
         assert_eq!(spots.of(9).map(|spot| spot.offset), Some(4096 + 16));
         assert!(spots.of(8).is_none());
+        spots.forget_from(10);
+        assert!(spots.of(9).is_some());
+        spots.forget_from(9);
+        assert!(spots.of(9).is_none());
         spots.close();
         spots.note(4096, &page(PAGE_BYTES_MIN));
         assert!(spots.of(9).is_none());

@@ -1,6 +1,8 @@
 //! Goal: a record is read alone, whatever the size of its block, and nothing but the very record passes. Method: a file
 //! in memory that counts the bytes that are read, and is damaged.
 
+use redb::StorageBackend;
+
 use super::*;
 use crate::ledger::block::{Item, encode};
 use crate::ledger::disk::{Counted, Disk, DiskFile, Memory};
@@ -91,4 +93,26 @@ fn a_segment_that_was_sealed_or_closed_takes_nothing_more_and_a_closed_one_says_
     segment.close().unwrap();
     assert!(segment.append(&[vec![1]], true, false).is_err());
     assert!(matches!(segment.with_block(places[0].block(), |_| Ok(())), Err(Fault::Io(_))));
+}
+
+/// A power cut took a commit, whose block lies in the file still: redb looks at it when it repairs.
+#[test]
+fn a_block_is_not_taken_for_one_that_was_lost_under_its_number_5_8_5_9() {
+    let (segment, ..) = segment(&[control(b"first")]);
+    let (keys, now) = (HashKeys::derive(&[1; 32]), Timestamp::default());
+    let block = |body: &[u8]| {
+        let (record, mut places) = (control(body), Vec::new());
+        let items = [Item { hash: 7, bytes: &record }];
+        (encode(2, now, now, &items, (&keys).into(), &mut places), places[0])
+    };
+    let (lost, at) = block(&[7; 9000]);
+    let mut page = [&[0; 16][..], &lost].concat();
+    page.resize(16 << 10, 0);
+    let offset = segment.backend.len().unwrap() - page.len() as u64;
+    segment.backend.write(offset, &page).unwrap();
+    assert!(segment.read(at, |_| ()).is_ok(), "the lost one was seen, and is sound");
+    let (new, place) = block(b"new");
+    assert_eq!(place, at);
+    segment.append(&[new], true, false).unwrap();
+    assert!(segment.read(at, |record| record.control() == b"new").unwrap());
 }
