@@ -340,7 +340,7 @@ pub enum ErrorKind {
     )]
     Lent,
     /// This is the thread that drives the engine, on which a waker was called (module `distributed`): the call would wait for
-    /// itself. Nothing was changed.
+    /// itself. The reservation of a completion comes back; what was to be released is, as by dropping.
     #[error(
         "this thread drives the engine, for whose answer the call would wait for ever; let a waker wake a task or another thread, and call from there"
     )]

@@ -112,6 +112,8 @@ impl Shared {
     ) -> Result<Step> {
         self.check_open()?;
         let now = self.time.now();
+        // Of this moment: whoever sleeps in between finds out anew.
+        let free = memory.free.take();
         match self.look(ask, now, patient, &mut memory.seat)? {
             Look::InFlight(view, seat) => Ok(Step::InFlight(view, seat)),
             Look::Differs(known) => Err(match known {
@@ -120,10 +122,17 @@ impl Shared {
             }),
             Look::Leaving(seat) => {
                 std::future::poll_fn(|context| seat.listener.poll(context, None)).await;
+                memory.seat = Some(seat);
                 Ok(Step::Again)
             }
             Look::Joined(joined) => {
                 std::future::poll_fn(|context| joined.listener.poll(context, None)).await;
+                if let Some(Ok(found)) = joined.round.heard()
+                    && self.is_being_carried(ask.key, found)
+                {
+                    memory.carried = false;
+                    return Ok(Step::Again);
+                }
                 let judge = |heard: &Result<Found>| self.judge(ask, heard.as_ref().map_err(Clone::clone)?);
                 match joined.round.heard().map(judge).transpose()? {
                     Some(Judged::Replay(replay)) => Ok(Step::Answered(Answer::Replay(replay))),
@@ -136,7 +145,7 @@ impl Shared {
                     None => Ok(Step::Again),
                 }
             }
-            Look::Turn(turn) => self.ask_engine(store, ask, turn, patient, memory).await,
+            Look::Turn(turn) => self.ask_engine(store, ask, turn, free, patient, memory).await,
         }
     }
 
@@ -206,6 +215,7 @@ impl Shared {
         store: &Store,
         ask: &Ask<'_>,
         turn: Turn,
+        free: Option<(u64, Past)>,
         patient: bool,
         memory: &mut Memory,
     ) -> Result<Step> {
@@ -215,8 +225,7 @@ impl Shared {
             self.carry_over(ask.key, carried, Some(turn)).await?;
             return Ok(Step::Again);
         }
-        let (over, past) =
-            memory.free.take().map_or_else(Default::default, |(fence, past)| (Some(fence), past));
+        let (over, past) = free.map_or_else(Default::default, |(fence, past)| (Some(fence), past));
         let beyond = past.interrupted || past.taken_over;
         // Asked before anything is counted: a caller's clock may panic (contract 5.11).
         let (now, fence) = (self.time.now(), self.next_fence()?);
@@ -237,10 +246,17 @@ impl Shared {
             (Heard::Nothing, None) => return Ok(Step::Again),
             (Heard::Nothing, Some(refused)) => return Err(refused.clone()),
         };
+        if self.is_being_carried(ask.key, &found) {
+            memory.carried = false;
+            return Ok(Step::Again);
+        }
         match (self.judge(ask, &found)?, refused) {
             (Judged::Replay(replay), _) => Ok(Step::Answered(Answer::Replay(replay))),
             (Judged::InFlight(view), _) => self.elsewhere(ask, view, patient, &mut memory.seat),
-            (Judged::Over(_, left), Some(refused)) if !left.interrupted && !left.taken_over => Err(refused),
+            // Nor does one that is resumed or taken over ask again where that was refused.
+            (Judged::Over(_, left), Some(refused)) if beyond || !(left.interrupted || left.taken_over) => {
+                Err(refused)
+            }
             (Judged::Over(fence, left), _) => {
                 memory.free = Some((fence, left));
                 Ok(Step::Again)

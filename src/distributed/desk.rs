@@ -90,7 +90,7 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// What the one heard who asked, or why he heard nothing; `None` where he got the key: look again.
+    /// What the one heard who asked, or why he heard nothing; `None` where he got the key, or has to look again himself.
     pub(super) fn heard(&self) -> Option<&Result<Found>> {
         self.heard.get()
     }

@@ -123,7 +123,9 @@ impl Reservation {
         let shared = Arc::clone(self.store.shared());
         if shared.closed.load(Ordering::Acquire) {
             // Its epoch has ended: it is nobody's, and a durable one interrupted.
-            shared.desk.leave(self.hash, &self.key, self.fence);
+            if let Some(gate) = shared.desk.leave(self.hash, &self.key, self.fence) {
+                gate.wake_all();
+            }
             return Err(ErrorKind::Closed.into());
         }
         self.pass(Phase::Leaving)?;

@@ -32,7 +32,7 @@
 //! | 5.3 the process dies | its reservations are gone at once | with a [node's name](crate::Builder::node) when it starts again; else when their leases have lapsed |
 //! | 5.4 a durable one is interrupted | at the next opening | as above: when its node starts again, or when its lease has lapsed and it was another process's |
 //! | 5.10 room on the disk; kept records and bytes (8.1) | limits | the engine's to provide; refused as *not promised* where they are set |
-//! | 5.11 a waker calls the store | it may | blocking calls are refused there: [`ErrorKind::EnginesThread`](crate::ErrorKind::EnginesThread) |
+//! | 5.11 a waker calls the store | it may ask and look; what waits for the disk would wait for itself | all blocking calls are refused there: [`ErrorKind::EnginesThread`](crate::ErrorKind::EnginesThread) |
 //! | 6.1 the caller's own writes | the store lends a transaction | the caller lends his: [`Reservation::completion`] |
 //! | 7.2 clock jumps | told at opening | the engine's clock is believed; etcd has none, and those of the processes are |
 //! | 8.1 live reservations, waiters | of the store | of this process |

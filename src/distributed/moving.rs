@@ -13,7 +13,7 @@ use std::time::Duration;
 
 #[cfg(all(feature = "cli", feature = "postgres"))]
 use super::Store;
-use super::desk::Turn;
+use super::desk::{Found, Turn};
 use super::shared::Shared;
 use crate::encryption::Keyring;
 use crate::engine::{Change, Claim, Claimed, Completion, Fault, Held, Standing};
@@ -41,6 +41,7 @@ pub(crate) struct Old {
 }
 
 /// A record on its way.
+#[derive(Clone)]
 pub(crate) struct Carried {
     /// The claim that it is carried over under.
     pub(super) claim: Arc<[u8]>,
@@ -168,17 +169,23 @@ impl Shared {
             let claim = Claim { key: key.clone(), fence, over, lease: CARRYING, standing, started };
             let (now, claimed) = self.lanes.claim(claim).await?;
             match claimed {
-                Claimed::Granted => return self.put(&key, fence, carried, now).await,
+                Claimed::Granted if self.put(&key, fence, carried.clone(), now).await? => return Ok(true),
                 Claimed::Held(held) if self.is_carrying(&key, &held) => {
                     over = held.is_free().then_some(held.fence);
                     if over.is_none() {
                         tokio::time::sleep(PAUSE).await;
                     }
                 }
-                Claimed::Gone => over = None,
+                // Granted, it took so long that another carries by now.
+                Claimed::Granted | Claimed::Gone => over = None,
                 Claimed::Held(_) | Claimed::Finished(_) => return Ok(false),
             }
         }
+    }
+
+    /// Whether what was found is on its way here from the store that is moved from: then it is carried on, and not run.
+    pub(super) fn is_being_carried(&self, key: &Key, found: &Found) -> bool {
+        self.old.is_some() && matches!(found, Found::Held(held) if self.is_carrying(key, held))
     }
 
     /// Whether somebody carries over, or died of it.

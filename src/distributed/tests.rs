@@ -4,10 +4,11 @@ mod moving;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::{Answer, Store};
-use crate::digest::Parameters;
+use crate::digest::{DigestRules, Parameters};
 use crate::engine::{Claim, Completion, Fault, Memory, Standing};
 use crate::error::ErrorKind;
 use crate::options::{Builder, OnInterrupted};
@@ -404,4 +405,53 @@ fn a_clock_that_panics_harms_no_key_5_11() {
         }
     }
     assert!(panics > 20, "{panics}");
+}
+
+/// A ready-made digest of the rules that the first one was digested under tells that they are the same, and can't be claimed
+/// with.
+#[test]
+fn a_take_over_that_is_refused_is_refused_once_2_4_4_4() {
+    let (clock, old) = (ManualClock::default(), DigestRules::none());
+    let engine = Memory::on(clock.clone());
+    let before = builder(&clock).rules(old.clone()).connect(engine.clone()).unwrap();
+    let (key, parameters) = (key(&before, "t"), Parameters::query("a=1"));
+    let _held = fresh(before.request(&key, &parameters).start_durably().begin());
+    clock.advance(Duration::from_secs(60));
+    let after = builder(&clock).rules(DigestRules::excluding(["x"])).connect(engine).unwrap();
+    let ready = Parameters::digest(parameters.digest_under(&old).unwrap());
+    let error = after.begin(&key, &ready).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::CannotCompare(_)), "{error}");
+}
+
+/// Who asks and is polled late acts on what is so then.
+#[test]
+fn what_was_free_when_a_waiter_fell_asleep_is_found_out_anew_6_3_3_4() {
+    let (clock, _, [one, _]) = two();
+    let (key, parameters) = (key(&one, "t"), Parameters::none());
+    let held = fresh(one.request(&key, &parameters).start_durably().begin());
+    clock.advance(Duration::from_secs(60));
+    let mut waiter = Box::pin(one.request(&key, &parameters).wait(Duration::from_secs(1000)).begin_async());
+    let mut context = Context::from_waker(Waker::noop());
+    let slept = waiter.as_mut().poll(&mut context).is_pending();
+    std::thread::sleep(Duration::from_millis(50));
+    if !slept || held.renew().is_err() {
+        // The engine was so quick that it has taken over already.
+        return;
+    }
+    assert!(waiter.as_mut().poll(&mut context).is_pending());
+    held.checkpoint(b"half").unwrap();
+    clock.advance(Duration::from_secs(60));
+    let next = fresh(
+        std::iter::repeat_with(|| {
+            std::thread::sleep(Duration::from_millis(5));
+            waiter.as_mut().poll(&mut context)
+        })
+        .find_map(|polled| match polled {
+            Poll::Ready(answer) => Some(answer),
+            Poll::Pending => None,
+        })
+        .unwrap(),
+    );
+    assert_eq!(next.attempt(), 2);
+    assert_eq!(next.last_checkpoint().unwrap().bytes(), b"half");
 }
