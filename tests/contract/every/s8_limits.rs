@@ -10,7 +10,8 @@ use oncekey::{Error, ErrorKind, Key, Limit, Outcome, Parameters};
 
 use super::support::tasks::until;
 use super::support::{
-    Answer, FLOOD, Home, asked, fresh, in_every_home, in_flight, kept, key, let_go, plain, refused, secs,
+    Answer, FLOOD, Home, asked, assert_free, fresh, in_every_home, in_flight, kept, key, let_go, plain,
+    refused, secs,
 };
 
 fn too_large(what: Limit, measured: u64, limit: u64) -> ErrorKind {
@@ -120,6 +121,7 @@ fn a_scope_that_floods_is_held_to_its_limit_and_leaves_the_others_alone_8_1() {
             while !floods.iter().all(ScopedJoinHandle::is_finished) {
                 let begin = |number| fresh(store.begin(&scoped("calm", number), &asked()));
                 drop((0..8).map(begin).collect::<Vec<_>>());
+                (0..8).for_each(|number| assert_free(&store, &scoped("calm", number)));
             }
         });
         until("all are given back", || store.stats().live_reservations == 0);
