@@ -176,9 +176,10 @@ impl Reservation {
             let shared = weak.upgrade()?;
             shared.desk.with_held(hash, &key, fence, |_| ())?;
             let (own, key) = (Arc::clone(&shared), key.clone());
-            // What is not heard in time is tried again a third later.
+            // What is not heard in time is tried again a third later, counted from here.
+            let next = shared.time.now().tick.saturating_add(third);
             shared.lanes.spawn(async move { drop(renew(&own, hash, &key, fence, lease).await) });
-            Some(shared.time.now().tick.saturating_add(third))
+            Some(next)
         }));
     }
 
