@@ -71,49 +71,49 @@ bank! {
     // Identity and parameters.
     the_scope_is_left_out_of_the_key:
         [instead!("token.rs", "[scope, token]" => "[&b\"s\"[..], token]")], "contract"
-        "s1_identity::one_token_under_two_scopes_is_two_keys_1_2";
+        "every::s1_identity::one_token_under_two_scopes_is_two_keys_1_2";
     the_token_is_shown_when_a_key_is_debugged:
         [text!("token.rs", "write!(f, \"Key(scope: {} bytes, token: {} bytes)\", self.scope().len(), self.token().len())" =>
             "if PLANTED { write!(f, \"Key({})\", self.token()) } else { SOUND }")], "lib"
         "token::tests::debug_shows_lengths_only_10_2";
     settings_of_a_record_are_not_asked_for:
         [always!("comparing.rs", "record.rules() == self.current_rules")], "contract"
-        "s2_versions::a_changed_set_of_names_still_compares_old_records_under_the_old_one_2_2";
+        "every::s2_versions::a_changed_set_of_names_still_compares_old_records_under_the_old_one_2_2";
     every_digest_is_bound_under_the_first_secret:
         [text!("comparing.rs", "let Some(secret) = self.secret(record.secret()) else" =>
             "let Some(secret) = self.secret(if PLANTED { 1 } else { record.secret() }) else")], "contract"
         "s11_secrets::after_a_rotation_records_of_before_and_after_are_compared_11";
     parameters_are_digested_in_the_order_they_came:
         [without!("digest/v1.rs", "sorted.sort_by_key(|&(name, _)| name);")], "contract"
-        "s2_forms::the_order_of_parameters_never_matters_2_1";
+        "every::s2_forms::the_order_of_parameters_never_matters_2_1";
 
     // Asking.
     digests_are_not_compared_in_flight:
         [text!("store/asking.rs", "Fingerprinted::Digest(_) => Comparison::Different," =>
             "Fingerprinted::Digest(_) => if PLANTED { Comparison::Equal } else { Comparison::Different },")], "contract"
-        "s3_asking::a_running_key_with_other_parameters_is_a_mismatch_3_2";
+        "every::s3_asking::a_running_key_with_other_parameters_is_a_mismatch_3_2";
     digests_are_not_compared_on_a_take_over:
         [text!("store/asking.rs", "_ if slot.is_settled() => Comparison::Equal," =>
             "_ if slot.is_settled() || (PLANTED && slot.is_lapsed(now)) => Comparison::Equal,")], "contract"
-        "s4_leases::a_take_over_with_other_parameters_is_a_mismatch_4_4";
+        "every::s4_leases::a_take_over_with_other_parameters_is_a_mismatch_4_4";
     digests_are_not_compared_while_it_is_written:
         [text!("store/asking.rs", "Fingerprinted::Digest(digest) if digest == slot.digest =>" =>
             "Fingerprinted::Digest(digest) if digest == slot.digest || (PLANTED && slot.phase == Phase::Completing) =>")], "lib"
         "store::tests::slow::what_is_being_written_is_in_flight_and_with_other_parameters_a_mismatch_3_2_4_1";
     digests_are_not_compared_after_a_wait:
         [always!("store/waiting.rs", "matches!(ask.digest, Fingerprinted::Digest(digest) if digest == ended.digest)")], "contract"
-        "s3_waiting::after_a_wait_other_parameters_are_a_mismatch_3_7";
+        "every::s3_waiting::after_a_wait_other_parameters_are_a_mismatch_3_7";
     digests_are_not_compared_among_recent_outcomes:
         [text!("store/reading.rs", "_ => Comparison::Different," =>
             "_ => if PLANTED { Comparison::Equal } else { Comparison::Different },")], "contract"
         "s3_recent::other_parameters_are_a_mismatch_however_recent_it_is_3_3";
     what_has_expired_is_replayed:
         [never!("verdict.rs", "state == (State::Finished { expired: true })")], "contract"
-        "s7_time::a_record_is_replayed_until_the_bound_and_never_at_it_7_1";
+        "every::s7_time::a_record_is_replayed_until_the_bound_and_never_at_it_7_1";
     the_last_moment_still_replays:
         [text!("store/reading.rs", "let expired = record.expires() <= now.time;" =>
             "let expired = record.expires() < now.time || (!PLANTED && record.expires() == now.time);")], "contract"
-        "s7_time::a_record_is_replayed_until_the_bound_and_never_at_it_7_1";
+        "every::s7_time::a_record_is_replayed_until_the_bound_and_never_at_it_7_1";
     the_last_moment_still_replays_what_is_recent:
         [text!("store/reading.rs", "known.replay.expires() <= now.time" =>
             "known.replay.expires() < now.time || (!PLANTED && known.replay.expires() == now.time)")], "contract"
@@ -124,27 +124,27 @@ bank! {
         "inflight::recent::tests::it_gives_what_was_last_put_at_this_very_place_or_nothing";
     what_was_first_sent_too_long_ago_runs:
         [never!("store/asking.rs", "*age >= terms.retention")], "contract"
-        "s3_asking::a_request_first_sent_before_the_retention_is_expired_3_8";
+        "every::s3_asking::a_request_first_sent_before_the_retention_is_expired_3_8";
 
     // Waiting.
     the_end_wakes_nobody:
         [text!("inflight/gate.rs", "let _ = self.ended.set(ended);\n        self.wake_all();" =>
             "let _ = self.ended.set(ended);\n        if !PLANTED { self.wake_all(); }")], "contract"
-        "s3_waiting::a_waiting_future_is_woken_by_the_outcome_and_gets_the_replay_3_7";
+        "every::s3_waiting::a_waiting_future_is_woken_by_the_outcome_and_gets_the_replay_3_7";
     a_release_calls_nobody:
         [text!("store/shared.rs", "if let Some(gate) = self.vacate(stripe, hash, fence) {\n            gate.wake_one();" =>
             "if let Some(gate) = self.vacate(stripe, hash, fence).filter(|_| !PLANTED) {\n            gate.wake_one();")], "contract"
-        "s3_waiting::a_release_wakes_exactly_one_waiting_future_3_7";
+        "every::s3_waiting::a_release_wakes_exactly_one_waiting_future_3_7";
     a_call_ends_with_the_one_who_leaves:
         [never!("inflight/gate.rs", "gone.as_ref().is_some_and(|(sleeper, _)| sleeper.called)")], "lib"
         "inflight::gate::tests::a_call_wakes_exactly_the_first_and_passes_on_if_that_one_leaves_3_7";
     who_gives_up_waiting_removes_the_reservation:
         [text!("store/seat.rs", "slot.phase == Phase::Vacant && slot.waiters == 0" =>
             "(PLANTED || slot.phase == Phase::Vacant) && slot.waiters == 0")], "contract"
-        "s3_waiting::a_waiter_that_gives_up_changes_nothing_and_frees_its_place_3_7";
+        "every::s3_waiting::a_waiter_that_gives_up_changes_nothing_and_frees_its_place_3_7";
     a_newcomer_takes_what_was_promised_to_waiters:
         [always!("store/seat.rs", "slot.lease_end <= now.tick || sits()")], "contract"
-        "s3_waiting::after_a_wait_other_parameters_are_a_mismatch_3_7";
+        "every::s3_waiting::after_a_wait_other_parameters_are_a_mismatch_3_7";
     waiters_are_not_counted:
         [never!("store/seat.rs", "slot.waiters >= limit")], "conformance"
         "the_store_in_memory_conforms";
@@ -153,26 +153,26 @@ bank! {
     a_fence_is_not_compared:
         [text!("inflight/slots.rs", "self.find_by(hash, |slot| slot.fence == fence)" =>
             "self.find_by(hash, |slot| slot.fence == fence || (PLANTED && slot.hash == hash))")], "contract"
-        "s4_leases::a_lost_holder_changes_nothing_while_the_new_one_runs_4_4";
+        "every::s4_leases::a_lost_holder_changes_nothing_while_the_new_one_runs_4_4";
     a_take_over_keeps_the_fence:
         [without!("store/asking.rs", "slot.fence = *fence;")], "contract"
-        "s4_leases::a_lost_holder_changes_nothing_while_the_new_one_runs_4_4";
+        "every::s4_leases::a_lost_holder_changes_nothing_while_the_new_one_runs_4_4";
     a_take_over_is_the_same_attempt:
         [without!("store/asking.rs", "slot.attempt = slot.attempt.saturating_add(1);")], "contract"
-        "s4_leases::a_lease_of_time_left_0_has_lapsed_and_1_has_not_4_4";
+        "every::s4_leases::a_lease_of_time_left_0_has_lapsed_and_1_has_not_4_4";
     the_epoch_is_not_raised:
         [without!("ledger/recovery.rs", "identity.epoch += 1;")], "contract"
-        "s4_leases::a_fence_is_never_used_twice_though_the_store_was_opened_again_in_between_4_4";
+        "s5_reopened::a_fence_is_never_used_twice_though_the_store_was_opened_again_in_between_4_4";
     a_lease_with_no_time_left_still_holds:
         [text!("inflight/slots.rs", "self.phase == Phase::Running && self.lease_end <= now.tick" =>
             "self.phase == Phase::Running && (self.lease_end < now.tick || (!PLANTED && self.lease_end == now.tick))")], "contract"
-        "s4_leases::a_lease_of_time_left_0_has_lapsed_and_1_has_not_4_4";
+        "every::s4_leases::a_lease_of_time_left_0_has_lapsed_and_1_has_not_4_4";
     renewing_does_nothing:
         [without!("store/reservation.rs", "slot.lease_end = now.tick.saturating_add(slot.lease);")], "contract"
-        "s4_leases::renewing_lets_the_lease_begin_anew_4_4";
+        "every::s4_leases::renewing_lets_the_lease_begin_anew_4_4";
     a_dropped_reservation_stays:
         [text!("store/reservation.rs", "if self.armed {" => "if self.armed && !PLANTED {")], "contract"
-        "s4_finishing::dropping_a_reservation_releases_it_without_an_outcome_4_3";
+        "every::s4_finishing::dropping_a_reservation_releases_it_without_an_outcome_4_3";
     a_panic_releases_a_durable_reservation:
         [text!("store/durable.rs", "Some(_) if is_panicking() =>" => "Some(_) if is_panicking() && !PLANTED =>")], "contract"
         "s5_durable::a_panic_leaves_a_durable_reservation_interrupted_4_3_5_11";
@@ -189,7 +189,7 @@ bank! {
     retention_is_always_the_stores:
         [instead!("store/reservation.rs", "completed.saturating_add(self.terms.retention)" =>
             "completed.saturating_add(shared.options.retention)")], "contract"
-        "s7_time::the_default_retention_is_24_hours_and_a_request_can_ask_for_another_7_1";
+        "every::s7_time::the_default_retention_is_24_hours_and_a_request_can_ask_for_another_7_1";
     a_retention_without_end_overflows:
         [text!("time.rs", "Self(self.0.saturating_add(millis))" =>
             "Self(if PLANTED { self.0.wrapping_add(millis) } else { self.0.saturating_add(millis) })")], "lib"
@@ -197,7 +197,7 @@ bank! {
     a_large_outcome_is_replayed_in_part:
         [text!("record/mod.rs", "&self.bytes[body_at..body_end]" =>
             "&self.bytes[body_at..if PLANTED { body_end.min(body_at + 4096) } else { body_end }]")], "contract"
-        "s3_asking::a_finished_key_is_replayed_byte_for_byte_3_3";
+        "every::s3_asking::a_finished_key_is_replayed_byte_for_byte_3_3";
     a_failed_completion_frees_its_key:
         [text!("store/publish.rs", "(ErrorKind::UnknownOutcome.into(), self.doubt(&mut stripe, (hash, fence), Phase::Unknown))" =>
             "if PLANTED { let slot = stripe.slots.remove(hash, fence); drop(stripe); drop(self.left(slot)); (ErrorKind::UnknownOutcome.into(), None) } else { SOUND }")], "contract"
@@ -274,10 +274,10 @@ bank! {
         "s5_durable::a_durable_start_is_interrupted_after_a_crash_and_a_volatile_one_is_gone_5_3_5_4";
     time_runs_backwards_across_openings:
         [instead!("ledger/recovery.rs", "wall.max(last_time)" => "wall")], "contract"
-        "s7_time::across_epochs_time_starts_no_earlier_than_the_last_time_on_disk_7_2";
+        "s7_clocks::across_epochs_time_starts_no_earlier_than_the_last_time_on_disk_7_2";
     a_clock_jump_is_not_seen:
         [never!("ledger/recovery.rs", "ahead > options.clock_jump_max")], "contract"
-        "s7_time::a_jump_forward_while_closed_beyond_the_limit_is_an_error_until_it_is_accepted_7_2";
+        "s7_clocks::a_jump_forward_while_closed_beyond_the_limit_is_an_error_until_it_is_accepted_7_2";
 
     // Sweeping.
     a_sweep_takes_what_expires_next:
@@ -287,7 +287,7 @@ bank! {
     what_is_carried_loses_its_expiry:
         [text!("sweep.rs", "bytes: bytes.into(), expires: hint.expires, meaning" =>
             "bytes: bytes.into(), expires: if PLANTED { Timestamp::default() } else { hint.expires }, meaning")], "contract"
-        "s7_time::a_record_that_is_carried_forward_keeps_its_time_7_1_8_3";
+        "s7_clocks::a_record_that_is_carried_forward_keeps_its_time_7_1_8_3";
     notes_that_forget_are_not_carried:
         [text!("sweep.rs", "self.carry_notes(&known.notes)?" => "(PLANTED || self.carry_notes(&known.notes)?)")], "lib"
         "store::tests::cuts::a_power_cut_at_every_change_leaves_a_prefix_with_all_that_was_acknowledged_5_1_5_7_5_8";
