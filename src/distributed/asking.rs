@@ -127,20 +127,10 @@ impl Shared {
             }
             Look::Joined(joined) => {
                 std::future::poll_fn(|context| joined.listener.poll(context, None)).await;
-                if let Some(Ok(found)) = joined.round.heard()
-                    && self.is_being_carried(ask.key, found)
-                {
-                    memory.carried = false;
-                    return Ok(Step::Again);
-                }
-                let judge = |heard: &Result<Found>| self.judge(ask, heard.as_ref().map_err(Clone::clone)?);
-                match joined.round.heard().map(judge).transpose()? {
-                    Some(Judged::Replay(replay)) => Ok(Step::Answered(Answer::Replay(replay))),
-                    Some(Judged::InFlight(view)) => self.elsewhere(ask, view, patient, &mut memory.seat),
+                match joined.round.heard() {
                     // What is free is asked for by oneself.
-                    Some(Judged::Over(fence, past)) => {
-                        memory.free = Some((fence, past));
-                        Ok(Step::Again)
+                    Some(heard) => {
+                        self.step_by(ask, heard.as_ref().map_err(Clone::clone)?, None, patient, memory)
                     }
                     None => Ok(Step::Again),
                 }
@@ -246,15 +236,30 @@ impl Shared {
             (Heard::Nothing, None) => return Ok(Step::Again),
             (Heard::Nothing, Some(refused)) => return Err(refused.clone()),
         };
-        if self.is_being_carried(ask.key, &found) {
+        let refused = refused.map(|refused| Refusal { refused, beyond });
+        self.step_by(ask, &found, refused, patient, memory)
+    }
+
+    /// What a request does about what the engine has of its key; if it was refused as a new one, it may resume or take over.
+    fn step_by(
+        self: &Arc<Self>,
+        ask: &Ask<'_>,
+        found: &Found,
+        refusal: Option<Refusal>,
+        patient: bool,
+        memory: &mut Memory,
+    ) -> Result<Step> {
+        if self.is_being_carried(ask.key, found) {
             memory.carried = false;
             return Ok(Step::Again);
         }
-        match (self.judge(ask, &found)?, refused) {
+        match (self.judge(ask, found)?, refusal) {
             (Judged::Replay(replay), _) => Ok(Step::Answered(Answer::Replay(replay))),
             (Judged::InFlight(view), _) => self.elsewhere(ask, view, patient, &mut memory.seat),
-            // Nor does one that is resumed or taken over ask again where that was refused.
-            (Judged::Over(_, left), Some(refused)) if beyond || !(left.interrupted || left.taken_over) => {
+            // Nor does one that resumes or takes over ask again where that was refused.
+            (Judged::Over(_, left), Some(Refusal { refused, beyond }))
+                if beyond || !(left.interrupted || left.taken_over) =>
+            {
                 Err(refused)
             }
             (Judged::Over(fence, left), _) => {
@@ -436,6 +441,13 @@ pub(super) struct Given {
     pub(super) durable: bool,
     pub(super) past: Past,
     pub(super) terms: Terms,
+}
+
+/// Why nothing was claimed.
+struct Refusal {
+    refused: Error,
+    /// It would have been resumed or taken over.
+    beyond: bool,
 }
 
 /// What came of one asking.

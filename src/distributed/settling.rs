@@ -16,7 +16,6 @@ use crate::engine::{Change, Claim, Claimed, Completion, Count, Forget, Held, Sig
 use crate::error::{ErrorKind, Result};
 use crate::outcome::{Class, Kept, Outcome, Replay};
 use crate::store::{Completed, Known, Unfinished};
-use crate::sync::block_on;
 use crate::token::Key;
 
 /// So long after its lease a claim stays that nobody took over, at least: until then a late holder still completes it.
@@ -193,8 +192,7 @@ impl Shared {
         self.check_open()?;
         let (engine, patience) = (Arc::clone(&self.lanes.engine), self.lanes.patience);
         let page = self.lanes.run(async move { patience.tries(|| engine.page(after.as_ref(), PAGE)).await });
-        self.check_may_wait()?;
-        let page = block_on(page).map_err(|fault| self.fault(fault))?;
+        let page = self.wait(async { page.await.map_err(|fault| self.fault(fault)) })?;
         self.time.hear(page.now);
         Ok(page.answer)
     }

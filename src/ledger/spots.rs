@@ -2,9 +2,11 @@
 //!
 //! Law: a hint and no more. What stands at a spot counts only if it passes the record's own checksum, which is keyed and
 //! over its place, so it is the very record wherever it was found; redb may have moved the block since, and is asked
-//! where it does not pass. Of a commit that a power cut took, blocks may lie in the file whose numbers are given again: redb
-//! looks at them when it repairs. So what is known of a number is forgotten before a block is written under it. So one record of a block of many is read without the block. Small blocks are not noted: redb
+//! where it does not pass. So one record of a block of many is read without the block. Small blocks are not noted: redb
 //! reads little more than them, and what is noted stays under a hundredth of the file.
+//!
+//! Of a commit that a power cut took, blocks may lie in the file whose numbers are given again, and redb looks at them when it
+//! repairs: what is known of a number is forgotten before a block is written under it.
 
 use std::collections::BTreeMap;
 

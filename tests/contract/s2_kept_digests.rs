@@ -2,14 +2,11 @@
 //!
 //! Goal: a stolen file gives no dictionary attack. Method: the bytes of the files.
 
-use oncekey::{DigestRules, Outcome, Parameters, Secret, Store};
+use oncekey::{DigestRules, Parameters, Secret};
 
+use crate::every::s2_mismatches::finish;
 use crate::support::files::{find_all, read_all};
-use crate::support::{Home, close, fresh, key, plain};
-
-fn finish(store: &Store, number: usize, parameters: &Parameters<'_>) {
-    fresh(store.begin(&key(number), parameters)).complete(Outcome::new("done")).expect("kept");
-}
+use crate::support::{Home, close, plain};
 
 #[test]
 fn no_plain_digest_of_known_parameters_stands_in_any_file_2_5() {

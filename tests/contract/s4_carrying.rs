@@ -5,13 +5,10 @@
 
 use oncekey::{Known, OnInterrupted, Outcome, Store};
 
+use crate::every::s4_resolving::is_interrupted;
 use crate::support::{
     Home, asked, assert_replays, close, crash, fresh, kept, key, run, secs, started, with_clock,
 };
-
-fn is_interrupted(store: &Store, number: usize) -> bool {
-    matches!(store.get(&key(number)).expect("known"), Known::Interrupted { .. })
-}
 
 #[test]
 fn an_interrupted_key_outlives_every_retention_and_is_carried_forward_4_6() {

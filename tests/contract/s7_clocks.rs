@@ -170,3 +170,17 @@ fn leases_follow_the_monotonic_clock_4_4() {
         }
     });
 }
+
+#[test]
+fn retention_goes_on_over_a_reopening_on_another_clock_7_1() {
+    let home = Home::directory();
+    let (store, _) = open_at(&home, START);
+    run(&store, &key(0), "done");
+    close(store);
+    let day = 24 * 3600 * 1000;
+    let (store, _) = open_at(&home, START + day - 1);
+    assert_replays(&store, &key(0), "done");
+    close(store);
+    let (store, _) = open_at(&home, START + day);
+    assert_free(&store, &key(0));
+}

@@ -4,21 +4,14 @@
 
 use oncekey::{ErrorKind, Key, Limit, Outcome, Reservation, Store, Timestamp};
 
+use crate::every::s8_limits::{scoped, too_large};
 use crate::support::{
     Home, asked, asked_otherwise, assert_free, assert_replays, close, crash, fresh, in_every_home, in_flight,
     kept, key, plain, refused, replay, run, secs, started, with_clock,
 };
 
-fn too_large(what: Limit, measured: u64, limit: u64) -> ErrorKind {
-    ErrorKind::TooLarge { what, measured, limit }
-}
-
 fn full(what: Limit, measured: u64, limit: u64) -> ErrorKind {
     ErrorKind::Full { what, measured, limit }
-}
-
-fn scoped(scope: &str, number: usize) -> Key {
-    Key::new(scope, format!("token-{number}")).expect("sound")
 }
 
 fn declare(store: &Store, key: &Key, bytes: u64) -> oncekey::Result<Reservation> {
@@ -202,6 +195,20 @@ fn limits_are_asked_in_their_order_8_1() {
         assert!(refused(store.begin(&key(1), &asked())).is_overloaded(), "before fullness");
         kept(held.complete(Outcome::new("done")));
         assert!(refused(store.begin(&key(1), &asked())).is_full());
+    });
+}
+
+#[test]
+fn a_taken_over_key_is_not_asked_for_fullness_3_5() {
+    in_every_home(|home| {
+        let (builder, clock) = with_clock();
+        let store = home.open(builder.kept_records_max(1).live_reservations_max(1).lease(secs(1)));
+        let lost = fresh(store.begin(&key(0), &asked()));
+        clock.advance(secs(1));
+        let held = fresh(store.request(&key(0), &asked()).first_sent(Timestamp::from_millis(1)).begin());
+        assert_eq!(held.attempt(), 2);
+        drop(lost);
+        kept(held.complete(Outcome::new("done")));
     });
 }
 

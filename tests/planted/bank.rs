@@ -218,6 +218,13 @@ bank! {
         "store::tests::slow::while_what_an_attempt_left_is_being_forgotten_nobody_goes_on_with_it_4_6";
 
     // The disk.
+    a_record_is_read_where_a_lost_one_lies_under_its_number:
+        [without!("ledger/segment.rs", "self.backend.begin_blocks(last + 1);")], "lib"
+        "ledger::segment::tests::a_block_is_not_taken_for_one_that_was_lost_under_its_number_5_8_5_9";
+    what_a_record_has_forgotten_goes_into_another_commit:
+        [text!("ledger/writer.rs", "fit + entries[fit..].iter().take_while(forgotten).count()" =>
+            "if PLANTED { fit } else { fit + entries[fit..].iter().take_while(forgotten).count() }")], "lib"
+        "ledger::writer::tests::a_commit_that_is_full_takes_what_its_last_record_has_forgotten_and_no_more";
     acknowledged_before_the_sync:
         [never!("ledger/writer.rs", "group.is_durable()")], "contract"
         "s5_survival::an_acknowledged_completion_survives_a_kill_5_1";

@@ -8,10 +8,10 @@ use std::sync::Barrier;
 
 use oncekey::{ErrorKind, Known, OnInterrupted, Outcome};
 
-use super::support::tasks::{Task, first_woken};
+use super::support::tasks::Task;
 use super::support::{
-    Answer, Home, LONG, Reservation, Store, asked, asked_otherwise, assert_free, crash, embedded, fresh,
-    in_every_home, in_flight, kept, key, plain, refused, replay, soon, started,
+    Answer, Home, LONG, Reservation, Store, asked, asked_otherwise, assert_free, crash, embedded,
+    first_woken, fresh, in_every_home, in_flight, kept, key, plain, refused, replay, soon, started,
 };
 
 /// A store in which the operation of key 0 was interrupted in its first attempt.

@@ -7,10 +7,10 @@ use std::task::Poll;
 
 use oncekey::{ErrorKind, Limit, Outcome};
 
-use super::support::tasks::{Task, block_on, first_woken, until};
+use super::support::tasks::{Task, block_on, until};
 use super::support::{
-    Answer, Home, LONG, Reservation, asked, asked_otherwise, assert_free, assert_replays, embedded, fresh,
-    in_every_home, in_flight, kept, key, let_go, millis, plain, refused, replay, secs,
+    Answer, Home, LONG, Reservation, asked, asked_otherwise, assert_free, assert_replays, embedded,
+    first_woken, fresh, in_every_home, in_flight, kept, key, let_go, millis, plain, refused, replay, secs,
 };
 
 /// The one of several waiters who got the key, and the rest, who wait on.

@@ -20,7 +20,7 @@ fn interrupted(home: &Home) -> Store {
     crash(home, store, held, builder())
 }
 
-fn is_interrupted(store: &Store, number: usize) -> bool {
+pub(crate) fn is_interrupted(store: &Store, number: usize) -> bool {
     matches!(store.get(&key(number)).expect("known"), Known::Interrupted { .. })
 }
 

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use oncekey::{Class, Clock, ErrorKind, Key, ManualClock, Never, Outcome, Timestamp};
 
-use super::support::tasks::{Task, block_on, first_woken, panics};
+use super::support::tasks::{Task, block_on, panics};
 use super::support::{
     Answer, Home, LONG, Reservation, Store, WAKERS_MAY_WAIT, asked, assert_free, assert_replays, embedded,
-    fresh, in_every_home, in_flight, kept, key, plain, replay, run, secs,
+    first_woken, fresh, in_every_home, in_flight, kept, key, plain, replay, run, secs,
 };
 
 /// The store still works, for this key and for others.

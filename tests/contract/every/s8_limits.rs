@@ -10,11 +10,11 @@ use oncekey::{Error, ErrorKind, Key, Limit, Outcome, Parameters};
 
 use super::support::tasks::until;
 use super::support::{
-    Answer, FLOOD, Home, asked, assert_free, fresh, in_every_home, in_flight, kept, key, let_go, plain,
-    refused, secs,
+    Answer, FLOOD, Home, asked, assert_free, embedded, fresh, in_every_home, in_flight, kept, key, let_go,
+    plain, refused, secs,
 };
 
-fn too_large(what: Limit, measured: u64, limit: u64) -> ErrorKind {
+pub(crate) fn too_large(what: Limit, measured: u64, limit: u64) -> ErrorKind {
     ErrorKind::TooLarge { what, measured, limit }
 }
 
@@ -22,7 +22,7 @@ fn overloaded(what: Limit, measured: u64, limit: u64) -> ErrorKind {
     ErrorKind::Overloaded { what, measured, limit }
 }
 
-fn scoped(scope: &str, number: usize) -> Key {
+pub(crate) fn scoped(scope: &str, number: usize) -> Key {
     Key::new(scope, format!("token-{number}")).expect("sound")
 }
 
@@ -124,6 +124,7 @@ fn a_scope_that_floods_is_held_to_its_limit_and_leaves_the_others_alone_8_1() {
                 (0..8).for_each(|number| assert_free(&store, &scoped("calm", number)));
             }
         });
+        embedded(&store, |store| assert_eq!(store.stats().live_reservations, 0));
         until("all are given back", || store.stats().live_reservations == 0);
     });
 }

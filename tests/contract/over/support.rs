@@ -90,6 +90,14 @@ pub(crate) fn let_go(store: &Store, held: Reservation) {
     tasks::until("a release is heard", || ended() > before);
 }
 
+/// Takes the first of them that is woken, once the engine has been heard.
+#[track_caller]
+pub(crate) fn first_woken<'a, T>(tasks: &mut Vec<tasks::Task<'a, T>>, what: &str) -> tasks::Task<'a, T> {
+    let woken = |tasks: &[tasks::Task<'a, T>]| tasks.iter().position(|task| task.times_woken() > 0);
+    tasks::until(what, || woken(tasks).is_some());
+    tasks.remove(woken(tasks).expect("one was"))
+}
+
 /// A waker is called on the thread that drives the engine, and is refused what would wait for that.
 pub(crate) const WAKERS_MAY_WAIT: bool = false;
 

@@ -98,6 +98,12 @@ pub(crate) fn let_go(_: &Store, held: Reservation) {
     drop(held);
 }
 
+/// Takes the one of them that was woken.
+#[track_caller]
+pub(crate) fn first_woken<'a, T>(tasks: &mut Vec<tasks::Task<'a, T>>, what: &str) -> tasks::Task<'a, T> {
+    tasks.remove(tasks.iter().position(|task| task.times_woken() > 0).expect(what))
+}
+
 /// How many requests of one thread are a flood.
 pub(crate) const FLOOD: usize = 20_000;
 

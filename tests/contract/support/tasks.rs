@@ -78,14 +78,6 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Takes the first of them that is woken.
-#[track_caller]
-pub(crate) fn first_woken<'a, T>(tasks: &mut Vec<Task<'a, T>>, what: &str) -> Task<'a, T> {
-    let woken = |tasks: &[Task<'a, T>]| tasks.iter().position(|task| task.times_woken() > 0);
-    until(what, || woken(tasks).is_some());
-    tasks.remove(woken(tasks).expect("one was"))
-}
-
 /// Waits until something holds; ends the test after a minute.
 #[track_caller]
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
