@@ -249,9 +249,16 @@ impl Shared {
         patient: bool,
         memory: &mut Memory,
     ) -> Result<Step> {
-        if self.is_being_carried(ask.key, found) {
-            memory.carried = false;
-            return Ok(Step::Again);
+        if let Some(held) = self.carrying(ask.key, found) {
+            if self.old_of(ask.key)?.is_some() {
+                memory.carried = false;
+                return Ok(Step::Again);
+            }
+            // Who carried has died, and what he carried has expired since.
+            if held.is_free() {
+                memory.free = Some((held.fence, Past::default()));
+                return Ok(Step::Again);
+            }
         }
         match (self.judge(ask, found)?, refusal) {
             (Judged::Replay(replay), _) => Ok(Step::Answered(Answer::Replay(replay))),

@@ -107,7 +107,8 @@ pub type Answer = crate::store::Answer<Reservation, InFlight>;
 pub type Refused = crate::store::Refused<Reservation>;
 
 /// A store over an engine. Clones are one store, cheap, and can be sent to any thread; other processes connect for
-/// themselves. Made by [`Builder::connect`](crate::Builder::connect).
+/// themselves. Made by [`Builder::connect`](crate::Builder::connect). Every call that blocks is refused where it is made in a
+/// waker on the thread that drives the engine: [`ErrorKind::EnginesThread`](crate::ErrorKind::EnginesThread).
 #[derive(Clone)]
 pub struct Store {
     owner: Arc<Owner>,

@@ -183,9 +183,13 @@ impl Shared {
         }
     }
 
-    /// Whether what was found is on its way here from the store that is moved from: then it is carried on, and not run.
-    pub(super) fn is_being_carried(&self, key: &Key, found: &Found) -> bool {
-        self.old.is_some() && matches!(found, Found::Held(held) if self.is_carrying(key, held))
+    /// The claim under which a record is on its way from the store that is moved from, if that was found: it is carried on, and
+    /// not run.
+    pub(super) fn carrying<'a>(&self, key: &Key, found: &'a Found) -> Option<&'a Held> {
+        match found {
+            Found::Held(held) if self.old.is_some() && self.is_carrying(key, held) => Some(held),
+            _ => None,
+        }
     }
 
     /// Whether somebody carries over, or died of it.

@@ -115,8 +115,9 @@ impl Reservation {
     /// kept: the key is released (4.2).
     ///
     /// # Errors
-    /// *Too large*, *closed*, *engine's thread*: the reservation comes back, still held. *Reservation lost*: another caller took over, nothing
-    /// was changed (4.4). [*Answer lost*](ErrorKind::AnswerLost): the engine was not heard in time, and goes on being asked.
+    /// *Too large*, *closed*, *engine's thread*: the reservation comes back, still held. *Reservation lost*: another caller took
+    /// over, nothing was changed (4.4). [*Answer lost*](ErrorKind::AnswerLost): the engine was not heard in time, and goes on
+    /// being asked.
     pub fn complete(self, outcome: Outcome) -> Result<Completed, Refused> {
         self.blocking(|own| own.complete_async(outcome))
     }

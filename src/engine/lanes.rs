@@ -52,6 +52,7 @@ pub(crate) struct Lanes {
     watches: Queue<Watch, bool>,
     forgets: Queue<Forget, bool>,
     runtime: tokio::runtime::Handle,
+    /// Drives the engine; there, nobody may wait for it.
     thread: Arc<OnceLock<JoinHandle<()>>>,
     /// The thread ends when the last of these goes, once it has sent what was handed in.
     _alive: mpsc::UnboundedSender<()>,

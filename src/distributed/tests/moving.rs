@@ -11,6 +11,7 @@ use crate::outcome::Outcome;
 use crate::store::Known;
 use crate::sync::block_on;
 use crate::time::ManualClock;
+use crate::token::Key;
 
 const TOKENS: [&str; 3] = ["finished", "interrupted", "released"];
 
@@ -95,24 +96,28 @@ fn a_release_that_is_carried_over_is_remembered_as_long_as_it_was_4_3() {
     assert_eq!(fresh(one.begin(&key, &parameters())).attempt(), 1, "its retention has passed");
 }
 
+/// Claims to carry a record over, and dies of it. The key.
+fn dies_carrying(store: &Store, token: &str) -> Key {
+    let (key, shared) = (key(store, token), store.shared());
+    let claim = Claim {
+        key: key.clone(),
+        fence: shared.next_fence().unwrap(),
+        over: None,
+        lease: Duration::from_secs(5),
+        standing: Standing::Volatile,
+        started: shared.old_of(&key).unwrap().unwrap().claim,
+    };
+    assert!(matches!(block_on(shared.lanes.claim(claim)).unwrap().1, Claimed::Granted));
+    key
+}
+
 /// A process that died between the claim that it carried under and what it carried.
 #[test]
 fn what_one_began_to_carry_and_died_another_carries_on_and_nobody_runs_it_3_3() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), ManualClock::default());
     fill(directory.path(), &clock);
     let [dead, alive] = moving(directory.path(), &clock);
-    let finished = key(&dead, "finished");
-    let shared = dead.shared();
-    let carried = shared.old_of(&finished).unwrap().unwrap();
-    let claim = Claim {
-        key: finished.clone(),
-        fence: shared.next_fence().unwrap(),
-        over: None,
-        lease: Duration::from_secs(5),
-        standing: Standing::Volatile,
-        started: carried.claim,
-    };
-    assert!(matches!(block_on(shared.lanes.claim(claim)).unwrap().1, Claimed::Granted));
+    let finished = dies_carrying(&dead, "finished");
     let asking = std::thread::spawn(move || alive.begin(&finished, &parameters()));
     for _ in 0..20 {
         std::thread::sleep(Duration::from_millis(5));
@@ -121,4 +126,19 @@ fn what_one_began_to_carry_and_died_another_carries_on_and_nobody_runs_it_3_3() 
     clock.advance(Duration::from_secs(5));
     let answer = asking.join().unwrap();
     assert!(matches!(answer, Ok(Answer::Replay(_))), "{answer:?}");
+}
+
+#[test]
+fn what_has_expired_since_one_died_carrying_it_is_as_never_seen_3_5_7_1() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), ManualClock::default());
+    fill(directory.path(), &clock);
+    let [dead, alive] = moving(directory.path(), &clock);
+    let finished = dies_carrying(&dead, "finished");
+    clock.advance(Duration::from_secs(24 * 3600));
+    // In a thread of its own, since going round for ever is what it may do wrong.
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        tell.send(fresh(alive.begin(&finished, &Parameters::query("other=1"))).attempt())
+    });
+    assert_eq!(told.recv_timeout(Duration::from_secs(30)), Ok(1));
 }
