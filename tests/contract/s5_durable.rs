@@ -1,7 +1,7 @@
 //! Section 5, durable reservations (5.4), beside volatile ones (5.3); and how a durable one is released (4.3).
 //!
 //! Goal: the start is on disk before the reservation is given, on every way to one; what its end leaves there is known.
-//! Method: as in `s3_interrupted`; a disk that fails happens to a child.
+//! Method: as in `every/s3_interrupted`; a disk that fails happens to a child.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
