@@ -3,7 +3,7 @@
 //! Law: it is made by whoever finds it missing, in numbered steps. A step is one message, which the server does wholly or not at
 //! all (one that has no transactions over definitions does each part of it once); it says last that it was done. Several
 //! processes may take the same step at once: one of them makes it, the others are refused a name that is taken by then,
-//! and look again. A schema of a newer library is not touched.
+//! or one that they have not heard of yet, and look again. A schema of a newer library is not touched.
 //!
 //! What the first one chose is kept in `store` and followed by all: whether `records` is partitioned, and how finely.
 //!
@@ -34,7 +34,8 @@ const LATEST: u32 = 1;
 const TRIES: (u32, Duration) = (100, Duration::from_millis(20));
 /// The name is taken, by a schema, a table, a function or its row in a catalogue; or rows of a catalogue were in each other's way.
 const TAKEN: [&str; 8] = ["23505", "42P06", "42P07", "42710", "42723", "40001", "40P01", "XX000"];
-/// There is no such table, or no such schema.
+/// There is no such table, or no such schema. Also what a session is told that looked for it before it was made: it sees the row
+/// in the catalogue, and still remembers that there is none, until it hears of the change, which comes after the commit.
 const MISSING: [&str; 2] = ["42P01", "3F000"];
 
 /// How records are kept.
@@ -64,7 +65,7 @@ pub(super) async fn make(link: &Link, sql: &Sql, settings: &Settings) -> Result<
             return Err(ErrorKind::NewerFormat { found, supported: LATEST }.into());
         }
         match step(link, sql, settings).await {
-            Err(wrong) if !wrong.is(&TAKEN) => return Err(wrong),
+            Err(wrong) if !wrong.is(&TAKEN) && !wrong.is(&MISSING) => return Err(wrong),
             Err(wrong) => failed = Some(wrong),
             Ok(()) => {}
         }
