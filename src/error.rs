@@ -339,12 +339,12 @@ pub enum ErrorKind {
         "this thread holds the lent transaction, for which the call would wait for ever; complete the reservation in the transaction, or commit or drop that first"
     )]
     Lent,
-    /// This is the thread that drives the engine, on which a waker was called (module `distributed`): the call would wait for
-    /// itself. The reservation of a completion comes back; what was to be released is, as by dropping.
+    /// This is a thread of the store's own, on which a waker was called: the call could wait for itself (contract 5.11). Nothing
+    /// was changed. The reservation of a completion comes back; what was to be released is, as by dropping.
     #[error(
-        "this thread drives the engine, for whose answer the call would wait for ever; let a waker wake a task or another thread, and call from there"
+        "this is a thread of the store's own, on which the call could wait for itself for ever; let a waker wake a task or another thread, and call from there"
     )]
-    EnginesThread,
+    OwnThread,
     /// The engine did not answer (module `distributed`). Nothing was given out.
     #[error(
         "the engine {engine} was not reached: {kind}; see that it runs and can be reached, and ask again a little later"

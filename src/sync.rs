@@ -42,11 +42,6 @@ pub(crate) fn spawn(
     thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|error| error.kind())
 }
 
-/// Whether this is that thread.
-pub(crate) fn is_current(thread: &JoinHandle<()>) -> bool {
-    thread.thread().id() == thread::current().id()
-}
-
 /// Lets other threads go first.
 pub(crate) fn yield_now() {
     thread::yield_now();
@@ -110,11 +105,9 @@ pub(crate) fn wait_for<T>(condvar: &Condvar, guard: &mut MutexGuard<'_, T>, time
     condvar.wait_for(guard, time);
 }
 
-#[cfg(feature = "redb-transactions")]
 pub(crate) use held::{Held, holds};
 
-/// What a thread holds that others wait for.
-#[cfg(feature = "redb-transactions")]
+/// What a thread holds, or does, that others wait for: it can't wait for that itself.
 mod held {
     use std::cell::RefCell;
     use std::marker::PhantomData;

@@ -32,7 +32,7 @@
 //! | 5.3 the process dies | its reservations are gone at once | with a [node's name](crate::Builder::node) when it starts again; else when their leases have lapsed |
 //! | 5.4 a durable one is interrupted | at the next opening | as above: when its node starts again, or when its lease has lapsed and it was another process's |
 //! | 5.10 room on the disk; kept records and bytes (8.1) | limits | the engine's to provide; refused as *not promised* where they are set |
-//! | 5.11 a waker calls the store | it may ask and look; what waits for the disk would wait for itself | all blocking calls are refused there: [`ErrorKind::EnginesThread`](crate::ErrorKind::EnginesThread) |
+//! | 5.11 a waker calls the store | it may ask, look and forget; what waits for the disk or an end is refused: [`ErrorKind::OwnThread`](crate::ErrorKind::OwnThread) | all blocking calls are |
 //! | 6.1 the caller's own writes | the store lends a transaction | the caller lends his: [`Reservation::completion`] |
 //! | 7.2 clock jumps | told at opening | the engine's clock is believed; etcd has none, and those of the processes are |
 //! | 8.1 live reservations, waiters | of the store | of this process |
@@ -108,7 +108,7 @@ pub type Refused = crate::store::Refused<Reservation>;
 
 /// A store over an engine. Clones are one store, cheap, and can be sent to any thread; other processes connect for
 /// themselves. Made by [`Builder::connect`](crate::Builder::connect). Every call that blocks is refused where it is made in a
-/// waker on the thread that drives the engine: [`ErrorKind::EnginesThread`](crate::ErrorKind::EnginesThread).
+/// waker on the thread that drives the engine, or counts time: [`ErrorKind::OwnThread`](crate::ErrorKind::OwnThread).
 #[derive(Clone)]
 pub struct Store {
     owner: Arc<Owner>,

@@ -128,9 +128,11 @@ impl Shared {
         block_on(future)
     }
 
-    /// A waker is called on the thread that drives the engine, and can't wait there for what the engine answers.
+    /// A waker is called on the thread that drives the engine, and can't wait there for what the engine answers; nor for a
+    /// deadline on the timer's.
     pub(super) fn check_may_wait(&self) -> Result<()> {
-        if self.lanes.is_driven_here() { Err(ErrorKind::EnginesThread.into()) } else { Ok(()) }
+        let is_own = self.lanes.is_driven_here() || self.timer.is_here();
+        if is_own { Err(ErrorKind::OwnThread.into()) } else { Ok(()) }
     }
 
     /// A fence that nobody had before (contract 4.4). An epoch has 2^36 of them: 31 days at 25,000 a second. Then it is over.

@@ -8,7 +8,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tokio::time::Sleep;
 
 use super::{At, Change, Claim, Claimed, Completion, Engine, Fault, Forget, Keyed, Reply, Sight, Watch};
 use crate::error::{ErrorKind, Result};
-use crate::sync::{JoinHandle, is_current, shielded, spawn};
+use crate::sync::{Held, holds, shielded, spawn};
 use crate::time::Timestamp;
 use crate::token::Key;
 
@@ -30,6 +30,10 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_mi
 /// How long an engine is tried before a caller is told that it did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Patience(pub(crate) Duration);
+
+fn id(driving: &Arc<()>) -> usize {
+    Arc::as_ptr(driving).addr()
+}
 
 /// A key's part of a batch, and who waits for what comes of it.
 struct Job<D, A> {
@@ -52,8 +56,8 @@ pub(crate) struct Lanes {
     watches: Queue<Watch, bool>,
     forgets: Queue<Forget, bool>,
     runtime: tokio::runtime::Handle,
-    /// Drives the engine; there, nobody may wait for it.
-    thread: Arc<OnceLock<JoinHandle<()>>>,
+    /// What the thread holds that drives the engine; there, nobody may wait for it.
+    driving: Arc<()>,
     /// The thread ends when the last of these goes, once it has sent what was handed in.
     _alive: mpsc::UnboundedSender<()>,
 }
@@ -81,26 +85,27 @@ impl Lanes {
             engine,
             patience,
             runtime: handle,
-            thread: Arc::default(),
+            driving: Arc::default(),
             _alive: alive,
         };
         drop(entered);
-        let thread = spawn("oncekey-engine", move || {
+        let driving = Arc::clone(&lanes.driving);
+        let drive = move || {
+            let _held = Held::here(id(&driving));
             runtime.block_on(async move {
                 // Nobody ever sends anything: this is the end of the last handle.
                 let _ = gone.recv().await;
                 // The lanes send what was handed in before, and end.
                 while tasks.join_next().await.is_some() {}
             });
-        })
-        .map_err(failed)?;
-        let _ = lanes.thread.set(thread);
+        };
+        spawn("oncekey-engine", drive).map_err(failed)?;
         Ok(lanes)
     }
 
     /// Whether this is the thread that drives the engine.
     pub(crate) fn is_driven_here(&self) -> bool {
-        self.thread.get().is_some_and(is_current)
+        holds(id(&self.driving))
     }
 
     pub(crate) async fn claim(&self, deed: Claim) -> Result<(Timestamp, Claimed), Fault> {

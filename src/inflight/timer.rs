@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::sync::{Condvar, Mutex, shielded, spawn, wait_for};
+use crate::sync::{Condvar, Held, Mutex, holds, shielded, spawn, wait_for};
 use crate::time::Clock;
 
 /// Asleep at most this long at a time, so that a clock that does not tell of its jumps is looked at again.
@@ -90,6 +90,11 @@ impl Timer {
         deadline <= self.shared.clock.monotonic()
     }
 
+    /// Whether this is its thread, which can't wait for a deadline.
+    pub(crate) fn is_here(&self) -> bool {
+        holds(self.shared.id())
+    }
+
     /// Wakes at `at`, unless the alarm is dropped before.
     pub(crate) fn wake_at(&self, at: Duration, waker: Waker) -> Alarm {
         Alarm { timer: self.clone(), at, id: self.enter(at, Due::Wake(waker)) }
@@ -108,7 +113,11 @@ impl Timer {
         let mut state = self.shared.state.lock();
         if !state.started {
             let shared = Arc::clone(&self.shared);
-            state.started = spawn("oncekey-timer", move || shared.run()).is_ok();
+            let run = move || {
+                let _held = Held::here(shared.id());
+                shared.run();
+            };
+            state.started = spawn("oncekey-timer", run).is_ok();
         }
         state.next_id += 1;
         let id = state.next_id;
@@ -123,6 +132,10 @@ impl Timer {
 }
 
 impl Shared {
+    fn id(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     fn run(&self) {
         let mut state = self.state.lock();
         while !state.ended {

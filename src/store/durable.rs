@@ -67,6 +67,7 @@ impl Reservation {
     /// *Not durable*: ask with `start_durably`. *Too large*, *full*: nothing was written. *Reservation lost*: another
     /// caller took over (4.4). *Stopped*: whether it is on disk is known when the store was reopened.
     pub fn checkpoint(&self, note: &[u8]) -> Result<()> {
+        self.store.shared().check_may_wait()?;
         block_on(self.hand_over_counted(note)?.wait())
     }
 

@@ -86,6 +86,7 @@ where
     T: Serialize + DeserializeOwned,
     E: OperationError,
 {
+    request.store.shared().check_may_wait()?;
     let format = request.terms.format;
     let mut reservation = match request.begin()? {
         Answer::Fresh(reservation) => reservation,

@@ -22,8 +22,8 @@ use crate::ledger::{self, Catalogue, Directory, Ground, House, Memory, Opening, 
 use crate::options::Builder;
 use crate::sweep::{Swept, sweep};
 use crate::sync::{
-    Event, JoinHandle, Mutex, Receiver, RwLock, Sender, after, block_on, bounded, select, spawn, unbounded,
-    yield_now,
+    Event, Held, JoinHandle, Mutex, Receiver, RwLock, Sender, after, block_on, bounded, select, spawn,
+    unbounded, yield_now,
 };
 use crate::time::Chronometer;
 
@@ -91,7 +91,7 @@ impl Owner {
         match engine {
             None => Ok(()),
             // The last handle went in a waker: the writer, which runs it, can't wait for itself.
-            Some(engine) if engine.is_this_thread() => {
+            Some(engine) if self.shared.is_writing_here() => {
                 let closer = spawn("oncekey-closer", move || drop(Shared::stop(engine).close()));
                 closer.map(drop).map_err(|kind| ErrorKind::Io { operation: "closing", kind }.into())
             }
@@ -162,7 +162,12 @@ impl Shared {
         let (last, nudge) = (Mutex::new(self.chronometer.now()), self.nudge.clone());
         let publisher =
             Publisher { shared: Arc::downgrade(self), chronometer: self.chronometer.clone(), last, nudge };
-        let writer = spawn("oncekey-writer", move || ledger::run_writer(&own, &jobs, lag, &publisher));
+        let id = self.id();
+        let write = move || {
+            let _held = Held::here(id);
+            ledger::run_writer(&own, &jobs, lag, &publisher);
+        };
+        let writer = spawn("oncekey-writer", write);
         let writer = writer.map_err(|kind| ErrorKind::Io { operation: "starting the writer", kind })?;
         let comparer = Arc::new(Comparer { secrets, rules, current_rules });
         Ok(Engine { ledger, queue, writer: Some(writer), comparer })
@@ -182,10 +187,7 @@ impl Shared {
     pub(super) fn reopen(self: &Arc<Self>) -> Result<()> {
         self.check_open()?;
         self.check_process()?;
-        if self.engine.read().as_ref().is_some_and(Engine::is_this_thread) {
-            let kind = std::io::ErrorKind::Deadlock;
-            return Err(ErrorKind::Io { operation: "reopening in a waker", kind }.into());
-        }
+        self.check_may_wait()?;
         // In place the store's time just goes on, whatever the wall clock has done meanwhile (contract 7.2).
         let now = self.chronometer.now().time;
         self.hurry.store(true, Ordering::Release);

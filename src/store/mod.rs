@@ -85,7 +85,8 @@ use shared::Shared;
 
 /// An idempotency store. Clones are one store, cheap, and can be sent to any thread, not into a forked child: there
 /// completing and forgetting answer *forked*. (`begin` does not ask the system whose process it is, since that costs a
-/// fifth of it.)
+/// fifth of it.) In a waker, which runs on a thread of the store's own, what waits for a commit, an end or a deadline is
+/// refused: [`OwnThread`](crate::ErrorKind::OwnThread).
 ///
 /// ```
 /// use oncekey::{Answer, Key, Outcome, Parameters, Store};
@@ -250,6 +251,7 @@ impl Store {
     /// *full*, *unknown outcome*, *damaged*, *stopped*, *closed*.
     #[expect(clippy::needless_pass_by_value, reason = "as `Reservation::complete` takes it")]
     pub fn resolve(&self, key: &Key, outcome: Outcome) -> Result<Completed> {
+        self.shared().check_may_wait()?;
         block_on(self.shared().hand_over_resolution(key, &outcome)?.wait())
     }
 
@@ -354,6 +356,7 @@ impl Store {
     /// What syncing and closing the files says.
     pub fn close(self, limit: Duration) -> Result<()> {
         self.shared().check_thread()?;
+        self.shared().check_may_wait()?;
         self.shared().wait_for_holders(limit);
         self.owner.shut()
     }

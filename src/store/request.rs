@@ -123,12 +123,18 @@ impl<'a> Request<'a> {
     /// As `Store::begin`.
     pub fn begin(self) -> Result<Answer> {
         match self.wait {
-            Some(limit) if !limit.is_zero() => block_on(self.begin_async()),
+            Some(limit) if !limit.is_zero() => {
+                self.store.shared().check_may_wait()?;
+                block_on(self.begin_async())
+            }
             _ => {
                 let ask = self.store.shared().prepare(self.key, self.parameters, self.terms)?;
                 let asked = self.store.shared().ask(&ask, Patience::default())?;
                 match self.store.answer(&ask, asked) {
-                    Answer::Fresh(held) if held.is_durable() => block_on(held.once_started()),
+                    Answer::Fresh(held) if held.is_durable() => {
+                        self.store.shared().check_may_wait()?;
+                        block_on(held.once_started())
+                    }
                     answer => Ok(answer),
                 }
             }

@@ -105,7 +105,7 @@ impl Reservation {
     /// changed (4.4). *Unknown outcome*: the commit failed (5.1). *Store stopped* and *closed*, and *lent* on a thread that
     /// holds the lent transaction (6.4): the reservation comes back.
     pub fn complete(self, outcome: Outcome) -> Result<Completed, Refused> {
-        block_on(Completing::begin(self, outcome, false))
+        self.complete_here(outcome, false)
     }
 
     /// [`Reservation::complete`], for async callers. Once it was polled, dropping the future changes nothing.
@@ -125,7 +125,7 @@ impl Reservation {
     /// # Errors
     /// As [`Reservation::complete`]; too large if metadata alone exceed the limit.
     pub fn complete_without_body(self, outcome: Outcome) -> Result<Completed, Refused> {
-        block_on(Completing::begin(self, outcome, true))
+        self.complete_here(outcome, true)
     }
 
     /// [`Reservation::complete_without_body`], for async callers.
@@ -225,6 +225,13 @@ impl Reservation {
             .inspect_err(|_| self.store.shared().step_back(self.hash, self.fence))?;
         self.armed = false;
         Ok(Some(Pending::new(written, completed, Some(replay))))
+    }
+
+    fn complete_here(self, outcome: Outcome, without_body: bool) -> Result<Completed, Refused> {
+        match self.store.shared().check_may_wait() {
+            Ok(()) => block_on(Completing::begin(self, outcome, without_body)),
+            Err(error) => Err(self.refuse(error)),
+        }
     }
 
     /// A refusal that hands the reservation back, if it still stands.

@@ -18,7 +18,7 @@ use crate::ledger::{Entry, Ground, House, Job, Queue, Room};
 use crate::options::Builder;
 use crate::outcome::Replay;
 use crate::record::{HashKeys, Location, Weight};
-use crate::sync::{Event, JoinHandle, Mutex, MutexGuard, RwLock, Sender, is_current};
+use crate::sync::{Event, JoinHandle, Mutex, MutexGuard, RwLock, Sender, holds};
 use crate::time::Chronometer;
 use crate::token::Key;
 
@@ -65,11 +65,6 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Whether the writer itself runs this: in a waker.
-    pub(super) fn is_this_thread(&self) -> bool {
-        self.writer.as_ref().is_some_and(is_current)
-    }
-
     /// Hands a record to the writer; the tag comes back where there is none any more.
     pub(super) fn send(&self, entry: &Entry<'_>, durable: bool, tag: Tag) -> Result<(), Tag> {
         let Entry { hash, expires, meaning, .. } = *entry;
@@ -161,6 +156,20 @@ impl Shared {
     /// Whether this thread can wait for the writer: not where it holds the lent transaction (contract 6.4).
     pub(super) fn check_thread(&self) -> Result<()> {
         self.ground.check_thread()
+    }
+
+    /// Whether a call may sleep here: not in a waker, on a thread that others wait for (contract 5.11).
+    pub(super) fn check_may_wait(&self) -> Result<()> {
+        if self.is_writing_here() || self.timer.is_here() { Err(ErrorKind::OwnThread.into()) } else { Ok(()) }
+    }
+
+    /// Whether this is the writer's thread.
+    pub(super) fn is_writing_here(&self) -> bool {
+        holds(self.id())
+    }
+
+    pub(super) fn id(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 
     /// Calls with the way to the disk.

@@ -64,6 +64,7 @@ impl InFlight {
     /// # Errors
     /// As `Store::begin`; *overloaded* where too many wait already.
     pub fn wait(self, limit: Duration) -> Result<Answer> {
+        self.store.shared().check_may_wait()?;
         block_on(self.wait_async(limit))
     }
 

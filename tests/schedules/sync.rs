@@ -4,6 +4,7 @@
 //! redb's calls (`beneath`): those are one step. No time passes here: a wait with a limit ends by a wake-up, and an
 //! alarm rings whenever the explorer says so.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +13,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use shuttle::thread;
+use shuttle::thread::{self, ThreadId};
 
 pub(crate) use crossbeam_utils::CachePadded;
 pub(crate) use shuttle::thread::JoinHandle;
@@ -159,10 +160,6 @@ pub(crate) fn spawn(
     thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|error| error.kind())
 }
 
-pub(crate) fn is_current(thread: &JoinHandle<()>) -> bool {
-    thread.thread().id() == thread::current().id()
-}
-
 pub(crate) fn yield_now() {
     thread::yield_now();
 }
@@ -183,8 +180,33 @@ pub(crate) fn shielded<T>(call: impl FnOnce() -> T) -> Option<T> {
 }
 
 std::thread_local! {
-    /// Tasks that unwind, as a program says: all tasks share one thread of the system, whose own word is of no use.
-    static UNWINDING: std::cell::RefCell<Vec<thread::ThreadId>> = const { std::cell::RefCell::new(Vec::new()) };
+    // By task: all of them share one thread of the system, whose own word is of no use.
+    /// Tasks that unwind, as a program says.
+    static UNWINDING: RefCell<Vec<ThreadId>> = const { RefCell::new(Vec::new()) };
+    /// What tasks hold.
+    static HELD: RefCell<Vec<(ThreadId, usize)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What a task holds, or does, that others wait for.
+pub(crate) struct Held(ThreadId, usize);
+
+impl Held {
+    pub(crate) fn here(what: usize) -> Self {
+        let own = thread::current().id();
+        HELD.with_borrow_mut(|held| held.push((own, what)));
+        Self(own, what)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        HELD.with_borrow_mut(|held| held.retain(|other| *other != (self.0, self.1)));
+    }
+}
+
+pub(crate) fn holds(what: usize) -> bool {
+    let own = thread::current().id();
+    HELD.with_borrow(|held| held.contains(&(own, what)))
 }
 
 pub(crate) fn is_panicking() -> bool {

@@ -34,6 +34,7 @@ mod reading;
 #[path = "../../support/report.rs"]
 #[allow(dead_code, reason = "as above")]
 mod report;
+mod rest;
 mod results;
 mod series;
 #[cfg(feature = "servers")]

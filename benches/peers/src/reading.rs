@@ -3,7 +3,7 @@
 //! *fresh*: begin and release of a token never seen, its parameters digested beforehand, beside insert and remove of
 //! the same keys in a `DashMap` that holds as many. *absent*: a lookup of such a token, beside every peer's. *replay*:
 //! a retry that gets its first answer, recent or any, from two threads, beside redb's get on one held table; oncekey
-//! digests two parameters, compares them and checks the record as well.
+//! digests two parameters, compares them and checks the record as well. Everybody has come to rest before (`rest`).
 
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -20,6 +20,7 @@ use crate::fill::{SCOPE, parameters, token};
 use crate::form::{Form, TEN_MILLION};
 use crate::ours::Ours;
 use crate::report::{float, line, title};
+use crate::rest;
 use crate::results::Results;
 use crate::series::Series;
 use crate::work::{fresh_tokens, plan};
@@ -33,6 +34,7 @@ const RECENT: u64 = 1000;
 
 /// oncekey first, and its peers.
 pub(crate) fn absent(form: Form, contenders: &[Filled<'_>], kept: u64, results: &mut Results) {
+    rest::wait(form);
     title(&format!("lookup of an absent token, {kept} kept, ns"), &["median", "spread", "oncekey/it"]);
     let count = form.pick(100_000, 50_000, 100);
     let looked_up = contenders.iter().filter(|own| matches!(own.contender.kind(), Kind::Ours | Kind::Peer));
@@ -85,6 +87,7 @@ pub(crate) fn replay(form: Form, ours: &Ours, redb: &Batched<KeyedRedb>, kept: u
     let count = form.pick(100_000, 50_000, 100);
     let recent = completed_now(ours, redb);
     let held = redb.engine().held();
+    rest::wait(form);
     for name in ["recent", "uniform"] {
         let pick = |at: u64| {
             let spread = at.wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -136,6 +139,7 @@ pub(crate) fn fresh(form: Form, store: &Store, kept: u64, results: &mut Results)
     let key = |text: String| Key::new(SCOPE, text).expect("a sound token");
     let map: DashMap<Key, u64> = (0..kept).map(|number| (key(token(number)), number)).collect();
     let count = form.pick(100_000, 50_000, 100);
+    rest::wait(form);
     let [mut ours, mut theirs] = [const { [const { Series(Vec::new()) }; 2] }; 2];
     // Short ones, and therefore more of them.
     for _ in 0..form.rounds() * 3 {

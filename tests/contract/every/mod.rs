@@ -17,6 +17,7 @@ mod s3_waiting;
 mod s4_finishing;
 pub(crate) mod s4_leases;
 pub(crate) mod s4_resolving;
+mod s5_own_threads;
 mod s5_panics;
 mod s6_checkpoints;
 mod s7_time;

@@ -202,7 +202,7 @@ impl Wake for CallsBack {
         let forgotten = self.store.forget(&key(900));
         let told =
             answer.and_then(|answer| forgotten.map(|_| answer)).unwrap_or_else(|error| match error.kind() {
-                ErrorKind::EnginesThread => "refused",
+                ErrorKind::OwnThread => "refused",
                 _ => "an error",
             });
         self.told.try_send(told).ok();
