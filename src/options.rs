@@ -197,7 +197,7 @@ impl Builder {
         stripes: usize;
         /// Memory for outcomes that were just replayed, so that the next retry that comes soon reads no disk; default
         /// 64 MiB, 0 for none. Each stripe has an equal share of it, 256 KiB by default, and holds no outcome larger than
-        /// that.
+        /// that. Once that is full, the second replay in a while is what an outcome is held for, not the first.
         recent_bytes_max: u64;
         /// Which names never enter a digest, default none (contract 2.2).
         rules: DigestRules;

@@ -3,9 +3,10 @@
 //!
 //! Law: a copy, which decides nothing. It stands for the record at one place, and whoever looks names the place: the
 //! only one that the index has for the key. So nothing that was forgotten, superseded or carried elsewhere is answered from
-//! here, and who asks still compares the digest and looks at the time. Bounded in bytes: when it is full the oldest goes,
-//! but one that was asked for meanwhile gets another round (*second chance*), so that a walk through old records does not
-//! drive out what is asked for again and again. A plain structure: the stripe's lock is around it.
+//! here, and who asks still compares the digest and looks at the time. Bounded in bytes: when it is full, what was read
+//! once is not remembered yet, and what is read twice in a while drives the oldest out, but for those that were
+//! asked for meanwhile: they get another round (*second chance*). So a walk through old records costs no more than their
+//! reading, and drives nothing out. A plain structure: the stripe's lock is around it.
 
 use std::collections::VecDeque;
 
@@ -30,6 +31,34 @@ struct Entry {
     ended: Ended,
 }
 
+/// What was read of late and not remembered, by a bit of its hash; hashes are keyed, so nobody chooses to share one.
+#[derive(Default)]
+struct Doors {
+    /// None until something does not fit any more.
+    bits: Option<Box<[u64; Self::WORDS]>>,
+    passed: u32,
+}
+
+impl Doors {
+    const WORDS: usize = 32;
+    /// So many after which all are forgotten: an eighth of the bits.
+    const WHILE: u32 = 256;
+
+    /// Whether it was here a while ago; from now on it was.
+    fn has_seen(&mut self, hash: u64) -> bool {
+        let bits = self.bits.get_or_insert_default();
+        if self.passed == Self::WHILE {
+            (self.passed, **bits) = (0, [0; Self::WORDS]);
+        }
+        self.passed += 1;
+        let place = usize::try_from(hash % (64 * Self::WORDS as u64)).expect("it is small");
+        let (word, bit) = (&mut bits[place / 64], 1 << (place % 64));
+        let seen = *word & bit != 0;
+        *word |= bit;
+        seen
+    }
+}
+
 /// Where the entry of this number stands.
 fn place(number: u64, first: u64) -> usize {
     usize::try_from(number - first).expect("there are fewer entries than bytes of memory")
@@ -46,12 +75,14 @@ pub(crate) struct Recent {
     bytes: usize,
     bytes_max: usize,
     hits: u64,
+    doors: Doors,
 }
 
 impl Recent {
     /// Holds at most so many bytes.
     pub(crate) fn within(bytes_max: usize) -> Self {
-        Self { table: HashTable::new(), entries: VecDeque::new(), first: 0, bytes: 0, bytes_max, hits: 0 }
+        let (table, entries, doors) = (HashTable::new(), VecDeque::new(), Doors::default());
+        Self { table, entries, first: 0, bytes: 0, bytes_max, hits: 0, doors }
     }
 
     /// Bytes of memory held.
@@ -86,8 +117,12 @@ impl Recent {
         if bytes > self.bytes_max {
             return;
         }
+        let known = self.place(hash, key);
+        if known.is_none() && self.bytes + bytes > self.bytes_max && !self.doors.has_seen(hash) {
+            return;
+        }
         self.bytes += bytes;
-        if let Some(place) = self.place(hash, key) {
+        if let Some(place) = known {
             let own = &mut self.entries[place];
             let before = std::mem::replace(&mut own.bytes, bytes);
             (own.at, own.ended) = (at, ended);
@@ -169,6 +204,12 @@ pub(super) mod tests {
         Ended { digest: Digest::from_bytes([0; Digest::BYTES]), replay: kept.into() }
     }
 
+    fn read_twice(recent: &mut Recent, number: u64) {
+        for _ in 0..2 {
+            recent.insert(number % 7, &key(number), Location::from_u64(number), ended(&[1; 100]));
+        }
+    }
+
     fn body(recent: &mut Recent, number: u64, at: u64) -> Option<Vec<u8>> {
         let found = recent.find(number % 7, &key(number), Location::from_u64(at), |_| true)?;
         Some(found.outcome().body().to_vec())
@@ -179,12 +220,32 @@ pub(super) mod tests {
         let room = 20 * (ENTRY_BYTES + 11 + 100);
         let mut recent = Recent::within(room);
         for number in 0..200 {
-            recent.insert(number % 7, &key(number), Location::from_u64(number), ended(&[1; 100]));
+            read_twice(&mut recent, number);
             assert!(body(&mut recent, 0, 0).is_some(), "{number}");
             recent.validate();
         }
         let held: Vec<u64> = (0..200).filter(|own| body(&mut recent, *own, *own).is_some()).collect();
         assert_eq!(held, [0].into_iter().chain(181..200).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn once_it_is_full_what_is_read_once_drives_nothing_out_and_what_is_read_twice_does() {
+        let mut recent = Recent::within(3 * (ENTRY_BYTES + 11 + 100));
+        let read = |recent: &mut Recent, number: u64| {
+            let hash = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            recent.insert(hash, &key(number), Location::from_u64(number), ended(&[1; 100]));
+            recent.validate();
+            recent.place(hash, &key(number)).is_some()
+        };
+        assert!((0..3).all(|number| read(&mut recent, number)), "there is room");
+        assert!(!read(&mut recent, 3));
+        assert!(read(&mut recent, 3), "the second time");
+        // So many others that the first time is forgotten.
+        assert!(!read(&mut recent, 100));
+        let others = (101..101 + u64::from(Doors::WHILE)).filter(|number| read(&mut recent, *number)).count();
+        assert!(others < 40, "{others} shared their bit with another");
+        assert!(!read(&mut recent, 100));
+        assert!(read(&mut recent, 100));
     }
 
     #[test]
@@ -212,12 +273,9 @@ pub(super) mod tests {
     #[test]
     fn one_that_was_asked_for_gets_one_more_round_and_not_another() {
         let mut recent = Recent::within(3 * (ENTRY_BYTES + 11 + 100));
-        let put = |recent: &mut Recent, number| {
-            recent.insert(number % 7, &key(number), Location::from_u64(number), ended(&[1; 100]));
-        };
-        (0..3).for_each(|number| put(&mut recent, number));
+        (0..3).for_each(|number| read_twice(&mut recent, number));
         assert!(body(&mut recent, 0, 0).is_some());
-        (3..7).for_each(|number| put(&mut recent, number));
+        (3..7).for_each(|number| read_twice(&mut recent, number));
         assert_eq!((body(&mut recent, 0, 0), recent.hits()), (None, 1));
         let held = (0..7).filter(|own| body(&mut recent, *own, *own).is_some());
         assert_eq!(held.collect::<Vec<_>>(), [4, 5, 6]);

@@ -6,6 +6,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::sync::CachePadded;
+
 /// Kept free for redb's tree and bookkeeping pages, in bytes.
 pub(crate) const MARGIN_BYTES: u64 = 256 << 10;
 
@@ -40,7 +42,8 @@ impl Drop for Aside<'_> {
 /// Room in the active segment.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
-    reserved: AtomicU64,
+    /// Apart from what is read beside it, since whoever asks changes it.
+    reserved: CachePadded<AtomicU64>,
     ready: AtomicU64,
     /// The largest room of one completion so far.
     largest: AtomicU64,

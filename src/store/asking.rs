@@ -376,6 +376,7 @@ fn room_of(ask: &Ask<'_>) -> u64 {
 }
 
 /// Gives the key to this caller.
+#[inline]
 fn reserve(stripe: &mut Stripe, ask: &Ask<'_>, digest: Digest, now: Now, stale: Stale) -> Asked {
     stripe.fresh += 1;
     let vacant = stripe.slots.find(ask.hash, ask.key).map(|slot| (slot.fence, slot.waiters));

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::publish::Publisher;
 use super::quota::Quota;
-use super::shared::{Counters, Engine, Shared};
+use super::shared::{Engine, Shared};
 use super::stats::Home;
 use super::stripe::Stripes;
 use crate::comparing::Comparer;
@@ -22,8 +22,8 @@ use crate::ledger::{self, Catalogue, Directory, Ground, House, Memory, Opening, 
 use crate::options::Builder;
 use crate::sweep::{Swept, sweep};
 use crate::sync::{
-    Event, Held, JoinHandle, Mutex, Receiver, RwLock, Sender, after, block_on, bounded, select, spawn,
-    unbounded, yield_now,
+    CachePadded, Event, Held, JoinHandle, Mutex, Receiver, RwLock, Sender, after, block_on, bounded, select,
+    spawn, unbounded, yield_now,
 };
 use crate::time::Chronometer;
 
@@ -34,7 +34,8 @@ const FENCE_BITS: u32 = 40;
 
 /// What the last handle's drop ends.
 pub(super) struct Owner {
-    pub(super) shared: Arc<Shared>,
+    /// Apart from the count of handles, which each reservation changes.
+    pub(super) shared: CachePadded<Arc<Shared>>,
     sweeper: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
 }
 
@@ -68,7 +69,7 @@ impl Owner {
         let shared = Shared::open(options, ground, home, nudge)?;
         let sweeper =
             Mutex::new(if shared.options.background_sweep { Some(sweeper(&shared, nudged)?) } else { None });
-        Ok(Self { shared, sweeper })
+        Ok(Self { shared: CachePadded::new(shared), sweeper })
     }
 
     /// Ends the threads and closes the files; reports what closing says.
@@ -135,7 +136,7 @@ impl Shared {
             hurry: AtomicBool::new(false),
             nudge,
             left: Event::new(),
-            counters: Counters::default(),
+            counters: CachePadded::default(),
             late: Mutex::default(),
             rotated: Mutex::default(),
             process: std::process::id(),

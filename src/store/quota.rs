@@ -12,18 +12,24 @@ use hashbrown::HashMap;
 use crate::error::{ErrorKind, Limit};
 use crate::options::Builder;
 use crate::record::Weight;
-use crate::sync::Mutex;
+use crate::sync::{CachePadded, Mutex};
 
 /// The counts, and their limits.
 pub(super) struct Quota {
+    /// Apart from all else: whoever asks counts here, and a core that has another's line taken from it waits.
+    counts: CachePadded<Counts>,
+    limits: Limits,
+    scopes: Option<Mutex<HashMap<u64, Use, foldless::State>>>,
+}
+
+#[derive(Default)]
+struct Counts {
     live: AtomicU64,
     /// Live reservations whose start is among the records.
     starts: AtomicU64,
     declared: AtomicU64,
     records: AtomicU64,
     bytes: AtomicU64,
-    limits: Limits,
-    scopes: Option<Mutex<HashMap<u64, Use, foldless::State>>>,
 }
 
 struct Limits {
@@ -101,27 +107,17 @@ impl Quota {
         };
         let count_scopes =
             limits.scope_live.is_some() || limits.scope_records.is_some() || limits.scope_bytes.is_some();
-        let zero = || AtomicU64::new(0);
-        let scopes = count_scopes.then(Mutex::default);
-        Self {
-            live: zero(),
-            starts: zero(),
-            declared: zero(),
-            records: zero(),
-            bytes: zero(),
-            limits,
-            scopes,
-        }
+        Self { counts: CachePadded::default(), limits, scopes: count_scopes.then(Mutex::default) }
     }
 
     /// Counts one more live reservation, or says which limit is against it.
     pub(super) fn admit(&self, scope: impl FnOnce() -> u64, declared: u64) -> Result<(), ErrorKind> {
         let all = Use {
-            live: self.live.fetch_add(1, Ordering::AcqRel),
-            starts: self.starts.load(Ordering::Acquire),
-            declared: self.declared.fetch_add(declared, Ordering::AcqRel),
-            records: self.records.load(Ordering::Acquire),
-            bytes: self.bytes.load(Ordering::Acquire),
+            live: self.counts.live.fetch_add(1, Ordering::AcqRel),
+            starts: self.counts.starts.load(Ordering::Acquire),
+            declared: self.counts.declared.fetch_add(declared, Ordering::AcqRel),
+            records: self.counts.records.load(Ordering::Acquire),
+            bytes: self.counts.bytes.load(Ordering::Acquire),
         };
         let admitted = match &self.scopes {
             None => self.limits.check(&all, &Use::default(), declared),
@@ -139,16 +135,16 @@ impl Quota {
             }
         };
         if admitted.is_err() {
-            self.live.fetch_sub(1, Ordering::AcqRel);
-            self.declared.fetch_sub(declared, Ordering::AcqRel);
+            self.counts.live.fetch_sub(1, Ordering::AcqRel);
+            self.counts.declared.fetch_sub(declared, Ordering::AcqRel);
         }
         admitted
     }
 
     /// Counts one more live reservation, whatever the limits say: it was admitted once.
     pub(super) fn enter(&self, scope: impl FnOnce() -> u64, declared: u64) {
-        self.live.fetch_add(1, Ordering::AcqRel);
-        self.declared.fetch_add(declared, Ordering::AcqRel);
+        self.counts.live.fetch_add(1, Ordering::AcqRel);
+        self.counts.declared.fetch_add(declared, Ordering::AcqRel);
         if let Some(scopes) = &self.scopes {
             change(&mut scopes.lock(), scope(), |own| {
                 own.live += 1;
@@ -159,7 +155,7 @@ impl Quota {
 
     /// The start of a live reservation is now among the records: it and its outcome are one record, not two.
     pub(super) fn begin_start(&self, scope: impl FnOnce() -> u64) {
-        self.starts.fetch_add(1, Ordering::AcqRel);
+        self.counts.starts.fetch_add(1, Ordering::AcqRel);
         if let Some(scopes) = &self.scopes {
             change(&mut scopes.lock(), scope(), |own| own.starts += 1);
         }
@@ -167,7 +163,7 @@ impl Quota {
 
     /// The same, of one that is dismissed next.
     pub(super) fn end_start(&self, scope: impl FnOnce() -> u64) {
-        self.starts.fetch_sub(1, Ordering::AcqRel);
+        self.counts.starts.fetch_sub(1, Ordering::AcqRel);
         if let Some(scopes) = &self.scopes {
             change(&mut scopes.lock(), scope(), |own| own.starts = own.starts.saturating_sub(1));
         }
@@ -214,19 +210,19 @@ impl Quota {
     /// Counts what was summed up: what stays before what has left, so that there is never room for more than there is.
     pub(super) fn settle(&self, tally: &Tally) {
         if tally.records > 0 {
-            self.records.fetch_add(tally.records, Ordering::AcqRel);
-            self.bytes.fetch_add(tally.bytes, Ordering::AcqRel);
+            self.counts.records.fetch_add(tally.records, Ordering::AcqRel);
+            self.counts.bytes.fetch_add(tally.bytes, Ordering::AcqRel);
         }
         if tally.left > 0 {
-            self.live.fetch_sub(tally.left, Ordering::AcqRel);
-            self.declared.fetch_sub(tally.declared, Ordering::AcqRel);
+            self.counts.live.fetch_sub(tally.left, Ordering::AcqRel);
+            self.counts.declared.fetch_sub(tally.declared, Ordering::AcqRel);
         }
     }
 
     /// One kept record less.
     pub(super) fn let_go(&self, weight: Weight) {
-        self.records.fetch_sub(1, Ordering::AcqRel);
-        self.bytes.fetch_sub(u64::from(weight.bytes), Ordering::AcqRel);
+        self.counts.records.fetch_sub(1, Ordering::AcqRel);
+        self.counts.bytes.fetch_sub(u64::from(weight.bytes), Ordering::AcqRel);
         if let Some(scopes) = &self.scopes {
             change(&mut scopes.lock(), weight.scope, |own| {
                 own.records = own.records.saturating_sub(1);
@@ -238,21 +234,21 @@ impl Quota {
 
 impl Quota {
     pub(super) fn live(&self) -> u64 {
-        self.live.load(Ordering::Acquire)
+        self.counts.live.load(Ordering::Acquire)
     }
 
     pub(super) fn kept_records(&self) -> u64 {
-        self.records.load(Ordering::Acquire)
+        self.counts.records.load(Ordering::Acquire)
     }
 
     pub(super) fn kept_bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Acquire)
+        self.counts.bytes.load(Ordering::Acquire)
     }
 
     /// Nothing is kept any more, as far as is known: the ledger is about to be read again.
     pub(super) fn let_go_of_all(&self) {
-        self.records.store(0, Ordering::Release);
-        self.bytes.store(0, Ordering::Release);
+        self.counts.records.store(0, Ordering::Release);
+        self.counts.bytes.store(0, Ordering::Release);
         if let Some(scopes) = &self.scopes {
             scopes.lock().retain(|_, own| {
                 (own.records, own.bytes) = (0, 0);

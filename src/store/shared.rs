@@ -18,7 +18,7 @@ use crate::ledger::{Entry, Ground, House, Job, Queue, Room};
 use crate::options::Builder;
 use crate::outcome::Replay;
 use crate::record::{HashKeys, Location, Weight};
-use crate::sync::{Event, JoinHandle, Mutex, MutexGuard, RwLock, Sender, holds};
+use crate::sync::{CachePadded, Event, JoinHandle, Mutex, MutexGuard, RwLock, Sender, holds};
 use crate::time::Chronometer;
 use crate::token::Key;
 
@@ -48,7 +48,8 @@ pub(super) struct Shared {
     pub(super) nudge: Sender<()>,
     /// Somebody left while the store was closing.
     pub(super) left: Event,
-    pub(super) counters: Counters,
+    /// Apart from what each request reads beside them.
+    pub(super) counters: CachePadded<Counters>,
     /// Releases that were handed over while the way to the disk was shut: sent when it is open again.
     pub(super) late: Mutex<Vec<(Entry<'static>, Tag)>>,
     /// Secrets that it was rotated to since it was opened, the current one last.
@@ -120,7 +121,6 @@ pub(super) struct Counters {
     pub(super) taken_over: AtomicU64,
     pub(super) lost: AtomicU64,
     pub(super) completed: AtomicU64,
-    pub(super) released: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) started: AtomicU64,
     pub(super) resumed: AtomicU64,
@@ -275,8 +275,9 @@ impl Shared {
         fence: u64,
     ) -> Option<Arc<Gate>> {
         self.stripes.interrupt(&mut stripe, hash, fence);
-        let slot = stripe.slots.held(hash, fence)?;
-        count(&self.counters.released);
+        let Stripe { slots, released, .. } = &mut *stripe;
+        let slot = slots.held(hash, fence)?;
+        *released += 1;
         if let (Some(gate), true) = (&slot.gate, slot.waiters > 0) {
             let gate = Arc::clone(gate);
             slot.phase = Phase::Vacant;

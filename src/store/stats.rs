@@ -138,10 +138,11 @@ pub struct Guarantees {
 impl Shared {
     pub(super) fn stats(&self) -> Stats {
         let now = self.chronometer.now().time;
-        let (mut fresh, mut index_bytes, mut oldest, mut held) = (0, 0, Duration::ZERO, 0);
+        let (mut fresh, mut released, mut index_bytes, mut oldest, mut held) = (0, 0, 0, Duration::ZERO, 0);
         let (mut recent_replays, mut recent_bytes) = (0, 0);
         for stripe in self.stripes.each() {
             fresh += stripe.fresh;
+            released += stripe.released;
             index_bytes += stripe.index.bytes() as u64;
             recent_replays += stripe.recent.hits();
             recent_bytes += stripe.recent.bytes() as u64;
@@ -168,7 +169,7 @@ impl Shared {
             taken_over: load(&counters.taken_over),
             lost: load(&counters.lost),
             completed: load(&counters.completed),
-            released: load(&counters.released),
+            released,
             failed: load(&counters.failed),
             durable_starts: load(&counters.started),
             resumed: load(&counters.resumed),

@@ -30,12 +30,14 @@ pub(super) struct Stripe {
     pub(super) fence: u64,
     /// Reservations given, counted here since the lock is held anyway.
     pub(super) fresh: u64,
+    /// Reservations released without an outcome, counted here likewise.
+    pub(super) released: u64,
 }
 
 impl Stripe {
     fn new(recent_bytes_max: usize) -> Self {
         let (slots, index, recent) = (Slots::default(), Index::default(), Recent::within(recent_bytes_max));
-        Self { slots, index, recent, fence: 0, fresh: 0 }
+        Self { slots, index, recent, fence: 0, fresh: 0, released: 0 }
     }
 
     pub(super) fn next_fence(&mut self) -> u64 {
