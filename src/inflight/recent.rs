@@ -31,7 +31,8 @@ struct Entry {
     ended: Ended,
 }
 
-/// What was read of late and not remembered, by a bit of its hash; hashes are keyed, so nobody chooses to share one.
+/// What was read of late and not remembered, by a bit of its hash; hashes are keyed, so nobody chooses to share one. Beside
+/// the bytes that are counted: 256 of a stripe.
 #[derive(Default)]
 struct Doors {
     /// None until something does not fit any more.
@@ -240,6 +241,10 @@ pub(super) mod tests {
         assert!((0..3).all(|number| read(&mut recent, number)), "there is room");
         assert!(!read(&mut recent, 3));
         assert!(read(&mut recent, 3), "the second time");
+        // What stands there is renewed at once.
+        let (hash, elsewhere) = (3u64.wrapping_mul(0x9E37_79B9_7F4A_7C15), Location::from_u64(1000));
+        recent.insert(hash, &key(3), elsewhere, ended(&[2; 100]));
+        assert!(recent.find(hash, &key(3), elsewhere, |_| true).is_some());
         // So many others that the first time is forgotten.
         assert!(!read(&mut recent, 100));
         let others = (101..101 + u64::from(Doors::WHILE)).filter(|number| read(&mut recent, *number)).count();

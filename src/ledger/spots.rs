@@ -31,7 +31,7 @@ pub(super) struct Spot {
 
 /// The spots of one file, by number; none any more once they were closed.
 #[derive(Debug)]
-pub(super) struct Spots(RwLock<Option<BTreeMap<u64, [Spot; TOGETHER]>>>);
+pub(super) struct Spots(RwLock<Option<BTreeMap<u64, Box<[Spot; TOGETHER]>>>>);
 
 impl Default for Spots {
     fn default() -> Self {
@@ -65,9 +65,9 @@ impl Spots {
     pub(super) fn forget_from(&self, block: u64) {
         if let Some(own) = self.0.write().as_mut() {
             let (group, nth) = place(block);
-            if let Some(spots) = own.split_off(&group).get_mut(&group).filter(|_| nth > 0) {
+            if let Some(mut spots) = own.split_off(&group).remove(&group).filter(|_| nth > 0) {
                 spots[nth..].fill(Spot::default());
-                own.insert(group, *spots);
+                own.insert(group, spots);
             }
         }
     }
