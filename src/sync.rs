@@ -116,18 +116,19 @@ mod held {
         static HELD: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// Whether this thread holds it.
-    pub(crate) fn holds(what: usize) -> bool {
-        HELD.with_borrow(|held| held.contains(&what))
+    /// Whether this thread holds what stands at this address.
+    pub(crate) fn holds<T>(what: *const T) -> bool {
+        HELD.with_borrow(|held| held.contains(&what.addr()))
     }
 
-    /// This thread holds it, until the guard goes; so the guard never leaves the thread.
+    /// This thread holds what stands at an address, until the guard goes; so the guard never leaves the thread, and what it
+    /// is about stays where it is as long.
     pub(crate) struct Held(usize, PhantomData<*const ()>);
 
     impl Held {
-        pub(crate) fn here(what: usize) -> Self {
-            HELD.with_borrow_mut(|held| held.push(what));
-            Self(what, PhantomData)
+        pub(crate) fn here<T>(what: *const T) -> Self {
+            HELD.with_borrow_mut(|held| held.push(what.addr()));
+            Self(what.addr(), PhantomData)
         }
     }
 

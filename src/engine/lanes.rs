@@ -31,10 +31,6 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_mi
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Patience(pub(crate) Duration);
 
-fn id(driving: &Arc<()>) -> usize {
-    Arc::as_ptr(driving).addr()
-}
-
 /// A key's part of a batch, and who waits for what comes of it.
 struct Job<D, A> {
     deed: D,
@@ -91,7 +87,7 @@ impl Lanes {
         drop(entered);
         let driving = Arc::clone(&lanes.driving);
         let drive = move || {
-            let _held = Held::here(id(&driving));
+            let _held = Held::here(Arc::as_ptr(&driving));
             runtime.block_on(async move {
                 // Nobody ever sends anything: this is the end of the last handle.
                 let _ = gone.recv().await;
@@ -105,7 +101,7 @@ impl Lanes {
 
     /// Whether this is the thread that drives the engine.
     pub(crate) fn is_driven_here(&self) -> bool {
-        holds(id(&self.driving))
+        holds(Arc::as_ptr(&self.driving))
     }
 
     pub(crate) async fn claim(&self, deed: Claim) -> Result<(Timestamp, Claimed), Fault> {

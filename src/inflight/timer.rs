@@ -92,7 +92,7 @@ impl Timer {
 
     /// Whether this is its thread, which can't wait for a deadline.
     pub(crate) fn is_here(&self) -> bool {
-        holds(self.shared.id())
+        holds(Arc::as_ptr(&self.shared))
     }
 
     /// Wakes at `at`, unless the alarm is dropped before.
@@ -114,7 +114,7 @@ impl Timer {
         if !state.started {
             let shared = Arc::clone(&self.shared);
             let run = move || {
-                let _held = Held::here(shared.id());
+                let _held = Held::here(Arc::as_ptr(&shared));
                 shared.run();
             };
             state.started = spawn("oncekey-timer", run).is_ok();
@@ -132,10 +132,6 @@ impl Timer {
 }
 
 impl Shared {
-    fn id(&self) -> usize {
-        std::ptr::from_ref(self).addr()
-    }
-
     fn run(&self) {
         let mut state = self.state.lock();
         while !state.ended {

@@ -163,9 +163,8 @@ impl Shared {
         let (last, nudge) = (Mutex::new(self.chronometer.now()), self.nudge.clone());
         let publisher =
             Publisher { shared: Arc::downgrade(self), chronometer: self.chronometer.clone(), last, nudge };
-        let id = self.id();
         let write = move || {
-            let _held = Held::here(id);
+            let _held = Held::here(publisher.shared.as_ptr());
             ledger::run_writer(&own, &jobs, lag, &publisher);
         };
         let writer = spawn("oncekey-writer", write);

@@ -165,11 +165,7 @@ impl Shared {
 
     /// Whether this is the writer's thread.
     pub(super) fn is_writing_here(&self) -> bool {
-        holds(self.id())
-    }
-
-    pub(super) fn id(&self) -> usize {
-        std::ptr::from_ref(self).addr()
+        holds(std::ptr::from_ref(self))
     }
 
     /// Calls with the way to the disk.

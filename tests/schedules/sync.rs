@@ -191,10 +191,10 @@ std::thread_local! {
 pub(crate) struct Held(ThreadId, usize);
 
 impl Held {
-    pub(crate) fn here(what: usize) -> Self {
-        let own = thread::current().id();
-        HELD.with_borrow_mut(|held| held.push((own, what)));
-        Self(own, what)
+    pub(crate) fn here<T>(what: *const T) -> Self {
+        let own = (thread::current().id(), what.addr());
+        HELD.with_borrow_mut(|held| held.push(own));
+        Self(own.0, own.1)
     }
 }
 
@@ -204,9 +204,9 @@ impl Drop for Held {
     }
 }
 
-pub(crate) fn holds(what: usize) -> bool {
+pub(crate) fn holds<T>(what: *const T) -> bool {
     let own = thread::current().id();
-    HELD.with_borrow(|held| held.contains(&(own, what)))
+    HELD.with_borrow(|held| held.contains(&(own, what.addr())))
 }
 
 pub(crate) fn is_panicking() -> bool {

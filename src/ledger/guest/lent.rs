@@ -57,7 +57,7 @@ impl Guest {
             return Err(ErrorKind::Stopped { operation: "reopening" }.into());
         }
         self.check_running()?;
-        let turn = Turn { tail, _held: Held::here(self.place.id()) };
+        let turn = Turn { tail, _held: self.place.hold() };
         let begun = barrier(|| self.begin(true, true)?.ok_or(Fault::Io(std::io::ErrorKind::WouldBlock)));
         let transaction =
             begun.map_err(|fault| fault.in_segment(TABLE_NUMBER, "beginning a write transaction"))?;

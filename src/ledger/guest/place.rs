@@ -14,7 +14,7 @@ use redb::{
 
 use super::super::fault::Fault;
 use crate::error::{ErrorKind, Result};
-use crate::sync::{Mutex, holds};
+use crate::sync::{Held, Mutex, holds};
 
 /// Block number, or one of the reserved rows, to bytes.
 pub(super) type Definition<'a> = TableDefinition<'a, u64, &'static [u8]>;
@@ -60,14 +60,18 @@ impl Place {
         TAKEN.lock().iter().any(|(database, table)| *database == self.id() && **table == *name)
     }
 
-    /// What a thread holds that holds the lent transaction of this database.
-    pub(super) fn id(&self) -> usize {
+    fn id(&self) -> usize {
         Arc::as_ptr(&self.database).addr()
+    }
+
+    /// This thread holds the lent transaction of this database.
+    pub(super) fn hold(&self) -> Held {
+        Held::here(Arc::as_ptr(&self.database))
     }
 
     /// Whether this thread can wait for the database's writer: not where it is the writer (contract 6.4).
     pub(crate) fn check_thread(&self) -> Result<()> {
-        if holds(self.id()) { Err(ErrorKind::Lent.into()) } else { Ok(()) }
+        if holds(Arc::as_ptr(&self.database)) { Err(ErrorKind::Lent.into()) } else { Ok(()) }
     }
 
     pub(super) fn definition(&self) -> Definition<'_> {

@@ -4,7 +4,7 @@
 //! such calls from a waker, which the thread that writes (or drives the engine) calls at an operation's end, and the timer's
 //! thread at a deadline.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
@@ -16,23 +16,19 @@ use super::support::{
     kept, key, plain, run, tasks,
 };
 
-type Calls = Box<dyn FnOnce() -> Vec<(&'static str, Error)> + Send>;
+type Told = Vec<(&'static str, Error)>;
+type Calls = Box<dyn FnOnce() -> Told + Send>;
 
 /// A waker that makes these calls, once, and tells what they were answered.
-struct CallsOnce(Mutex<Option<Calls>>, SyncSender<Vec<(&'static str, Error)>>);
+struct CallsOnce(Mutex<Option<Calls>>, SyncSender<Told>);
 
 impl Wake for CallsOnce {
     fn wake(self: Arc<Self>) {
-        let calls = self.0.lock().unwrap().take();
+        let calls = self.0.lock().expect("nobody panics with it").take();
         if let Some(calls) = calls {
-            self.1.send(calls()).unwrap();
+            self.1.try_send(calls()).ok();
         }
     }
-}
-
-fn waker(calls: Calls) -> (Waker, Receiver<Vec<(&'static str, Error)>>) {
-    let (tell, told) = sync_channel(1);
-    (Waker::from(Arc::new(CallsOnce(Mutex::new(Some(calls)), tell))), told)
 }
 
 /// All that blocks: of a reservation of key 1, a durable one of key 2, and free keys from 3 on.
@@ -65,49 +61,42 @@ fn all_that_blocks(store: &Store) -> Calls {
     })
 }
 
-/// Each was refused, and nothing was changed by any of them.
-fn all_refused(store: &Store, told: &Receiver<Vec<(&'static str, Error)>>) {
-    let told = told.recv_timeout(Duration::from_secs(20)).expect("the thread does not wait for itself");
-    for (call, error) in told {
-        assert_eq!(error.kind(), &ErrorKind::OwnThread, "{call}");
-    }
-    // What was dropped there is released a little later.
-    tasks::until("all are let go", || store.stats().live_reservations == 0);
-    for number in 1..7 {
-        assert_free(store, &key(number));
-    }
-    run(store, &key(7), "after");
-    assert_replays(store, &key(7), "after");
-}
-
-#[test]
-fn what_blocks_is_refused_where_an_operations_end_is_told_5_11() {
+/// A request of a held key waits so long, and whoever wakes it makes the calls: each is refused, and nothing is changed by any.
+fn all_is_refused(wait: Duration, end: impl Fn(Reservation) -> Option<Reservation>) {
     in_every_home(|home| {
         let store = home.open(plain());
         let (own, parameters) = (key(0), asked());
         let held = fresh(store.begin(&own, &parameters));
-        let (waker, told) = waker(all_that_blocks(&store));
-        let mut waiting = Box::pin(store.request(&own, &parameters).wait(LONG).begin_async());
+        let (tell, hear) = sync_channel(1);
+        let waker = Waker::from(Arc::new(CallsOnce(Mutex::new(Some(all_that_blocks(&store))), tell)));
+        let mut waiting = Box::pin(store.request(&own, &parameters).wait(wait).begin_async());
         assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let held = end(held);
+        let told = hear.recv_timeout(Duration::from_secs(20)).expect("the thread does not wait for itself");
+        assert_eq!(told.len(), 9);
+        for (call, error) in told {
+            assert_eq!(error.kind(), &ErrorKind::OwnThread, "{call}");
+        }
+        drop(held);
+        // What was dropped there is released a little later.
+        tasks::until("all are let go", || store.stats().live_reservations == 0);
+        for number in 1..7 {
+            assert_free(&store, &key(number));
+        }
+        run(&store, &key(7), "after");
+        assert_replays(&store, &key(7), "after");
+    });
+}
+
+#[test]
+fn what_blocks_is_refused_where_an_operations_end_is_told_5_11() {
+    all_is_refused(LONG, |held| {
         kept(held.complete(Outcome::new("done")));
-        all_refused(&store, &told);
+        None
     });
 }
 
 #[test]
 fn what_blocks_is_refused_where_a_deadline_is_told_5_11() {
-    in_every_home(|home| {
-        let store = home.open(plain());
-        let (own, parameters) = (key(0), asked());
-        let held = fresh(store.begin(&own, &parameters));
-        let (waker, told) = waker(all_that_blocks(&store));
-        let soon = Duration::from_millis(20);
-        let mut waiting = Box::pin(store.request(&own, &parameters).wait(soon).begin_async());
-        assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-        let first = told.recv_timeout(Duration::from_secs(20)).expect("the thread does not wait for itself");
-        drop(held);
-        let (tell, told) = sync_channel(1);
-        tell.send(first).unwrap();
-        all_refused(&store, &told);
-    });
+    all_is_refused(Duration::from_millis(20), Some);
 }
