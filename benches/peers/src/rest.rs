@@ -11,7 +11,7 @@ use crate::form::Form;
 
 const LOOK: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_mins(5);
-/// Of a hundred ticks of each core's second.
+/// Ticks of all cores together in a [`LOOK`]; each has a hundred.
 const AT_REST: u64 = 5;
 
 /// Waits for it. Where the system doesn't say what it does, or somebody only tries the program, not at all.
