@@ -4,7 +4,8 @@
 //! before needs no journal commit of the file system, so the file grows by zeros in steps, ahead of what redb writes;
 //! redb is told its own length, kept durably in that page before `set_len` answers. Where the page does not say that
 //! the file was closed, it is read from the disk and not from a cache, which after a failed write may hold what the
-//! disk does not. How much of what lies ready is the *room* of contract 5.10 says `extent`.
+//! disk does not. How much of what lies ready is the *room* of contract 5.10 says `extent`; what of it reads as zeros
+//! anyway, and is not written again, says `zeros`.
 //!
 //! | mode | reads | writes | becomes |
 //! | --- | --- | --- | --- |
@@ -24,6 +25,7 @@ use super::disk::DiskFile;
 use super::extent::Extent;
 use super::page::{self, Identity, Page};
 use super::spots::Spots;
+use super::zeros::{Zeros, said};
 use crate::encryption::Wrapped;
 use crate::error::{ErrorKind, Result};
 use crate::sync::beneath::Mutex;
@@ -39,7 +41,7 @@ const GROWTH_BYTES_MAX: u64 = 2 << 30;
 /// What was written to redb's bytes, counted apart.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
-    /// Bytes that redb wrote.
+    /// Bytes of redb's, without the zeros that stood there already.
     pub(crate) data: AtomicU64,
     /// Bytes of zeros written ahead.
     pub(crate) zeros: AtomicU64,
@@ -62,6 +64,7 @@ struct Inner {
 struct State {
     /// What lies ready of the file, and what redb has taken of it.
     extent: Extent,
+    zeros: Zeros,
     page: Page,
     mode: Mode,
 }
@@ -96,8 +99,9 @@ impl Backend {
         written: Arc<Written>,
         key: Option<Wrapped>,
     ) -> io::Result<Self> {
-        let extent = Extent::of_file(0, file.len()?.saturating_sub(page::BYTES));
-        let state = State { extent, page: Page::with(key), mode: Mode::Live };
+        let ready = file.len()?.saturating_sub(page::BYTES);
+        let (extent, zeros) = (Extent::of_file(0, ready), Zeros::of_file(ready));
+        let state = State { extent, zeros, page: Page::with(key), mode: Mode::Live };
         let backend = Self::of(file, identity, written, state);
         backend.0.file.write(0, &ZEROS[..index(page::BYTES)])?;
         backend.0.write_page(&mut backend.0.state.lock())?;
@@ -116,8 +120,8 @@ impl Backend {
         if page.logical > ready.saturating_mul(2).saturating_add(GROWTH_BYTES_MAX) {
             return Err(ErrorKind::DamagedStore { file: format!("segment {}", identity.segment) }.into());
         }
-        let mode = Mode::Judging(Vec::new());
-        let state = State { extent: Extent::of_file(page.logical, ready), page, mode };
+        let (extent, zeros) = (Extent::of_file(page.logical, ready), Zeros::default());
+        let state = State { extent, zeros, page, mode: Mode::Judging(Vec::new()) };
         Ok(Self::of(file, identity, written, state))
     }
 
@@ -148,7 +152,7 @@ impl Backend {
                 }
                 Step::SetLen(len, taken_end) => {
                     self.0.write_page(&mut state)?;
-                    self.0.clear(len, taken_end.max(played_end))?;
+                    self.0.clear(&mut state, len, taken_end.max(played_end))?;
                 }
                 Step::Sync => self.0.file.sync()?,
             }
@@ -262,34 +266,44 @@ impl Inner {
             let ahead = self.write_zeros(state, end.next_multiple_of(STEP_BYTES));
             ahead.or_else(|_| self.write_zeros(state, offset))?;
         }
-        self.file.write(page::BYTES + offset, data)?;
+        let count = self.write_said(state, offset, data, said(data))?;
         self.spots.note(offset, data);
-        self.written.data.fetch_add(data.len() as u64, Ordering::Relaxed);
+        self.written.data.fetch_add(count, Ordering::Relaxed);
         state.extent.take(offset, data.len() as u64);
         Ok(())
     }
 
+    /// Writes what does not stand there already of bytes of which the first `said` are followed by zeros alone; gives how
+    /// many that were.
+    fn write_said(&self, state: &mut State, offset: u64, data: &[u8], said: usize) -> io::Result<u64> {
+        let count = state.zeros.needed(offset, data.len(), said);
+        if count > 0 {
+            let written = self.file.write(page::BYTES + offset, &data[..count]);
+            written.inspect_err(|_| state.zeros.forget())?;
+        }
+        state.zeros.note(offset, data.len(), said);
+        Ok(count as u64)
+    }
+
     fn write_zeros(&self, state: &mut State, until: u64) -> io::Result<()> {
-        let ready = &mut state.extent.ready;
-        while *ready < until {
-            let count = self.zero(*ready, until)?;
-            *ready += count;
+        while state.extent.ready < until {
+            state.extent.ready += self.zero(state, state.extent.ready, until)?;
         }
         Ok(())
     }
 
-    /// Writes zeros from `offset` on, to `until` at most; gives their number.
-    fn zero(&self, offset: u64, until: u64) -> io::Result<u64> {
+    /// Sees to zeros from `offset` on, to `until` at most; gives their number.
+    fn zero(&self, state: &mut State, offset: u64, until: u64) -> io::Result<u64> {
         let count = (until - offset).min(ZEROS.len() as u64);
-        self.file.write(page::BYTES + offset, &ZEROS[..index(count)])?;
-        self.written.add_zeros(count);
+        let written = self.write_said(state, offset, &ZEROS[..index(count)], 0)?;
+        self.written.add_zeros(written);
         Ok(count)
     }
 
     /// What is cut must read as zeros if it grows again. It is not given back: it may have been promised.
-    fn clear(&self, mut offset: u64, taken_end: u64) -> io::Result<()> {
+    fn clear(&self, state: &mut State, mut offset: u64, taken_end: u64) -> io::Result<()> {
         while offset < taken_end {
-            offset += self.zero(offset, taken_end)?;
+            offset += self.zero(state, offset, taken_end)?;
         }
         Ok(())
     }
@@ -301,6 +315,7 @@ impl Inner {
     }
 
     fn trim(&self, state: &mut State) -> io::Result<()> {
+        state.zeros.forget();
         state.extent.ready = state.extent.ready.min(state.extent.logical);
         self.file.set_len(page::BYTES + state.extent.ready)
     }
@@ -346,7 +361,7 @@ impl StorageBackend for Backend {
             return Ok(());
         }
         self.0.write_page(&mut state)?;
-        self.0.clear(len, taken_end)
+        self.0.clear(&mut state, len, taken_end)
     }
 
     fn sync_data(&self) -> io::Result<()> {

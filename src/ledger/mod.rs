@@ -8,7 +8,7 @@
 //! | file | what stands there |
 //! | --- | --- |
 //! | `disk` | the few verbs asked of a disk |
-//! | `backend`, `page`, `extent` | a segment file as redb sees it; our page in it; what of it lies ready |
+//! | `backend`, `page`, `extent`, `zeros` | a segment file as redb sees it; our page in it; what of it lies ready, and reads as zeros |
 //! | `spots` | where blocks lie in it |
 //! | `segment` | one redb file: blocks, hints, footer |
 //! | `block`, `hint` | the bytes in it |
@@ -51,6 +51,7 @@ mod segment;
 mod spare;
 mod spots;
 mod writer;
+mod zeros;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -192,20 +192,26 @@ impl<'a> Asking<'a> {
 
     /// The outcome that woke him, where that is his answer.
     fn outcome(&self, seat: &Seat) -> Option<Replay> {
-        let replay = seat.listener.gate().ended().and_then(|ended| self.store.ended(&self.ask, ended))?;
+        let ended = seat.listener.gate().ended()?;
+        // One reading for both: it is a fifth of what a woken waiter takes.
+        let now = self.store.shared().chronometer.now();
+        let replay = ended_for(&self.ask, ended, now.time)?;
         count(&self.store.shared().counters.replays);
         answered(self.ask.hash, Ok("replay"));
-        self.waited();
+        self.waited_until(now.tick);
         Some(replay)
     }
 
     /// His wait is over.
     fn waited(&self) {
-        let shared = self.store.shared();
         // He has his answer: a clock that panics takes nothing of it (contract 5.11).
-        if let Some(now) = shielded(|| shared.chronometer.now()) {
-            shared.counters.waits.add_time(now.tick.saturating_sub(self.began));
+        if let Some(now) = shielded(|| self.store.shared().chronometer.now()) {
+            self.waited_until(now.tick);
         }
+    }
+
+    fn waited_until(&self, tick: Duration) {
+        self.store.shared().counters.waits.add_time(tick.saturating_sub(self.began));
     }
 
     /// He was woken by anything else.
@@ -227,15 +233,15 @@ impl fmt::Debug for InFlight {
     }
 }
 
-impl Store {
-    /// What an ending that came through the gate means for this waiter; `None`: ask again.
-    fn ended(&self, ask: &Ask<'_>, ended: &Ended) -> Option<Replay> {
-        let kept = ended.replay.expires() > self.shared().chronometer.now().time;
-        // A body that was not kept is not handed to waiters either: everybody gets the same answer.
-        let same = matches!(ask.digest, Fingerprinted::Digest(digest) if digest == ended.digest);
-        (kept && same && ended.replay.omitted().is_none()).then(|| ended.replay.clone())
-    }
+/// What an ending that came through the gate means for this waiter; `None`: ask again.
+fn ended_for(ask: &Ask<'_>, ended: &Ended, now: Timestamp) -> Option<Replay> {
+    let kept = ended.replay.expires() > now;
+    // A body that was not kept is not handed to waiters either: everybody gets the same answer.
+    let same = matches!(ask.digest, Fingerprinted::Digest(digest) if digest == ended.digest);
+    (kept && same && ended.replay.omitted().is_none()).then(|| ended.replay.clone())
+}
 
+impl Store {
     /// The public form of an answer.
     pub(super) fn answer(&self, ask: &Ask<'_>, asked: Asked) -> Answer {
         match asked {

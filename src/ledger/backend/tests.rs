@@ -97,6 +97,14 @@ fn what_is_written_and_the_zeros_ahead_of_it_are_counted_and_end_where_they_are_
         (page::BYTES + 2 * logical, page::BYTES + 2 * logical)
     );
     assert_eq!(backend.last_length(2 * logical), 2 * logical);
+    // A page of redb's that is said with five bytes, over zeros, and again over itself.
+    let mut page = vec![0; 32 << 10];
+    page[..5].fill(7);
+    backend.set_len(2 * logical).unwrap();
+    backend.write(logical, &page).unwrap();
+    page[3..].fill(0);
+    backend.write(logical, &page).unwrap();
+    assert_eq!(counted(), (logical + 10, 2 * logical));
 }
 
 #[test]
@@ -167,6 +175,36 @@ proptest! {
         prop_assert_eq!(read(&judged), &sound[..]);
         let again = judged.judge_again().unwrap();
         prop_assert_eq!((read(&again), index(again.len().unwrap())), (sound, length));
+    }
+}
+
+proptest! {
+    #[test]
+    fn zeros_that_are_not_written_again_are_read_all_the_same(
+        steps in proptest::collection::vec((0_u8..6, 0_u64..60, 1_usize..5, 0_usize..17_000), 1..60),
+    ) {
+        let (file, backend) = fresh();
+        let mut model = Vec::new();
+        for (nth, (what, page, pages, zeros)) in (1_u8..).zip(steps) {
+            let (offset, len) = (index(page) * 4096, pages * 4096);
+            if what == 0 || offset + len > model.len() {
+                backend.set_len((offset + len) as u64).unwrap();
+                model.resize(offset + len, 0);
+            } else {
+                let mut data = vec![nth; len];
+                data[len.saturating_sub(zeros)..].fill(0);
+                backend.write(offset as u64, &data).unwrap();
+                model[offset..offset + len].copy_from_slice(&data);
+            }
+            let mut out = vec![0xff; model.len()];
+            backend.read(0, &mut out).unwrap();
+            prop_assert!(out == model);
+        }
+        // As somebody else finds it.
+        backend.close().unwrap();
+        let mut out = vec![0xff; model.len()];
+        Backend::judge(file, IDENTITY, Arc::default()).unwrap().read(0, &mut out).unwrap();
+        prop_assert!(out == model);
     }
 }
 

@@ -1,0 +1,168 @@
+//! Which bytes of a segment file are known to read as zeros, so that no zeros are written over zeros.
+//!
+//! Law: pure. redb hands over whole pages, of a power of two, and leaves zeros behind what it has to say: a third of what
+//! 64 records take, and nearly all of its own small pages. Of each 4 KiB is known where zeros begin that reach to its end;
+//! what was not seen being written is not known, and is written. So the file reads byte for byte as if all had been written.
+
+/// What one note is about: redb's smallest page.
+const PAGE_BYTES: u64 = 4096;
+const UNKNOWN: u16 = 4096;
+
+/// Where zeros begin, page by page; two bytes for each 4 KiB of the file.
+#[derive(Debug, Default)]
+pub(super) struct Zeros {
+    begin: Vec<u16>,
+}
+
+impl Zeros {
+    /// A file whose first `len` bytes are zeros.
+    pub(super) fn of_file(len: u64) -> Self {
+        Self { begin: vec![0; index(len / PAGE_BYTES)] }
+    }
+
+    /// How many of the first of `len` bytes have to be written at `offset` for all of them to be read there, if the first
+    /// `said` of them are followed by zeros alone.
+    pub(super) fn needed(&self, offset: u64, len: usize, said: usize) -> usize {
+        let (end, said) = (offset + len as u64, offset + said as u64);
+        let mut page = end.div_ceil(PAGE_BYTES);
+        while page * PAGE_BYTES > said {
+            page -= 1;
+            let other = page * PAGE_BYTES + u64::from(self.begin(page));
+            if other > said.max(page * PAGE_BYTES) {
+                return index(other.min(end) - offset);
+            }
+        }
+        index(said - offset)
+    }
+
+    /// They are read at `offset` from now on.
+    pub(super) fn note(&mut self, offset: u64, len: usize, said: usize) {
+        let (end, said) = (offset + len as u64, offset + said as u64);
+        for page in offset / PAGE_BYTES..end.div_ceil(PAGE_BYTES) {
+            let within = |at: u64| at.saturating_sub(page * PAGE_BYTES).min(PAGE_BYTES);
+            let (from, to) = (within(offset), within(end));
+            let before = u64::from(self.begin(page));
+            if to == PAGE_BYTES || before <= to {
+                let begin = if within(said) > from { within(said) } else { before.min(from) };
+                self.set(page, u16::try_from(begin).expect("it lies within a page"));
+            }
+        }
+    }
+
+    /// Nothing is known any more.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    fn begin(&self, page: u64) -> u16 {
+        self.begin.get(index(page)).copied().unwrap_or(UNKNOWN)
+    }
+
+    fn set(&mut self, page: u64, begin: u16) {
+        let place = index(page);
+        if place >= self.begin.len() {
+            self.begin.resize(place + 1, UNKNOWN);
+        }
+        self.begin[place] = begin;
+    }
+}
+
+/// How many of the first bytes of `data` are not the zeros at its end.
+pub(super) fn said(data: &[u8]) -> usize {
+    const PAGE: [u8; 4096] = [0; 4096];
+    let mut said = data;
+    while let Some((before, page)) = said.split_last_chunk::<4096>()
+        && *page == PAGE
+    {
+        said = before;
+    }
+    while let Some((before, line)) = said.split_last_chunk::<64>()
+        && *line == [0; 64]
+    {
+        said = before;
+    }
+    said.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
+fn index(number: u64) -> usize {
+    usize::try_from(number).expect("a file has fewer pages, and a buffer fewer bytes, than memory has")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Fewer bytes are written than come, and the file reads as if all were.
+    #[derive(Default)]
+    struct File {
+        zeros: Zeros,
+        bytes: Vec<u8>,
+    }
+
+    impl File {
+        fn write(&mut self, offset: usize, data: &[u8]) -> usize {
+            let (at, said) = (offset as u64, said(data));
+            let count = self.zeros.needed(at, data.len(), said);
+            self.bytes[offset..offset + count].copy_from_slice(&data[..count]);
+            self.zeros.note(at, data.len(), said);
+            count
+        }
+    }
+
+    fn page(said: usize) -> Vec<u8> {
+        let mut page = vec![0; 4096];
+        page[..said].fill(7);
+        page
+    }
+
+    #[test]
+    fn zeros_are_not_written_over_zeros_and_are_over_all_else() {
+        let mut file = File { zeros: Zeros::of_file(3 * 4096), bytes: vec![0; 3 * 4096] };
+        assert_eq!(file.write(0, &page(100)), 100);
+        assert_eq!(file.write(0, &page(50)), 100, "what stood there goes");
+        assert_eq!(file.write(0, &page(50)), 50);
+        assert_eq!(file.write(0, &page(0)), 50);
+        assert_eq!(file.write(0, &page(0)), 0);
+        let whole = [page(4096), page(0), page(1)].concat();
+        assert_eq!(file.write(0, &whole), 2 * 4096 + 1);
+        assert_eq!(file.write(4096, &[page(0), page(0)].concat()), 4097);
+        assert_eq!(file.write(0, &[page(10), page(0), page(0)].concat()), 4096);
+        assert!(file.bytes == [page(10), page(0), page(0)].concat());
+    }
+
+    #[test]
+    fn what_nobody_saw_is_written() {
+        let mut file = File { zeros: Zeros::default(), bytes: vec![9; 2 * 4096] };
+        assert_eq!(file.write(4096, &page(3)), 4096);
+        assert_eq!(file.write(4096, &page(3)), 3);
+        assert_eq!(
+            file.write(0, &page(3)[..4000]),
+            4000,
+            "a part of a page does not say where its zeros begin"
+        );
+        assert_eq!(file.write(0, &page(3)[..4000]), 4000);
+        file.zeros.forget();
+        assert_eq!(file.write(4096, &page(3)), 4096);
+    }
+
+    proptest! {
+        #[test]
+        fn the_file_reads_as_if_all_had_been_written_and_nothing_else_is_touched(
+            known in 0_u64..40_000,
+            writes in proptest::collection::vec((0_usize..30_000, 0_usize..10_000, 0_usize..10_000, any::<bool>()), 1..40)
+        ) {
+            let mut bytes = vec![9; 40_000];
+            bytes[..index(known)].fill(0);
+            let (mut model, mut file) = (bytes.clone(), File { zeros: Zeros::of_file(known), bytes });
+            for (nth, (offset, len, zeros, aligned)) in (1_u8..).zip(writes) {
+                let offset = if aligned { offset / 4096 * 4096 } else { offset };
+                let mut data = vec![nth; len];
+                data[len.saturating_sub(zeros)..].fill(0);
+                model[offset..offset + len].copy_from_slice(&data);
+                file.write(offset, &data);
+                prop_assert!(file.bytes == model);
+            }
+        }
+    }
+}
