@@ -64,7 +64,8 @@ pub struct Stats {
     pub segments: u64,
     /// Their bytes on disk; in a caller's database those of the store's blocks.
     pub file_bytes: u64,
-    /// Bytes that redb wrote since the opening; in a caller's database those of the store's blocks alone.
+    /// Bytes of redb's that were written since the opening, without zeros over zeros; in a caller's database those of the
+    /// store's blocks alone.
     pub bytes_written: u64,
     /// Zeros written ahead of it, to make room and to make syncs cheap.
     pub zeros_written: u64,
