@@ -3,9 +3,9 @@
 //! fastest first, until one fails: then it is caught. What is caught by none is missed, unless `exempt.txt` says why
 //! nothing has to catch it.
 //!
-//! `bash .ci/mutants [FILE...]` runs those of files whose names contain one of these. What was caught stands in
-//! `target/mutants/results.tsv` and is not run again, until that file goes; what is exempt is not run. `ONCEKEY_MUTANTS_SECONDS=n` leaves out tests that
-//! take longer.
+//! `bash .ci/mutants [FILE...]` runs those of files whose names contain one of these. What was caught stands in `caught.tsv`
+//! beside this package's manifest, and is not run again until its file changes; what is exempt is not run.
+//! `ONCEKEY_MUTANTS_SECONDS=n` leaves out tests that take longer.
 
 mod copy;
 mod exempt;
@@ -62,6 +62,8 @@ fn run() -> Result<bool, String> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let exempt = Exempt::read()?;
     let (mut mutants, sources) = mutants(&from)?;
+    let results = Results::open(own.join("caught.tsv"), &mutants, &sources);
+    let results = results.map_err(|error| format!("caught.tsv: {error}"))?;
     let copy = Copy { folder: folder.join("copy"), from, sources };
     copy.make(&mut mutants)?;
     let longest = std::env::var("ONCEKEY_MUTANTS_SECONDS").ok().and_then(|own| own.parse().ok());
@@ -71,8 +73,6 @@ fn run() -> Result<bool, String> {
     let is_wanted =
         |own: &Mutant| wanted.is_empty() || wanted.iter().any(|file| own.file.contains(file.as_str()));
     mutants.retain(is_wanted);
-    let results =
-        Results::open(&folder.join("results.tsv"), &mutants).map_err(|error| format!("results: {error}"))?;
     let failed = |error: io::Error| format!("running: {error}");
     let is_open = |own: &&Mutant| own.edit.is_ok() && !results.is_caught(own) && !exempt.has(&own.name());
     let mut left: Vec<&Mutant> = mutants.iter().filter(is_open).collect();
@@ -83,9 +83,7 @@ fn run() -> Result<bool, String> {
         println!("{} are left by tests of up to {round:?}", left.len());
         faster = round;
     }
-    for own in left {
-        results.tell(own, Told::Missed, "").map_err(failed)?;
-    }
+    results.settle().map_err(failed)?;
     Ok(report::report(&mutants, &results, &exempt, wanted.is_empty()))
 }
 

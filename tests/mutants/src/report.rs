@@ -1,9 +1,11 @@
-//! What became of each mutant: kept in a file, so that a run can be stopped and gone on with, and told at the end.
+//! What became of each mutant: what was caught is kept in a file of the repository, so that runs add up, and told at the end.
+//!
+//! Law: what was caught counts for as long as the file that it stands in is, byte for byte, the one in which it was.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use crate::exempt::Exempt;
@@ -16,52 +18,73 @@ pub(crate) enum Told {
     Caught,
     /// It was caught as it did not end.
     Hung,
-    Missed,
 }
 
 /// What is known of all mutants.
 pub(crate) struct Results {
+    path: PathBuf,
     file: Mutex<File>,
-    told: Mutex<HashMap<String, Told>>,
-    times: HashMap<u32, usize>,
+    told: Mutex<HashMap<String, (Told, String)>>,
+    keys: HashMap<u32, String>,
 }
 
 impl Results {
-    pub(crate) fn open(path: &Path, mutants: &[Mutant]) -> io::Result<Self> {
+    /// What the file says of these mutants, which stand in these sources.
+    pub(crate) fn open(
+        path: PathBuf,
+        mutants: &[Mutant],
+        sources: &BTreeMap<String, String>,
+    ) -> io::Result<Self> {
+        let times = occurrences(mutants);
+        let key = |own: &Mutant| {
+            let text = sources.get(&own.file).map(|text| fingerprint(text)).unwrap_or_default();
+            format!("{}\t{}\t{text:016x}", own.name(), times[&own.number])
+        };
+        let keys: HashMap<u32, String> = mutants.iter().map(|own| (own.number, key(own))).collect();
         let mut told = HashMap::new();
-        for line in std::fs::read_to_string(path).unwrap_or_default().lines() {
-            let Some((word, rest)) = line.split_once('\t') else { continue };
-            let key = rest.splitn(5, '\t').take(4).collect::<Vec<_>>().join("\t");
-            match word {
-                "caught" => told.insert(key, Told::Caught),
-                "hung" => told.insert(key, Told::Hung),
-                _ => told.remove(&key),
-            };
+        for line in std::fs::read_to_string(&path).unwrap_or_default().lines() {
+            let [word, rest] = line.splitn(2, '\t').collect::<Vec<_>>()[..] else { continue };
+            let Some((key, by)) = rest.rsplit_once('\t') else { continue };
+            let word = if word == "hung" { Told::Hung } else { Told::Caught };
+            told.insert(key.to_owned(), (word, by.to_owned()));
         }
-        let file = OpenOptions::new().append(true).create(true).open(path)?;
-        Ok(Self { file: Mutex::new(file), told: Mutex::new(told), times: occurrences(mutants) })
-    }
-
-    fn key(&self, own: &Mutant) -> String {
-        format!("{}\t{}", own.name(), self.times[&own.number])
+        let file = OpenOptions::new().append(true).create(true).open(&path)?;
+        Ok(Self { path, file: Mutex::new(file), told: Mutex::new(told), keys })
     }
 
     pub(crate) fn told(&self, own: &Mutant) -> Option<Told> {
-        self.told.lock().expect("nobody panics with it").get(&self.key(own)).copied()
+        self.told.lock().expect("nobody panics with it").get(&self.keys[&own.number]).map(|own| own.0)
     }
 
     pub(crate) fn is_caught(&self, own: &Mutant) -> bool {
-        matches!(self.told(own), Some(Told::Caught | Told::Hung))
+        self.told(own).is_some()
     }
 
-    /// Keeps what became of a mutant, and which tests ran when it was caught.
+    /// Keeps that a mutant was caught, and which tests ran then.
     pub(crate) fn tell(&self, own: &Mutant, told: Told, by: &str) -> io::Result<()> {
-        let (key, word) = (self.key(own), format!("{told:?}").to_lowercase());
-        let line = format!("{word}\t{key}\t{}\t{by}\n", own.line);
-        self.file.lock().expect("nobody panics with it").write_all(line.as_bytes())?;
-        self.told.lock().expect("nobody panics with it").insert(key, told);
+        let key = &self.keys[&own.number];
+        self.file.lock().expect("nobody panics with it").write_all(line(told, key, by).as_bytes())?;
+        self.told.lock().expect("nobody panics with it").insert(key.clone(), (told, by.to_owned()));
         Ok(())
     }
+
+    /// Leaves in the file what counts, in order.
+    pub(crate) fn settle(&self) -> io::Result<()> {
+        let told = self.told.lock().expect("nobody panics with it");
+        let counts = |key: &String| told.get(key).map(|(word, by)| line(*word, key, by));
+        let lines: BTreeSet<String> = self.keys.values().filter_map(counts).collect();
+        std::fs::write(&self.path, lines.into_iter().collect::<String>())
+    }
+}
+
+fn line(told: Told, key: &str, by: &str) -> String {
+    format!("{}\t{key}\t{by}\n", format!("{told:?}").to_lowercase())
+}
+
+/// FNV-1a: it tells texts of one file apart, and is the same wherever it is taken.
+fn fingerprint(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[derive(Default)]
