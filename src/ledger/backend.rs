@@ -266,10 +266,11 @@ impl Inner {
             let ahead = self.write_zeros(state, end.next_multiple_of(STEP_BYTES));
             ahead.or_else(|_| self.write_zeros(state, offset))?;
         }
-        let count = self.write_said(state, offset, data, said(data))?;
+        let (len, written) = (data.len() as u64, self.write_said(state, offset, data, said(data)));
+        let count = written.inspect_err(|_| state.extent.touch(offset, len))?;
         self.spots.note(offset, data);
         self.written.data.fetch_add(count, Ordering::Relaxed);
-        state.extent.take(offset, data.len() as u64);
+        state.extent.take(offset, len);
         Ok(())
     }
 
@@ -279,7 +280,7 @@ impl Inner {
         let count = state.zeros.needed(offset, data.len(), said);
         if count > 0 {
             let written = self.file.write(page::BYTES + offset, &data[..count]);
-            written.inspect_err(|_| state.zeros.forget())?;
+            written.inspect_err(|_| state.zeros.forget(offset, count))?;
         }
         state.zeros.note(offset, data.len(), said);
         Ok(count as u64)
@@ -315,7 +316,7 @@ impl Inner {
     }
 
     fn trim(&self, state: &mut State) -> io::Result<()> {
-        state.zeros.forget();
+        state.zeros = Zeros::default();
         state.extent.ready = state.extent.ready.min(state.extent.logical);
         self.file.set_len(page::BYTES + state.extent.ready)
     }

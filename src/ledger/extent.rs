@@ -39,6 +39,12 @@ impl Extent {
 
     /// redb writes `len` bytes at `offset`.
     pub(super) fn take(&mut self, offset: u64, len: u64) {
+        self.touch(offset, len);
+        self.ready = self.ready.max(offset + len);
+    }
+
+    /// redb wanted to, and that failed: something of it may stand there.
+    pub(super) fn touch(&mut self, offset: u64, len: u64) {
         for page in offset / PAGE_BYTES..(offset + len).div_ceil(PAGE_BYTES) {
             let (word, bit) = (word(page), 1 << (page % 64));
             if self.taken.len() <= word {
@@ -47,7 +53,6 @@ impl Extent {
             self.pages += u64::from(self.taken[word] & bit == 0);
             self.taken[word] |= bit;
         }
-        self.ready = self.ready.max(offset + len);
     }
 
     /// redb takes another length. What is cut is as never taken; it still lies ready if it reads as zeros, which the

@@ -231,6 +231,13 @@ bank! {
     what_is_relaxed_is_never_synced:
         [without!("ledger/writer.rs", "drop(ledger.log().sync());")], "contract"
         "s5_survival::relaxed_completions_are_synced_within_their_lag_5_2";
+    what_stood_behind_a_pages_words_stays:
+        [never!("ledger/zeros.rs", "other > said.max(page * PAGE_BYTES)")], "lib"
+        "ledger::backend::tests::zeros_that_are_not_written_again_are_read_all_the_same";
+    a_file_that_was_found_counts_as_zeros:
+        [text!("ledger/backend.rs", "(Extent::of_file(page.logical, ready), Zeros::default())" =>
+            "(Extent::of_file(page.logical, ready), if PLANTED { Zeros::of_file(ready) } else { Zeros::default() })")], "lib"
+        "ledger::backend::tests::zeros_that_are_not_written_again_are_read_all_the_same";
     a_failed_sync_is_tried_again:
         [text!("ledger/backend.rs", "        self.0.file.sync()\n    }\n\n    fn write(" =>
             "        self.0.file.sync().or_else(|error| if PLANTED { self.0.file.sync() } else { Err(error) })\n    }\n\n    fn write(")], "lib"

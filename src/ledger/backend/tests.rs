@@ -104,7 +104,7 @@ fn what_is_written_and_the_zeros_ahead_of_it_are_counted_and_end_where_they_are_
     backend.write(logical, &page).unwrap();
     page[3..].fill(0);
     backend.write(logical, &page).unwrap();
-    assert_eq!(counted(), (logical + 10, 2 * logical));
+    assert_eq!(counted(), (logical + 4096 + 5, 2 * logical));
 }
 
 #[test]
@@ -178,34 +178,92 @@ proptest! {
     }
 }
 
+/// A file whose next write ends early, and says that it failed.
+#[derive(Debug)]
+struct Short(Arc<dyn DiskFile>, Mutex<Option<usize>>);
+
+impl DiskFile for Short {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let Some(count) = self.1.lock().take() else { return self.0.write(offset, data) };
+        self.0.write(offset, &data[..count.min(data.len())])?;
+        Err(IoKind::StorageFull.into())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+}
+
 proptest! {
     #[test]
     fn zeros_that_are_not_written_again_are_read_all_the_same(
-        steps in proptest::collection::vec((0_u8..6, 0_u64..60, 1_usize..5, 0_usize..17_000), 1..60),
+        spare in 0_u64..20,
+        steps in proptest::collection::vec((0_u8..9, 0_u64..60, 1_usize..5, 0_usize..17_000), 1..60),
     ) {
-        let (file, backend) = fresh();
+        let file = Memory::default().create("segment").unwrap();
+        file.write(0, &vec![0; index(spare * 4096)]).unwrap();
+        let file = Arc::new(Short(file, Mutex::default()));
+        let mut backend = Backend::create(Arc::<Short>::clone(&file), IDENTITY, Arc::default(), None).unwrap();
         let mut model = Vec::new();
+        let read = |backend: &Backend| {
+            let mut out = vec![0xff; index(backend.len().unwrap())];
+            backend.read(0, &mut out).unwrap();
+            out
+        };
         for (nth, (what, page, pages, zeros)) in (1_u8..).zip(steps) {
             let (offset, len) = (index(page) * 4096, pages * 4096);
             if what == 0 || offset + len > model.len() {
                 backend.set_len((offset + len) as u64).unwrap();
                 model.resize(offset + len, 0);
+            } else if what == 1 {
+                // As somebody finds it after a crash, who goes on with it.
+                backend = backend.judge_again().unwrap();
+                backend.go_live().unwrap();
+            } else if what == 2 {
+                backend.extend_ahead(u64::MAX).unwrap();
             } else {
                 let mut data = vec![nth; len];
                 data[len.saturating_sub(zeros)..].fill(0);
-                backend.write(offset as u64, &data).unwrap();
-                model[offset..offset + len].copy_from_slice(&data);
+                *file.1.lock() = (what == 3).then_some(zeros);
+                let written = backend.write(offset as u64, &data);
+                // A write that failed left there what it left.
+                *file.1.lock() = None;
+                let is = if written.is_ok() { data } else { read(&backend)[offset..][..len].to_vec() };
+                model[offset..offset + len].copy_from_slice(&is);
             }
-            let mut out = vec![0xff; model.len()];
-            backend.read(0, &mut out).unwrap();
-            prop_assert!(out == model);
+            prop_assert!(read(&backend) == model);
+            prop_assert!(file.len().unwrap() >= backend.file_bytes());
         }
         // As somebody else finds it.
         backend.close().unwrap();
-        let mut out = vec![0xff; model.len()];
-        Backend::judge(file, IDENTITY, Arc::default()).unwrap().read(0, &mut out).unwrap();
-        prop_assert!(out == model);
+        prop_assert!(read(&Backend::judge(file, IDENTITY, Arc::default()).unwrap()) == model);
     }
+}
+
+#[test]
+fn a_spares_zeros_are_known_and_its_last_page_is_ready_only_if_it_is_there() {
+    let (file, written) = (Memory::default().create("segment").unwrap(), Arc::<Written>::default());
+    file.write(0, &vec![0; index(page::BYTES) + 3 * 4096]).unwrap();
+    let backend = Backend::create(Arc::clone(&file), IDENTITY, Arc::clone(&written), None).unwrap();
+    let counted = || (written.data.load(Ordering::Relaxed), written.zeros.load(Ordering::Relaxed));
+    backend.set_len(STEP_BYTES).unwrap();
+    backend.write(0, &[7; 5000]).unwrap();
+    backend.write(8192, &[0; 4096]).unwrap();
+    assert_eq!((counted(), file.len().unwrap()), ((5000, 0), page::BYTES + 3 * 4096));
+    backend.write(3 * 4096, &[0; 4096]).unwrap();
+    assert_eq!((counted(), file.len().unwrap()), ((5000, STEP_BYTES - 3 * 4096), page::BYTES + STEP_BYTES));
 }
 
 #[test]
