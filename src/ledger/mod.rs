@@ -234,6 +234,10 @@ impl Ledger {
     /// Tries to have so much room lie ready, in a new segment where this one comes to its end anyway; gives what does.
     fn find_room(&self, log: &mut Log, wanted: u64) -> u64 {
         if self.ready(log) < wanted {
+            // What is unsynced may be taken already, or share its page: only a sync says what it takes.
+            drop(self.sync(log));
+        }
+        if self.ready(log) < wanted {
             let now = log.time;
             self.rotate_if_used(log, now, self.segment_bytes_max / 2);
         }

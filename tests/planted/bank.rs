@@ -238,6 +238,9 @@ bank! {
         [text!("ledger/backend.rs", "(Extent::of_file(page.logical, ready), Zeros::default())" =>
             "(Extent::of_file(page.logical, ready), if PLANTED { Zeros::of_file(ready) } else { Zeros::default() })")], "lib"
         "ledger::backend::tests::zeros_that_are_not_written_again_are_read_all_the_same";
+    what_is_unsynced_counts_twice:
+        [without!("ledger/mod.rs", "drop(self.sync(log));")], "lib"
+        "store::tests::segments::what_is_not_synced_fills_segments_as_far_as_what_is_5_10";
     a_failed_sync_is_tried_again:
         [text!("ledger/backend.rs", "        self.0.file.sync()\n    }\n\n    fn write(" =>
             "        self.0.file.sync().or_else(|error| if PLANTED { self.0.file.sync() } else { Err(error) })\n    }\n\n    fn write(")], "lib"

@@ -79,7 +79,9 @@ fn a_sweep_that_ends_early_at_any_step_loses_nothing_and_the_next_one_goes_on_8_
         assert_kept(&store);
         let stats = store.stats();
         assert_eq!(stats.kept_records, RECORDS / LASTING);
-        assert!(stats.segments <= 2, "{stats:?}");
+        // Beside the one that is written only those of which enough is left that they are no hollow ones.
+        let least = (1 << 20) * 6 / 100;
+        assert!(stats.segments <= 1 + stats.kept_bytes / least, "{stats:?}");
         store.close(Duration::ZERO).unwrap();
         assert_kept(&settings(&clock).open_on(Arc::new(disk)).unwrap());
         steps = asked.into_inner();

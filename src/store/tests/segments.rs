@@ -74,6 +74,20 @@ fn syncs(disk: &Faulty) -> usize {
 }
 
 #[test]
+fn what_is_not_synced_fills_segments_as_far_as_what_is_5_10() {
+    let [durable, relaxed] = [false, true].map(|relaxed| {
+        let (disk, clock) = (Faulty::new(), ManualClock::at(Timestamp::from_millis(1_000_000)));
+        let builder = if relaxed { settings(&clock).relaxed(SHORT) } else { settings(&clock) };
+        let store = builder.open_on(Arc::new(disk.clone())).unwrap();
+        (0..3000).for_each(|number| complete(&store, number, 1000, LONG));
+        store.flush().unwrap();
+        files(&disk)
+    });
+    let bytes = |own: &[(String, u64)]| own.iter().map(|file| file.1).sum::<u64>();
+    assert!(bytes(&relaxed) * 10 <= bytes(&durable) * 11, "{relaxed:?} and not {durable:?}");
+}
+
+#[test]
 fn a_sweep_carries_what_lasts_removes_all_segments_that_are_left_and_tells_so_8_3() {
     let (disk, clock, store) = fresh();
     for number in 0..400 {
