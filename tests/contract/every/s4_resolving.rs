@@ -114,9 +114,8 @@ fn one_who_waits_for_a_resolution_gets_the_replay_4_6_3_7() {
     let home = Home::lasting();
     let store = interrupted(&home);
     let (own, parameters) = (key(0), asked());
-    let mut resolving = Task::new(store.resolve_async(&own, Outcome::new("found")));
     // Handed over at its first poll: asked meanwhile, or already resolved, the answer is never a second run.
-    drop(resolving.poll());
+    let resolving = Task::begun(store.resolve_async(&own, Outcome::new("found")));
     let resume = store.request(&own, &parameters).on_interrupted(OnInterrupted::Resume).wait(LONG);
     match resume.begin().expect("an answer") {
         Answer::Replay(replay) => {
