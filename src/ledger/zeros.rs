@@ -137,6 +137,9 @@ mod tests {
         assert_eq!(file.write(4096, &page(4096)[..10]), 10, "no further than it comes");
         assert_eq!(file.write(4096, &page(0)[..20]), 10);
         assert!(file.bytes == [page(10), page(0), page(0)].concat());
+        assert_eq!(file.write(8200, &page(0)[..100]), 0, "zeros alone, within a page");
+        assert_eq!(file.write(20, &page(0)[..100]), 0);
+        assert_eq!(file.write(0, &page(0)), 10, "they began before");
     }
 
     #[test]
