@@ -1,7 +1,7 @@
 //! Has it become dearer, as far as no clock is needed to tell?
 //!
 //! Instructions of an operation, counted by valgrind: this program starts itself under it with so many operations and with
-//! twice as many, and subtracts. Bytes that redb writes for a record, by the store's own count, in batches laid down by
+//! twice as many, and subtracts. Bytes written for a record, by the store's own count, in batches laid down by
 //! hand. Both are held against `counts/expected.json`: what lies outside the tolerance, in either direction, fails, and
 //! asks to be explained and renewed: `cargo bench --all-features --bench counts -- --renew`. The gate counts with all features:
 //! without `tracing` a reservation takes some 120 instructions less.
@@ -149,7 +149,7 @@ fn machine() -> Machine {
 /// Shows all and says what lies outside.
 fn is_as_expected(counted: &Counts, expected: &Counts) -> bool {
     let bytes = (&counted.bytes_written_per_record, &expected.bytes_written_per_record);
-    let mut all = show("bytes that redb writes for a record, by records in a commit", bytes, BYTES_TOLERANCE);
+    let mut all = show("bytes written for a record, by records in a commit", bytes, BYTES_TOLERANCE);
     let instructions = (&counted.instructions_per_operation, &expected.instructions_per_operation);
     if instructions.0.is_empty() {
         return all;

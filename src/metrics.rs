@@ -53,7 +53,9 @@ const COUNTERS: &[Number<Stats, u64>] = &[
     ("oncekey_resumed_total", Unit::Count, "Interrupted operations that were resumed.", |own| own.resumed),
     ("oncekey_resolved_total", Unit::Count, "Interrupted operations that were resolved.", |own| own.resolved),
     ("oncekey_checkpoints_total", Unit::Count, "Checkpoints on disk.", |own| own.checkpoints),
-    ("oncekey_written_bytes_total", Unit::Bytes, "Bytes that redb wrote.", |own| own.bytes_written),
+    ("oncekey_written_bytes_total", Unit::Bytes, "Bytes written, without zeros ahead of them.", |own| {
+        own.bytes_written
+    }),
 ];
 
 const GAUGES: &[Number<Stats, f64>] = &[

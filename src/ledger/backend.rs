@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use redb::StorageBackend;
 
 use super::disk::DiskFile;
-use super::extent::Extent;
+use super::extent::{Extent, index};
 use super::page::{self, Identity, Page};
 use super::spots::Spots;
 use super::zeros::{Zeros, said};
@@ -400,11 +400,6 @@ pub(super) fn copy(file: &dyn DiskFile, target: &dyn DiskFile) -> io::Result<()>
         offset += count as u64;
     }
     target.sync()
-}
-
-/// A distance within a buffer.
-pub(super) fn index(distance: u64) -> usize {
-    usize::try_from(distance).expect("it lies within a buffer in memory")
 }
 
 /// Lays one step over bytes that were read from `offset`.

@@ -10,7 +10,7 @@
 //! the room said to be ready may fall short by one growth.
 
 /// redb's page.
-const PAGE_BYTES: u64 = 4096;
+pub(super) const PAGE_BYTES: u64 = 4096;
 /// What redb's growth falls short of twice the length, at most.
 const SHORT_BYTES: u64 = 2 * PAGE_BYTES;
 
@@ -137,7 +137,12 @@ impl Extent {
 }
 
 fn word(page: u64) -> usize {
-    usize::try_from(page / 64).expect("a file has fewer pages than memory has bytes")
+    index(page / 64)
+}
+
+/// A number of bytes within a buffer, or of pages within a file.
+pub(super) fn index(number: u64) -> usize {
+    usize::try_from(number).expect("memory has more bytes than a buffer, and than a file has pages")
 }
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ use std::io;
 use std::sync::Arc;
 
 use super::Ledger;
-use super::backend::{ZEROS, index};
+use super::backend::ZEROS;
 use super::disk::DiskFile;
+use super::extent::index;
 use super::files::{remove_if_there, segment_name_new};
 use super::page;
 

@@ -6,8 +6,8 @@
 //! Where only zeros stood, the 4 KiB in which the said bytes end are written whole: a part of them could have the system
 //! read the rest from the disk first.
 
-/// What one note is about: redb's smallest page.
-const PAGE_BYTES: u64 = 4096;
+use super::extent::{PAGE_BYTES, index};
+
 const UNKNOWN: u16 = 4096;
 
 /// Where zeros begin, page by page; two bytes for each 4 KiB of the file.
@@ -88,10 +88,6 @@ pub(super) fn said(data: &[u8]) -> usize {
         said = before;
     }
     said.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
-}
-
-fn index(number: u64) -> usize {
-    usize::try_from(number).expect("a file has fewer pages, and a buffer fewer bytes, than memory has")
 }
 
 #[cfg(test)]

@@ -193,7 +193,7 @@ impl<'a> Asking<'a> {
     /// The outcome that woke him, where that is his answer.
     fn outcome(&self, seat: &Seat) -> Option<Replay> {
         let ended = seat.listener.gate().ended()?;
-        // One reading for both: it is a fifth of what a woken waiter takes.
+        // One reading for both: a second one was a sixth of what a woken waiter takes.
         let now = self.store.shared().chronometer.now();
         let replay = ended_for(&self.ask, ended, now.time)?;
         count(&self.store.shared().counters.replays);
