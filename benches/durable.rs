@@ -109,7 +109,7 @@ impl Contenders {
     }
 }
 
-/// Bytes that redb wrote and zeros written ahead, per completion.
+/// Bytes written and zeros written ahead of them, per completion.
 fn written_between(before: &Stats, after: &Stats) -> [f64; 2] {
     let records = float(after.completed - before.completed);
     let per_record = |before: u64, after: u64| float(after - before) / records;

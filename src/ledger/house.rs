@@ -219,7 +219,7 @@ impl House {
         pass_on!(self, own => own.file_bytes())
     }
 
-    /// Bytes that redb wrote, and zeros written ahead of it.
+    /// Bytes of redb's that were written, and zeros ahead of them.
     pub(crate) fn bytes_written(&self) -> (u64, u64) {
         pass_on!(self, own => own.bytes_written())
     }

@@ -257,7 +257,7 @@ impl Ledger {
         self.segments.read().clone()
     }
 
-    /// Bytes that redb wrote, and zeros written ahead of it.
+    /// Bytes of redb's that were written, and zeros ahead of them.
     pub(crate) fn bytes_written(&self) -> (u64, u64) {
         let written = self.maker.written();
         (written.data.load(Ordering::Relaxed), written.zeros.load(Ordering::Relaxed))
