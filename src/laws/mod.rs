@@ -20,7 +20,8 @@
 //! | `options` | `options` |
 //! | `corpus`, `seeds` | for tests: the replay; what the corpora began with |
 //!
-//! Deliberately absent: the explorer of schedules, which needs a door of its own to threads.
+//! Deliberately absent: the target `schedule`, whose bytes order the steps of threads, and which needs a door of its own to
+//! them. It is a second root of `tests/schedules`.
 
 mod alike;
 mod beside;

@@ -31,19 +31,23 @@ struct Plan {
     seed: u64,
 }
 
+/// Whether the name holds one of the words given, if any are.
+pub(crate) fn is_chosen(name: &str) -> bool {
+    let mut words = std::env::args().skip(1).filter(|word| !word.starts_with('-')).peekable();
+    words.peek().is_none() || words.any(|word| name.contains(&word))
+}
+
 /// Runs the programs whose names hold one of the words given: the small ones in every order, as far as the count
 /// goes, and all of them at random and by priorities.
 ///
 /// # Panics
 /// If one of them fails, after all have run.
 pub(crate) fn explore(small: &[Program], large: &[Program]) {
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let setting = |name: &str| std::env::var(name).ok();
     let count = setting("ONCEKEY_SCHEDULES").and_then(|own| own.parse().ok()).unwrap_or(SCHEDULES);
     let seed = setting("ONCEKEY_SEED").and_then(|own| own.parse().ok()).unwrap_or(SEED);
     let replay = setting("ONCEKEY_REPLAY");
-    let chosen =
-        |own: &&(Program, bool)| words.is_empty() || words.iter().any(|word| own.0.name.contains(word));
+    let chosen = |own: &&(Program, bool)| is_chosen(own.0.name);
     let all: Vec<_> =
         small.iter().map(|own| (*own, true)).chain(large.iter().map(|own| (*own, false))).collect();
     let all: Vec<_> = all.iter().filter(chosen).collect();
@@ -87,10 +91,7 @@ const SIMULATION: &str = "callers_clock_and_disk_do_what_they_want_and_nothing_i
 /// # Panics
 /// With the seed, at the first that fails.
 pub(crate) fn simulate(run: fn(u64)) {
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    if std::env::var_os("ONCEKEY_REPLAY").is_some()
-        || !words.is_empty() && !words.iter().any(|word| SIMULATION.contains(word.as_str()))
-    {
+    if !is_chosen(SIMULATION) || std::env::var_os("ONCEKEY_REPLAY").is_some() {
         return;
     }
     let setting = |name: &str| std::env::var(name).ok().and_then(|own| own.parse::<u64>().ok());
@@ -139,7 +140,7 @@ fn run(program: &Program, scheduler: impl Scheduler + 'static) -> usize {
     Runner::new(scheduler, config()).run(program.run)
 }
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     let mut config = Config::new();
     config.stack_size = 512 << 10;
     config.max_steps = MaxSteps::FailAfter(STEPS);

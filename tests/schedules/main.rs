@@ -5,7 +5,9 @@
 //! of its own: the default build and its documentation know nothing of this.
 //!
 //! `cargo test --test schedules -- NAME`; `ONCEKEY_SCHEDULES=n` orders for each program; a failure prints its schedule,
-//! which `ONCEKEY_REPLAY=schedule` runs again.
+//! which `ONCEKEY_REPLAY=schedule` runs again. The same programs are the fuzz target `schedule`, where bytes choose the order:
+//! this file is its root too, under the cfg that `cargo fuzz` sets, and every case it found is replayed here.
+#![cfg_attr(fuzzing, no_main)]
 #![cfg_attr(
     not(feature = "redb-transactions"),
     expect(
@@ -66,18 +68,28 @@ mod leases;
 mod panics;
 #[cfg(not(feature = "redb-transactions"))]
 mod parts;
-#[cfg(not(feature = "redb-transactions"))]
+#[cfg(not(any(feature = "redb-transactions", fuzzing)))]
 mod simulation;
+#[cfg(not(feature = "redb-transactions"))]
+mod steered;
 #[cfg(not(feature = "redb-transactions"))]
 mod sync;
 #[cfg(not(feature = "redb-transactions"))]
 mod world;
 
+/// Those without a store, in every order there is; and those with one.
 #[cfg(not(feature = "redb-transactions"))]
+const SMALL: &[explorer::Program] = parts::PROGRAMS;
+#[cfg(not(feature = "redb-transactions"))]
+const LARGE: [&[explorer::Program]; 4] =
+    [asking::PROGRAMS, leases::PROGRAMS, durable::PROGRAMS, panics::PROGRAMS];
+
+#[cfg(not(any(feature = "redb-transactions", fuzzing)))]
 fn main() {
     explorer::simulate(simulation::simulate);
-    explorer::explore(
-        parts::PROGRAMS,
-        &[asking::PROGRAMS, leases::PROGRAMS, durable::PROGRAMS, panics::PROGRAMS].concat(),
-    );
+    steered::replay(&[SMALL, &LARGE.concat()].concat());
+    explorer::explore(SMALL, &LARGE.concat());
 }
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| steered::run(&[SMALL, &LARGE.concat()].concat(), data));

@@ -9,12 +9,19 @@ use std::time::Duration;
 use shuttle::thread;
 
 use super::explorer::Program;
-use super::world::{SECOND, advance, ended, joined};
+#[cfg(test)]
+use super::world::joined;
+use super::world::{SECOND, advance, ended};
 use crate::error::ErrorKind;
 use crate::inflight::{Gate, Listener, Timer, Written};
+#[cfg(test)]
 use crate::ledger::{Job, Meaning, queue};
-use crate::sync::{Mutex, block_on};
-use crate::time::{ManualClock, Timestamp};
+#[cfg(test)]
+use crate::sync::Mutex;
+use crate::sync::block_on;
+use crate::time::ManualClock;
+#[cfg(test)]
+use crate::time::Timestamp;
 
 pub(crate) const PROGRAMS: &[Program] = &[
     Program { name: "every_order_of_an_end_and_one_who_sleeps_3_7", run: gate_end },
@@ -22,6 +29,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program { name: "every_order_of_a_call_and_one_of_two_who_leaves_3_7", run: gate_call },
     Program { name: "every_order_of_a_deadline_and_the_clock_3_7", run: gate_deadline },
     Program { name: "every_order_of_telling_that_it_is_written_and_waiting_4_1", run: written },
+    #[cfg(test)]
     Program { name: "every_order_of_handing_over_and_taking_4_1", run: queued },
     Program { name: "every_order_of_the_timer_s_end_and_its_clock_5_11", run: timer_end },
 ];
@@ -86,6 +94,8 @@ fn written() {
     waiter.join().unwrap();
 }
 
+// Not as a fuzz target: what takes from the queue one by one is for tests alone.
+#[cfg(test)]
 fn queued() {
     let (queue, jobs) = queue();
     let taken = Arc::<Mutex<Vec<u8>>>::default();
