@@ -297,6 +297,15 @@ mod tests {
     }
 
     #[test]
+    fn a_start_that_is_begun_is_one_more_write_on_its_way_5_4() {
+        let mut own = slot(1, "t", 1);
+        for writes in [1, 2] {
+            own.begin_start();
+            assert_eq!((own.phase, own.durable.as_ref().unwrap().writes), (Phase::Writing, writes));
+        }
+    }
+
+    #[test]
     fn an_abandoned_one_is_nobodys_once_the_last_of_its_writes_is_on_disk_4_3() {
         let mut own = writing(2, true);
         assert_eq!([own.written(), own.written()], [false, true]);

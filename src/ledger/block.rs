@@ -231,6 +231,8 @@ mod tests {
         let block = Block::new(&bytes, 9, &keys);
         let table = block.table().unwrap();
         assert_eq!(table.head.count, 2);
+        #[cfg(feature = "cli")]
+        assert!(block.has_both_tables());
         let [first, second] = places();
         assert_eq!(table.entries().collect::<Vec<_>>(), [(10, first), (11, second)]);
         assert_eq!(block.record(second).unwrap().record().control(), b"second and longer");
@@ -249,6 +251,8 @@ mod tests {
                 bytes[at] ^= 0x55;
                 let block = Block::new(&bytes, 9, &keys);
                 assert!(block.table().is_some(), "byte {at}");
+                #[cfg(feature = "cli")]
+                assert!(!block.has_both_tables(), "byte {at}");
                 let [first, second] = places();
                 assert_eq!(block.record(first).unwrap().record().control(), b"first");
                 assert_eq!(block.record(second).unwrap().record().control(), b"second and longer");

@@ -440,6 +440,25 @@ mod tests {
         }
     }
 
+    #[cfg(any(feature = "cli", feature = "distributed"))]
+    #[test]
+    fn those_who_read_share_the_lock_and_make_none_5_6() {
+        let temporary = tempfile::tempdir().unwrap();
+        let disk = Directory::at(temporary.path()).unwrap();
+        let reader = Directory::to_read(temporary.path()).unwrap();
+        assert!(reader.lock_to_read("lock").unwrap().is_none());
+        assert_eq!(disk.list().unwrap(), Vec::<String>::new());
+        let writing = disk.lock("lock").unwrap();
+        assert_eq!(reader.lock_to_read("lock").unwrap_err().kind(), IoKind::WouldBlock);
+        drop(writing);
+        let reading = [(); 2].map(|()| reader.lock_to_read("lock").unwrap().unwrap());
+        assert_eq!(disk.lock("lock").unwrap_err().kind(), IoKind::WouldBlock);
+        drop(reading);
+        assert!(disk.lock("lock").is_ok());
+        fs::create_dir(temporary.path().join("folder")).unwrap();
+        assert_eq!(reader.lock_to_read("folder").unwrap_err().kind(), IoKind::InvalidInput);
+    }
+
     /// A process that is being spawned has such a copy.
     #[test]
     fn a_lock_is_given_back_while_a_copy_of_its_descriptor_is_open_5_6() {

@@ -204,6 +204,15 @@ mod tests {
     }
 
     #[test]
+    fn where_no_key_was_ever_given_none_is_waited_for() {
+        let disk = with_key();
+        // The first change is the key's end, the second one the file's.
+        disk.fail(Some(Failure::Once(disk.asked().0 + 1, IoKind::Other)));
+        assert_eq!(maker(Keyring::default()).remove(&disk, NAME), Ok(()));
+        assert_eq!(disk.list().unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
     fn what_is_not_there_is_removed_and_what_can_not_be_removed_is_an_error() {
         let disk = with_key();
         assert_eq!(remove_if_there(&disk, "other"), Ok(()));

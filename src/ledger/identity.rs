@@ -214,6 +214,7 @@ fn damaged() -> Error {
 #[cfg(test)]
 mod tests {
     use super::super::disk::Memory;
+    use super::super::faulty::{Failure, Faulty};
     use super::*;
 
     #[test]
@@ -258,6 +259,57 @@ mod tests {
         identity.number_of(&DigestRules::excluding(names)).unwrap();
         assert!(matches!(identity.save(&disk).unwrap_err().kind(), ErrorKind::InvalidSetting { .. }));
         assert!(Identity::load(&disk).unwrap().is_some());
+    }
+
+    #[test]
+    fn an_identity_holds_to_the_byte_what_is_read_again_5_7() {
+        let disk = Memory::default();
+        let mut identity = Identity::new(None).unwrap();
+        identity.rules.push(vec!["x".repeat(FILE_BYTES_MAX - 1000)]);
+        let room = FILE_BYTES_MAX - identity.encode().unwrap().len();
+        identity.rules[0][0].push_str(&"x".repeat(room));
+        identity.save(&disk).unwrap();
+        assert_eq!(disk.open(NAME).unwrap().len().unwrap(), FILE_BYTES_MAX as u64);
+        assert_eq!(Identity::load(&disk).unwrap().unwrap().rules, identity.rules);
+        identity.rules[0][0].push('x');
+        let measured = FILE_BYTES_MAX as u64 + 1;
+        let refused = identity.save(&disk).unwrap_err();
+        let setting = "rules and secrets";
+        assert!(
+            matches!(refused.kind(), ErrorKind::InvalidSetting { setting: own, measured: bytes, .. }
+                if (*own, *bytes) == (setting, measured)),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn what_can_not_be_opened_or_removed_says_so_and_is_not_taken_for_what_is_none_of_ours_5_6() {
+        let disk = Faulty::new();
+        Identity::new(None).unwrap().save(&disk).unwrap();
+        disk.fail(Some(Failure::Read(disk.asked().1 + 1, std::io::ErrorKind::PermissionDenied)));
+        let error = Identity::load(&disk).err().unwrap();
+        assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}");
+        remove_leftover(&disk).unwrap();
+        disk.create(NAME_NEW).unwrap();
+        disk.fail(Some(Failure::Once(disk.asked().0 + 1, std::io::ErrorKind::PermissionDenied)));
+        assert_eq!(remove_leftover(&disk).unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
+        remove_leftover(&disk).unwrap();
+        assert_eq!(disk.list().unwrap(), [NAME]);
+    }
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn what_goes_to_another_store_names_all_secrets_and_rules_2_2_2_5() {
+        let mut identity = Identity::new(None).unwrap();
+        let given = Secret::new([3; 32]);
+        identity.add_secret(&given, false).unwrap();
+        identity.number_of(&DigestRules::none()).unwrap();
+        identity.number_of(&DigestRules::excluding(["nonce"])).unwrap();
+        let notes: Vec<_> = identity.secret_notes().collect();
+        assert_eq!(notes.len(), 2);
+        assert_eq!(notes[0].0, Secret::new(notes[0].1.unwrap()).check(&identity.store));
+        assert_eq!(notes[1], (given.check(&identity.store), None));
+        assert_eq!(identity.rule_names(), [vec![], vec!["nonce".to_owned()]]);
     }
 
     #[test]

@@ -224,6 +224,15 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_is_removed_only_under_its_own_fingerprint() {
+        let mut index = Index::default();
+        (1..=3).for_each(|at| index.insert(7 + u32::try_from(at).unwrap(), Location::from_u64(at)));
+        assert!(!index.remove(8, Location::from_u64(2)) && !index.remove(7, Location::from_u64(1)));
+        assert_eq!(index.len(), 3);
+        assert!(index.remove(8, Location::from_u64(1)));
+    }
+
+    #[test]
     fn a_table_gives_memory_back_when_its_entries_go() {
         let mut index = Index::default();
         (1..=50_000).for_each(|i| index.insert(spread(i), Location::from_u64(i)));

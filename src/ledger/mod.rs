@@ -332,3 +332,6 @@ impl Ledger {
         self.segment_of(at).is_some()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -161,6 +161,7 @@ mod tests {
         queue.hand_over(job(3, true), |bytes| bytes.extend_from_slice(b"third")).unwrap();
         assert_eq!(jobs.bell.len(), 1, "the first one rings");
         let mut group = jobs.take(Group::default());
+        assert_eq!((group.len(), Group::<u8>::default().len()), (3, 0));
         let told: Vec<_> = group.entries().iter().map(|own| (own.hash, own.bytes.to_vec())).collect();
         assert_eq!(told, [(1, b"first".to_vec()), (2, Vec::new()), (3, b"third".to_vec())]);
         assert!(group.is_durable());

@@ -117,6 +117,7 @@ mod tests {
         let room = Room::default();
         room.set_ready(MARGIN_BYTES + 100);
         assert_eq!(room.reserve(60), Err(60), "the first is larger than all before");
+        assert_eq!(room.largest(), 60);
         room.give_back(60);
         assert_eq!(room.reserve(60), Ok(()));
         assert_eq!(room.reserve(60), Err(120));

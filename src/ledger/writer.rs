@@ -139,5 +139,6 @@ mod tests {
         assert_eq!(share(&[record(7), forgotten(7), forgotten(7), forgotten(8)]), 3);
         assert_eq!(share(&[record(7), forgotten(8), forgotten(7)]), 1);
         assert_eq!(share(&[record(7), record(7)]), 1);
+        assert_eq!(share(&[record(7), forgotten(7), record(9)]), 2);
     }
 }

@@ -123,7 +123,7 @@ fn decrypt(bytes: &[u8], at: Location, cipher: &Cipher) -> Option<Vec<u8>> {
 
 #[cfg(all(test, feature = "encryption"))]
 mod tests {
-    use super::super::{Bound, Finished, control};
+    use super::super::{Bound, Finished, PREFIX_BYTES, control};
     use super::*;
     use crate::encryption::{EncryptionKey, Keyring};
     use crate::outcome::Outcome;
@@ -188,6 +188,23 @@ mod tests {
     }
 
     #[test]
+    fn a_record_without_content_is_sealed_with_a_tag_alone() {
+        let (hash, cipher) = (hash(), cipher());
+        let bound = Bound { digest: [7; 32], version: 1, rules: 2, secret: 3, outline: None };
+        let (completed, expires, outcome) = (Timestamp::default(), Timestamp::MAX, &Outcome::new(""));
+        let (key, omitted) = (&b"\x05scope\x05token"[..], None);
+        let plain =
+            Finished { key, bound, completed, expires, attempts: 4, format: 5, outcome, omitted }.encode();
+        let bytes = sealed(plain.clone(), Some(&cipher));
+        assert!(
+            opened(&bytes, &cipher)
+                .is_ok_and(|own| own.record().bytes()[PREFIX_BYTES..] == plain[PREFIX_BYTES..])
+        );
+        let longer = |cipher| RecordKeys { hash: &hash, cipher }.tag_bytes();
+        assert_eq!((longer(Some(&cipher)), longer(None)), (bytes.len() - plain.len(), 0));
+    }
+
+    #[test]
     fn the_layout_of_an_encrypted_record_is_pinned() {
         let bytes = sealed(plain(b"twelve bytes"), Some(&cipher()));
         assert_eq!(blake3::hash(&bytes).to_hex()[..16], *"c090d28843d2ebb4");
@@ -207,7 +224,7 @@ mod tests {
     fn bytes_that_are_too_short_for_what_they_say_are_damaged_10_4() {
         let cipher = cipher();
         let bytes = sealed(plain(b"x"), Some(&cipher));
-        for length in super::super::PREFIX_BYTES..bytes.len() {
+        for length in PREFIX_BYTES..bytes.len() {
             let mut cut = bytes[..length].to_vec();
             put(&mut cut, LENGTH, &u32::try_from(length).unwrap().to_le_bytes());
             seal(&mut cut, AT, &hash());

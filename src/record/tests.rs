@@ -49,6 +49,27 @@ fn what_was_encoded_is_replayed_byte_for_byte_3_3() {
 }
 
 #[test]
+fn an_outcome_is_beyond_a_limit_by_what_is_kept_of_it_or_by_its_metadata_4_5() {
+    let with = |bytes: usize| Outcome::new("ten bytes.").with_metadata("a", "x".repeat(bytes));
+    let most = usize::try_from(METADATA_KEPT_MAX).unwrap() - 1 - 16;
+    assert_eq!(beyond_limit(&with(most), 10, 10), None);
+    assert_eq!(beyond_limit(&with(1), 11, 10), Some((11, 10)));
+    assert_eq!(beyond_limit(&with(most + 1), 10, 10), Some((METADATA_KEPT_MAX + 1, METADATA_KEPT_MAX)));
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn bytes_from_elsewhere_read_back_only_if_they_can_be_replayed_10_4() {
+    let at = Location::new(1, 0);
+    let bytes = sample(&Outcome::new("body"), None, at);
+    assert!(reads_back(&bytes) && reads_back(&control(b"note")) && !reads_back(&bytes[..bytes.len() - 1]));
+    let mut bytes = sample(&Outcome::new("body").with_metadata("a", "b"), None, at);
+    assert!(reads_back(&bytes));
+    bytes.push(0);
+    assert!(Record::parse(&bytes).is_ok() && !reads_back(&bytes), "its metadata says more than it is");
+}
+
+#[test]
 fn an_omitted_body_leaves_its_length_and_digest_4_5() {
     let at = Location::new(1, 0);
     let omitted = Omitted { bytes: 9_000_000, digest: [1; 32] };

@@ -138,6 +138,27 @@ fn what_was_cut_while_it_was_judged_reads_as_zeros_once_it_is_live_and_later_5_6
 }
 
 #[test]
+fn a_step_lies_over_the_part_that_it_shares_with_what_was_read() {
+    let whole: Vec<u8> = (1..=16).collect();
+    for (at, len) in (0..16).flat_map(|at| (0..=16 - at).map(move |len| (at, len))) {
+        let data = vec![0xff; len];
+        for step in [Step::Write(at as u64, data), Step::SetLen(at as u64, len as u64), Step::Sync] {
+            let mut laid = whole.clone();
+            match &step {
+                Step::Write(..) => laid[at..at + len].fill(0xff),
+                Step::SetLen(..) => laid[at..].fill(0),
+                Step::Sync => {}
+            }
+            for (from, to) in [(0, 16), (3, 16), (0, 9), (5, 6), (4, 12)] {
+                let mut out = whole[from..to].to_vec();
+                overlay(&step, from as u64, &mut out);
+                assert_eq!(out, laid[from..to], "{step:?} over {from}..{to}");
+            }
+        }
+    }
+}
+
+#[test]
 fn no_write_is_taken_once_they_are_refused_5_5() {
     let (_, backend) = fresh();
     backend.set_len(50).unwrap();

@@ -7,10 +7,12 @@
 //! | --- | --- |
 //! | `paged` | files whose copies cost nothing |
 //! | `platter` | what is durable, and what a power cut may leave |
+//! | `chance` | what is drawn from a seed |
 //! | `callers` | a caller's own database on such a disk (feature `redb-transactions`) |
 
 #[cfg(feature = "redb-transactions")]
 pub(crate) mod callers;
+mod chance;
 mod paged;
 mod platter;
 
@@ -23,6 +25,7 @@ use std::time::Duration;
 
 use super::disk::{Disk, DiskFile};
 use crate::sync::beneath::Mutex;
+pub(crate) use chance::Chance;
 pub(crate) use paged::Paged;
 use paged::Pages;
 pub(crate) use platter::{Cut, Platter};
@@ -97,6 +100,8 @@ pub(crate) enum Failure {
     Beyond(u64),
     /// The n-th reading, once.
     Read(u64, IoKind),
+    /// The n-th reading and all later ones.
+    Reads(u64, IoKind),
     /// The n-th change; of a write, half happens.
     Short(u64, IoKind),
     /// The n-th sync; what it should have written stays in the cache, and no later sync writes it.
@@ -138,6 +143,8 @@ struct Script {
     slow: Duration,
     /// What happens in the middle of the next sync.
     meanwhile: Meanwhile,
+    /// What happens before the next reading of bytes.
+    before_read: Meanwhile,
 }
 
 /// Something to do once, on the thread that comes by.
@@ -178,6 +185,10 @@ impl Script {
         self.read += 1;
         match self.failure {
             Some(Failure::Read(at, kind)) if self.read == at => {
+                self.failed += 1;
+                Err(kind.into())
+            }
+            Some(Failure::Reads(at, kind)) if self.read >= at => {
                 self.failed += 1;
                 Err(kind.into())
             }
@@ -229,6 +240,12 @@ impl Faulty {
     #[cfg(test)]
     pub(crate) fn during_sync(&self, happens: impl FnOnce() + Send + 'static) {
         self.script.lock().meanwhile = Meanwhile(Some(Box::new(happens)));
+    }
+
+    /// Before the next reading of bytes this happens, on its thread.
+    #[cfg(test)]
+    pub(crate) fn before_read(&self, happens: impl FnOnce() + Send + 'static) {
+        self.script.lock().before_read = Meanwhile(Some(Box::new(happens)));
     }
 
     /// What is durable of it by now.
@@ -367,6 +384,10 @@ impl DiskFile for FaultyFile {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let before = self.disk.script.lock().before_read.0.take();
+        if let Some(happens) = before {
+            happens();
+        }
         let mut script = self.disk.script.lock();
         script.check_read()?;
         self.file.read(offset, out)?;
@@ -466,24 +487,5 @@ impl FaultyFile {
         let before = script.platter(&self.disk.base, last).bytes_of(self.number);
         let part = usize::try_from(from).unwrap()..usize::try_from(to).unwrap();
         before.read(usize::try_from(begin).unwrap(), &mut out[part]);
-    }
-}
-
-/// A small generator of chance (splitmix64), so that a seed replays.
-#[derive(Clone, Debug)]
-pub(crate) struct Chance(pub(crate) u64);
-
-impl Chance {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ bits >> 31
-    }
-
-    /// A number below `bound`.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
     }
 }

@@ -6,6 +6,7 @@ use redb::StorageBackend;
 use super::*;
 use crate::ledger::block::{Item, encode};
 use crate::ledger::disk::{Counted, Disk, DiskFile, Memory};
+use crate::ledger::faulty::{Failure, Faulty};
 use crate::ledger::page::Identity;
 use crate::record::control;
 
@@ -80,6 +81,117 @@ fn a_record_whose_length_lies_is_damaged_and_nothing_beyond_its_block_is_read_5_
         assert!(file.bytes() <= bytes.len() as u64, "{length}");
         assert!(segment.read(places[51], |_| ()).is_ok());
     }
+}
+
+#[test]
+fn what_a_length_that_lies_would_take_is_not_asked_for_10_4() {
+    let records: Vec<_> = (0..100).map(|number| control(&[number; 300])).collect();
+    let (segment, file, places) = segment(&records);
+    let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+    file.read(0, &mut bytes).unwrap();
+    let begin = bytes.windows(300).position(|own| *own == [1; 300]).unwrap() + 300 - records[1].len();
+    let (mut near, mut far) = ([0; NEAR_BYTES], Vec::new());
+    assert!(segment.peek(places[1], &mut near, &mut far).is_some());
+    for length in [bytes.len(), 1 << 30] {
+        file.write(begin as u64, &u32::try_from(length).unwrap().to_le_bytes()).unwrap();
+        assert!(segment.peek(places[1], &mut near, &mut far).is_none());
+        assert_eq!(far.capacity(), 0, "{length}");
+    }
+}
+
+#[test]
+fn a_record_is_read_alone_too_once_another_block_stands_behind_its_own() {
+    let records: Vec<_> = (0..100).map(|number| control(&[number; 300])).collect();
+    let (segment, file, places) = segment(&records);
+    let (keys, now) = (HashKeys::derive(&[1; 32]), Timestamp::default());
+    let items = [Item { hash: 7, bytes: &records[2] }];
+    let block = encode(2, now, now, &items, (&keys).into(), &mut Vec::new());
+    segment.append(&[block], true, false).unwrap();
+    file.bytes();
+    segment.read(places[1], |record| assert_eq!(record.control(), [1; 300])).unwrap();
+    assert_eq!(file.bytes(), NEAR_BYTES as u64);
+}
+
+#[test]
+fn a_segment_says_when_its_last_record_expires_and_when_it_is_to_be_looked_at_8_3() {
+    let (segment, file, _) = segment(&[control(b"first")]);
+    let at = Timestamp::from_millis;
+    assert!(segment.is_due(at(0)));
+    segment.look_again_at(at(10));
+    assert!(!segment.is_due(at(9)) && segment.is_due(at(10)));
+    assert_eq!(segment.expires(), at(0));
+    for millis in [5, 9, 7] {
+        segment.stretch(at(millis));
+    }
+    assert_eq!(segment.expires(), at(9));
+    segment.seal(at(3), &[]).unwrap();
+    let judge = Backend::judge(file, Identity { store: [4; 16], segment: 1 }, Arc::default()).unwrap();
+    let (again, footer) = Segment::open_sealed(1, judge, HashKeys::derive(&[1; 32]), None).unwrap();
+    assert_eq!((again.expires(), footer.expires, footer.time), (at(9), 9, 3));
+}
+
+#[test]
+fn hints_come_back_from_as_many_chunks_as_they_take() {
+    let (segment, ..) = segment(&[control(b"first")]);
+    let hint = |number: u64| Hint {
+        what: hint::What::Kept,
+        hash: number,
+        at: Location::from_u64(number),
+        expires: Timestamp::from_millis(number),
+        weight: crate::record::Weight::default(),
+    };
+    let hints: Vec<Hint> = (1..2 * hint::CHUNK as u64 + 2).map(hint).collect();
+    segment.seal(Timestamp::default(), &hints).unwrap();
+    assert_eq!(segment.chunks(), Some(3));
+    assert_eq!((0..3).flat_map(|chunk| segment.hints(chunk).unwrap()).collect::<Vec<_>>(), hints);
+    assert!(segment.hints(3).is_err());
+}
+
+#[test]
+fn a_segment_whose_first_block_has_no_number_of_ours_is_damaged_5_9_10_4() {
+    let file = Memory::default().create("segment").unwrap();
+    let identity = Identity { store: [4; 16], segment: 1 };
+    let backend = Backend::create(Arc::clone(&file), identity, Arc::default(), None).unwrap();
+    let database = builder(WRITING_CACHE_BYTES, false).create_with_backend(backend.clone()).unwrap();
+    commit(&database, true, false, [(0, &b"forged"[..])].into_iter()).unwrap();
+    drop(database);
+    let judge = Backend::judge(file, identity, Arc::default()).unwrap();
+    let taken = Segment::take_up(1, judge, HashKeys::derive(&[1; 32]), None);
+    assert!(matches!(taken, Err(Fault::Damaged)));
+}
+
+/// However far it came, the footer says that it was sealed, and an opening ends what was begun.
+#[test]
+fn a_sealing_that_was_cut_short_is_ended_at_the_next_opening_5_7() {
+    let (identity, keys) = (Identity { store: [4; 16], segment: 1 }, HashKeys::derive(&[1; 32]));
+    let mut ended = 0;
+    for nth in 1.. {
+        let disk = Faulty::new();
+        let backend = Backend::create(disk.create("segment").unwrap(), identity, Arc::default(), None);
+        let segment = Segment::create(1, 1, backend.unwrap(), keys, None).unwrap();
+        let now = Timestamp::default();
+        let record = control(b"first");
+        let items = [Item { hash: 7, bytes: &record }];
+        let block = encode(1, now, now, &items, (&keys).into(), &mut Vec::new());
+        segment.append(&[block], true, false).unwrap();
+        disk.fail(Some(Failure::From(disk.asked().0 + nth, std::io::ErrorKind::Other)));
+        let sealed = segment.seal(now, &[]);
+        if sealed.is_ok() {
+            break;
+        }
+        drop(segment);
+        let disk = Faulty::over(disk.copied());
+        let judge = Backend::judge(disk.open("segment").unwrap(), identity, Arc::default()).unwrap();
+        let (segment, footer) = Segment::take_up(1, judge, keys, None).unwrap();
+        if footer.is_some() {
+            segment.backend().go_live().unwrap();
+            assert!(!segment.is_sealed());
+            segment.finish_seal().unwrap();
+            assert!(segment.is_sealed());
+            ended += 1;
+        }
+    }
+    assert!(ended > 0);
 }
 
 #[test]

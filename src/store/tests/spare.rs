@@ -2,6 +2,7 @@
 //! before it is ready, not a kill, not a disk without space for it. Method: a store of small segments, swept by hand, on
 //! a real directory and on a disk that fails.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -48,7 +49,8 @@ fn a_spare_is_made_in_time_taken_by_the_rotation_and_given_back_at_the_close() {
     assert!(!there(&path, NEXT) && !store.shared().ledger().unwrap().wants_spare(), "its end is far");
     (1..5).for_each(|number| complete(&store, number, 100 * KIBIBYTE));
     store.sweep().unwrap();
-    assert!(fs::metadata(path.join(NEXT)).unwrap().len() > 1 << 20);
+    let bytes = fs::metadata(path.join(NEXT)).unwrap().len();
+    assert!(bytes > 1 << 20 && bytes % (1 << 20) == 4096, "pieces of 1 MiB, and our page: {bytes}");
     let files = fs::read_dir(&path).unwrap().map(Result::unwrap);
     let segments = files.filter(|own| own.file_name().to_string_lossy().starts_with("segment-"));
     let (stats, bytes) = (store.stats(), segments.map(|own| own.metadata().unwrap().len()).sum::<u64>());
@@ -102,6 +104,30 @@ fn a_spare_that_is_given_up_in_the_making_leaves_nothing_behind_and_is_not_misse
     (3..10).for_each(|number| complete(&store, number, 100 * KIBIBYTE));
     assert_eq!(store.stats().segments, 2);
     drop(store);
+    let store = settings().open(&path).unwrap();
+    (0..10).for_each(|number| assert_kept(&store, number, 100 * KIBIBYTE));
+}
+
+#[test]
+fn a_spare_in_the_making_is_given_up_where_a_rotation_takes_its_name() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("store");
+    let store = settings().open(&path).unwrap();
+    (0..5).for_each(|number| complete(&store, number, 100 * KIBIBYTE));
+    let (ledger, rotated) = (store.shared().ledger().unwrap(), Cell::new(false));
+    ledger.make_spare(&|| {
+        if !rotated.replace(true) {
+            (5..10).for_each(|number| complete(&store, number, 100 * KIBIBYTE));
+        }
+        true
+    });
+    assert!(rotated.get());
+    assert_eq!(store.stats().segments, 2);
+    let files = fs::read_dir(&path).unwrap().map(Result::unwrap);
+    let segments = files.filter(|own| own.file_name().to_string_lossy().starts_with("segment-"));
+    let bytes = segments.map(|own| own.metadata().unwrap().len()).sum::<u64>();
+    assert_eq!(store.stats().file_bytes, bytes, "no spare is counted");
+    drop((store, ledger));
     let store = settings().open(&path).unwrap();
     (0..10).for_each(|number| assert_kept(&store, number, 100 * KIBIBYTE));
 }

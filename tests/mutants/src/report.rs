@@ -1,6 +1,7 @@
 //! What became of each mutant: what was caught is kept in a file of the repository, so that runs add up, and told at the end.
 //!
-//! Law: what was caught counts for as long as the file that it stands in is, byte for byte, the one in which it was.
+//! Law: what was caught counts for as long as the source that it stands in is, byte for byte, the one in which it was: its file
+//! without the tests at its end, which may become more.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{File, OpenOptions};
@@ -37,7 +38,7 @@ impl Results {
     ) -> io::Result<Self> {
         let times = occurrences(mutants);
         let key = |own: &Mutant| {
-            let text = sources.get(&own.file).map(|text| fingerprint(text)).unwrap_or_default();
+            let text = sources.get(&own.file).map(|text| fingerprint(without_tests(text))).unwrap_or_default();
             format!("{}\t{}\t{text:016x}", own.name(), times[&own.number])
         };
         let keys: HashMap<u32, String> = mutants.iter().map(|own| (own.number, key(own))).collect();
@@ -79,6 +80,13 @@ impl Results {
 
 fn line(told: Told, key: &str, by: &str) -> String {
     format!("{}\t{key}\t{by}\n", format!("{told:?}").to_lowercase())
+}
+
+/// A source without the tests that it ends with.
+fn without_tests(text: &str) -> &str {
+    let own = text.split("\nmod tests").next().unwrap_or_default();
+    let attribute = own.rfind("\n#[cfg(").filter(|at| own.len() < text.len() && !own[at + 1..].contains('\n'));
+    own[..attribute.unwrap_or(own.len())].trim_end()
 }
 
 /// FNV-1a: it tells texts of one file apart, and is the same wherever it is taken.
