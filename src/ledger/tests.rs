@@ -211,12 +211,12 @@ fn damage(disk: &Faulty, bytes: &[u8]) {
 fn what_is_damaged_is_left_alone_at_an_opening_and_what_does_not_read_just_now_ends_it_5_9() {
     let disk = Faulty::new();
     let (house, index) = open(&disk).unwrap();
-    let [damaged, _] = [TWO, ONE].map(|key| finish(&house, &index, key, 300, true));
+    let [damaged, _] = [TWO, ONE].map(|key| finish(&house, &index, key, 10_000, true));
     seal(&house);
-    let newer = finish(&house, &index, ONE, 300, true);
+    let newer = finish(&house, &index, ONE, 10_000, true);
     seal(&house);
     let disk = Faulty::over(disk.copied());
-    damage(&disk, &[b'2'; 300]);
+    damage(&disk, &[b'2'; 10_000]);
     let (house, index) = open(&disk).unwrap();
     assert_eq!(index.find(0), [damaged, newer]);
     let own = files(&house);

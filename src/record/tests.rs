@@ -101,6 +101,15 @@ fn an_outline_stands_beside_everything_else_and_weighs_nothing_2_6() {
 }
 
 #[test]
+fn a_note_of_version_1_that_forgets_is_pinned_5_6() {
+    let weight = Weight { scope: 4, bytes: 5 };
+    let note = Forgotten { time: Timestamp::from_millis(1), target: Location::from_u64(2), hash: 3, weight };
+    let words = [1_u64, 2, 3, 4].map(u64::to_le_bytes).concat();
+    let bytes = [&[52, 0, 0, 0, 2, 0, 0, 0][..], &[0; 8], &words, &[5, 0, 0, 0]].concat();
+    assert_eq!(note.encode(), bytes, "but for its checksum");
+}
+
+#[test]
 fn a_record_of_version_1_without_outline_is_pinned_5_6() {
     let at = Location::new(7, 3);
     let bytes = sample(&Outcome::http(201, "made").with_metadata("a", "b"), None, at);

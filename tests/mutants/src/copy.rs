@@ -100,6 +100,13 @@ impl Copy {
         Ok(all)
     }
 
+    /// Copies the crate as it is.
+    pub(crate) fn plain(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.folder)?;
+        COPIED.iter().try_for_each(|name| self.copy(name))?;
+        write(&self.folder.join("Cargo.toml"), &fs::read(self.from.join("Cargo.toml"))?)
+    }
+
     /// A cargo that compiles the copy for this alone.
     pub(crate) fn cargo(&self) -> Command {
         let mut cargo = Command::new("cargo");

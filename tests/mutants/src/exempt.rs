@@ -1,6 +1,7 @@
 //! The mutants that no test needs to catch, each with its reason: `exempt.txt`.
 //!
-//! A paragraph is a line with file and function, indented lines with the changes, and one that begins with `because`.
+//! A paragraph is a line with file and function (the file alone for its constants), indented lines with the changes, and one
+//! that begins with `because`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,7 +30,8 @@ impl Exempt {
                 let place: &str = place.as_deref().ok_or_else(|| format!("of which function: {said}"))?;
                 own.push(format!("{place}\t{said}"));
             } else if own.is_empty() {
-                place = said.split_once(' ').map(|(file, function)| format!("{file}\t{function}"));
+                let (file, function) = said.split_once(' ').unwrap_or((said, ""));
+                place = Some(format!("{file}\t{function}"));
             } else {
                 return Err(format!("without a reason: {own:?}"));
             }
@@ -55,6 +57,8 @@ mod tests {
     fn a_paragraph_exempts_its_changes_for_one_reason() {
         let text = "# head\n\nsrc/a.rs A::f\n  return 0\n  + becomes - in a + b\n  because it is a hint\n";
         let own = Exempt::of(text).unwrap();
+        let fixed = Exempt::of("src/a.rs\n  << becomes >> in 1 << 2\n  because it is a hint").unwrap();
+        assert!(fixed.has("src/a.rs\t\t<< becomes >> in 1 << 2"));
         assert!(own.has("src/a.rs\tA::f\treturn 0") && own.has("src/a.rs\tA::f\t+ becomes - in a + b"));
         assert_eq!(own.unmatched(&["src/a.rs\tA::f\treturn 0".to_owned()]).len(), 1);
         for wrong in

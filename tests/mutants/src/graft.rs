@@ -30,6 +30,8 @@ pub(crate) struct Mutant {
     pub(crate) change: String,
     pub(crate) line: usize,
     pub(crate) edit: Result<Edit, Why>,
+    /// What takes the place of which part of the source, where the mutant stands alone.
+    pub(crate) alone: Option<(Range<usize>, String)>,
 }
 
 /// What is put before and after a range of a source.
@@ -67,7 +69,8 @@ impl Mutant {
         let change = found.map_or_else(|| "not found".to_owned(), |place| change(listed, source, place));
         let edit = found.ok_or(Why::Method).and_then(|place| fitting(listed, number, source, place, places));
         let (file, function) = (listed.file.clone(), listed.function.clone());
-        Self { number, file, function, change, line: listed.start.0, edit }
+        let alone = found.and_then(|place| alone(listed, place));
+        Self { number, file, function, change, line: listed.start.0, edit, alone }
     }
 }
 
@@ -87,6 +90,16 @@ fn fitting(listed: &Listed, number: u32, source: &str, place: &Place, places: &P
     let keyword = places.consts.iter().find(|(_, body)| within(body));
     edit.without = keyword.map(|(keyword, _)| keyword.clone());
     Ok(edit)
+}
+
+/// What stands where, in a source with this change and no other. Constants are sums, products and what functions return.
+fn alone(listed: &Listed, place: &Place) -> Option<(Range<usize>, String)> {
+    let by = &listed.replacement;
+    match place {
+        Place::Binary { left, right, .. } => Some((left.end..right.start, format!(" {by} "))),
+        Place::Body { stmts, .. } => Some((stmts.clone(), by.clone())),
+        _ => None,
+    }
 }
 
 /// What is changed, in words and one line.

@@ -1,7 +1,7 @@
 //! Goal: every line of the core is needed, and a test says so. Method: all mutants that cargo-mutants has for the core are
 //! grafted into a copy of the crate, in one build, and one is chosen when it runs. Each meets the tests that reach it, the
 //! fastest first, until one fails: then it is caught. What is caught by none is missed, unless `exempt.txt` says why
-//! nothing has to catch it.
+//! nothing has to catch it. What is fixed while compiling has a build of its own each (`fixed`).
 //!
 //! `bash .ci/mutants [FILE...]` runs those of files whose names contain one of these. What was caught stands in `caught.tsv`
 //! beside this package's manifest, and is not run again until its file changes; what is exempt is not run.
@@ -9,6 +9,7 @@
 
 mod copy;
 mod exempt;
+mod fixed;
 mod graft;
 mod list;
 mod places;
@@ -27,7 +28,7 @@ use std::time::Duration;
 
 use copy::Copy;
 use exempt::Exempt;
-use graft::Mutant;
+use graft::{Mutant, Why};
 use places::Places;
 use report::{Results, Told};
 use trial::{End, Seat};
@@ -83,6 +84,11 @@ fn run() -> Result<bool, String> {
         println!("{} are left by tests of up to {round:?}", left.len());
         faster = round;
     }
+    let is_fixed = |own: &&Mutant| own.edit.as_ref().is_err_and(|why| *why == Why::Constant);
+    let is_open = |own: &&Mutant| is_fixed(own) && !results.is_caught(own) && !exempt.has(&own.name());
+    let left: Vec<&Mutant> = mutants.iter().filter(is_open).collect();
+    println!("{} are fixed while compiling", left.len());
+    fixed::meet(&copy, &left, &results)?;
     results.settle().map_err(failed)?;
     Ok(report::report(&mutants, &results, &exempt, wanted.is_empty()))
 }

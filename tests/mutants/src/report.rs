@@ -38,7 +38,8 @@ impl Results {
     ) -> io::Result<Self> {
         let times = occurrences(mutants);
         let key = |own: &Mutant| {
-            let text = sources.get(&own.file).map(|text| fingerprint(without_tests(text))).unwrap_or_default();
+            let text =
+                sources.get(&own.file).map(|text| fingerprint(without_tests(text))).unwrap_or_default();
             format!("{}\t{}\t{text:016x}", own.name(), times[&own.number])
         };
         let keys: HashMap<u32, String> = mutants.iter().map(|own| (own.number, key(own))).collect();
@@ -85,7 +86,8 @@ fn line(told: Told, key: &str, by: &str) -> String {
 /// A source without the tests that it ends with.
 fn without_tests(text: &str) -> &str {
     let own = text.split("\nmod tests").next().unwrap_or_default();
-    let attribute = own.rfind("\n#[cfg(").filter(|at| own.len() < text.len() && !own[at + 1..].contains('\n'));
+    let attribute =
+        own.rfind("\n#[cfg(").filter(|at| own.len() < text.len() && !own[at + 1..].contains('\n'));
     own[..attribute.unwrap_or(own.len())].trim_end()
 }
 
@@ -103,7 +105,6 @@ struct Count {
     missed: usize,
     exempt: usize,
     unviable: usize,
-    constants: usize,
     other: usize,
 }
 
@@ -118,11 +119,9 @@ pub(crate) fn report(mutants: &[Mutant], results: &Results, exempt: &Exempt, all
         count.cases += 1;
         match (&own.edit, results.told(own)) {
             (Err(Why::Unviable), _) => count.unviable += 1,
-            (Err(Why::Constant), _) => count.constants += 1,
-            (Err(_), _) => count.other += 1,
-            (Ok(_), Some(Told::Caught)) => count.caught += 1,
-            (Ok(_), Some(Told::Hung)) => count.hung += 1,
-            (Ok(_), _) => {
+            (Ok(_) | Err(Why::Constant), Some(Told::Caught)) => count.caught += 1,
+            (Ok(_) | Err(Why::Constant), Some(Told::Hung)) => count.hung += 1,
+            (Ok(_) | Err(Why::Constant), None) => {
                 if exempt.has(&name) {
                     count.exempt += 1;
                 } else {
@@ -130,6 +129,7 @@ pub(crate) fn report(mutants: &[Mutant], results: &Results, exempt: &Exempt, all
                     println!("missed {}:{} {} | {}", own.file, own.line, own.function, own.change);
                 }
             }
+            (Err(_), _) => count.other += 1,
         }
         names.push(name);
     }
@@ -156,15 +156,14 @@ impl Count {
         self.missed += own.missed;
         self.exempt += own.exempt;
         self.unviable += own.unviable;
-        self.constants += own.constants;
         self.other += own.other;
     }
 }
 
 impl std::fmt::Display for Count {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { cases, caught, hung, missed, exempt, unviable, constants, other } = self;
+        let Self { cases, caught, hung, missed, exempt, unviable, other } = self;
         write!(f, "cases {cases} caught {} missed {missed} unviable {unviable}", caught + hung)?;
-        write!(f, " exempt {exempt} hung {hung} constants {constants} apart {other}")
+        write!(f, " exempt {exempt} hung {hung} apart {other}")
     }
 }
