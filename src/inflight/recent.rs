@@ -217,6 +217,13 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn an_entry_counts_for_what_it_takes_and_little_more_8_3() {
+        // With the counts of two allocations, and a share of a table that is not full.
+        let least = size_of::<Entry>() + size_of::<Kept>() + 4 * size_of::<usize>();
+        assert!((least..=least + 64).contains(&ENTRY_BYTES), "{ENTRY_BYTES} of {least}");
+    }
+
+    #[test]
     fn the_oldest_goes_first_and_what_is_asked_for_stays() {
         let room = 20 * (ENTRY_BYTES + 11 + 100);
         let mut recent = Recent::within(room);

@@ -57,6 +57,20 @@ fn an_outcome_is_beyond_a_limit_by_what_is_kept_of_it_or_by_its_metadata_4_5() {
     assert_eq!(beyond_limit(&with(most + 1), 10, 10), Some((METADATA_KEPT_MAX + 1, METADATA_KEPT_MAX)));
 }
 
+#[test]
+fn metadata_up_to_its_limit_is_replayed_however_it_is_cut_3_3_4_5() {
+    assert_eq!(METADATA_KEPT_MAX, 256 << 10);
+    let at = Location::new(1, 0);
+    for bytes in [0, 1, 100, 250_000] {
+        let pairs = METADATA_KEPT_MAX / (17 + bytes as u64);
+        let outcome =
+            (0..pairs).fold(Outcome::new("body"), |own, _| own.with_metadata("a", "x".repeat(bytes)));
+        assert_eq!(beyond_limit(&outcome, 0, 0), None);
+        let bytes = sample(&outcome, None, at);
+        assert_eq!(Record::open(&bytes, at, &keys()).unwrap().replay().unwrap().outcome(), &outcome);
+    }
+}
+
 #[cfg(feature = "cli")]
 #[test]
 fn bytes_from_elsewhere_read_back_only_if_they_can_be_replayed_10_4() {
