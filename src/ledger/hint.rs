@@ -119,6 +119,8 @@ mod tests {
     #[test]
     fn room_is_a_common_page_for_each_chunk_5_10() {
         assert_eq!([0, 1, CHUNK, CHUNK + 1].map(room), [0, 64 << 10, 64 << 10, 128 << 10]);
+        let bytes = |hints| CHECKSUM_BYTES + hints * BYTES;
+        assert!((bytes(CHUNK)..bytes(CHUNK + 1)).contains(&COMMON_VALUE_BYTES), "as many as fit it");
     }
 
     #[test]

@@ -100,6 +100,10 @@ mod tests {
         assert_eq!([0, common - 1024].map(Room::of_completion), [1024, common]);
         assert_eq!(Room::of_completion(common - 1023), 4 * common);
         assert_eq!([0, 4096 - 256, 4096 - 255].map(page_of), [4096, 4096, 8192]);
+        assert_eq!(
+            [COMMON_VALUE_BYTES, COMMON_VALUE_BYTES + 1].map(page_of),
+            [COMMON_BYTES, 2 * COMMON_BYTES]
+        );
     }
 
     #[test]
