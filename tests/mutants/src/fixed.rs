@@ -29,6 +29,8 @@ pub(crate) fn meet(copy: &Copy, mutants: &[&Mutant], results: &Results) -> Resul
     let folder = copy.folder.with_file_name("fixed").join("copy");
     let own = Copy { folder, from: copy.from.clone(), sources: BTreeMap::new() };
     own.plain().map_err(|error| format!("copying the crate: {error}"))?;
+    // What a run that was killed left there was met again as the state of a sound source.
+    let _ = fs::remove_dir_all(own.folder.with_file_name("target").join("debug/incremental"));
     let seat = Seat::new(&own.folder, "fixed").map_err(|error| error.to_string())?;
     let sound = build(&own).ok_or("the copy does not compile")?;
     let meets = |program: &PathBuf, nth: usize, tests: &[&str]| {

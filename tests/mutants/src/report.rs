@@ -83,11 +83,14 @@ fn line(told: Told, key: &str, by: &str) -> String {
     format!("{}\t{key}\t{by}\n", format!("{told:?}").to_lowercase())
 }
 
-/// A source without the tests that it ends with.
+/// A source without the tests that it ends with, and without what says when they are compiled.
 fn without_tests(text: &str) -> &str {
-    let own = text.split("\nmod tests").next().unwrap_or_default();
-    let attribute =
-        own.rfind("\n#[cfg(").filter(|at| own.len() < text.len() && !own[at + 1..].contains('\n'));
+    let is_head = |line: &&str| {
+        !line.starts_with(' ') && (line.ends_with("mod tests {") || line.ends_with("mod tests;"))
+    };
+    let Some(head) = text.lines().find(is_head) else { return text.trim_end() };
+    let own = &text[..head.as_ptr().addr() - text.as_ptr().addr()];
+    let attribute = own.trim_end().rfind('\n').filter(|at| own[at + 1..].starts_with("#[cfg("));
     own[..attribute.unwrap_or(own.len())].trim_end()
 }
 
