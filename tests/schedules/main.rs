@@ -62,6 +62,8 @@ mod channels;
 mod durable;
 #[cfg(not(feature = "redb-transactions"))]
 mod explorer;
+#[cfg(not(any(feature = "redb-transactions", fuzzing)))]
+mod handing;
 #[cfg(not(feature = "redb-transactions"))]
 mod leases;
 #[cfg(not(feature = "redb-transactions"))]
@@ -77,19 +79,26 @@ mod sync;
 #[cfg(not(feature = "redb-transactions"))]
 mod world;
 
-/// Those without a store, in every order there is; and those with one.
+/// Those without a store.
 #[cfg(not(feature = "redb-transactions"))]
 const SMALL: &[explorer::Program] = parts::PROGRAMS;
+/// Those with one.
 #[cfg(not(feature = "redb-transactions"))]
 const LARGE: [&[explorer::Program]; 4] =
     [asking::PROGRAMS, leases::PROGRAMS, durable::PROGRAMS, panics::PROGRAMS];
 
+/// Those that bytes choose from: the same, in the same order, whether a fuzzer does or a case of its is replayed.
+#[cfg(not(feature = "redb-transactions"))]
+fn steered() -> Vec<explorer::Program> {
+    [SMALL, &LARGE.concat()].concat()
+}
+
 #[cfg(not(any(feature = "redb-transactions", fuzzing)))]
 fn main() {
     explorer::simulate(simulation::simulate);
-    steered::replay(&[SMALL, &LARGE.concat()].concat());
-    explorer::explore(SMALL, &LARGE.concat());
+    steered::replay(&steered());
+    explorer::explore(&[SMALL, handing::PROGRAMS].concat(), &LARGE.concat());
 }
 
 #[cfg(fuzzing)]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| steered::run(&[SMALL, &LARGE.concat()].concat(), data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| steered::run(&steered(), data));

@@ -1,4 +1,5 @@
-//! The smallest parts alone, in every order there is: a gate, a record on its way, the writer's queue, the timer.
+//! The smallest parts alone, in every order there is: a gate, a record on its way, the timer. The writer's queue stands in
+//! `handing`.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -9,19 +10,11 @@ use std::time::Duration;
 use shuttle::thread;
 
 use super::explorer::Program;
-#[cfg(test)]
-use super::world::joined;
 use super::world::{SECOND, advance, ended};
 use crate::error::ErrorKind;
 use crate::inflight::{Gate, Listener, Timer, Written};
-#[cfg(test)]
-use crate::ledger::{Job, Meaning, queue};
-#[cfg(test)]
-use crate::sync::Mutex;
 use crate::sync::block_on;
 use crate::time::ManualClock;
-#[cfg(test)]
-use crate::time::Timestamp;
 
 pub(crate) const PROGRAMS: &[Program] = &[
     Program { name: "every_order_of_an_end_and_one_who_sleeps_3_7", run: gate_end },
@@ -29,8 +22,6 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program { name: "every_order_of_a_call_and_one_of_two_who_leaves_3_7", run: gate_call },
     Program { name: "every_order_of_a_deadline_and_the_clock_3_7", run: gate_deadline },
     Program { name: "every_order_of_telling_that_it_is_written_and_waiting_4_1", run: written },
-    #[cfg(test)]
-    Program { name: "every_order_of_handing_over_and_taking_4_1", run: queued },
     Program { name: "every_order_of_the_timer_s_end_and_its_clock_5_11", run: timer_end },
 ];
 
@@ -92,35 +83,6 @@ fn written() {
     });
     written.tell(Err(ErrorKind::UnknownOutcome.into()));
     waiter.join().unwrap();
-}
-
-// Not as a fuzz target: what takes from the queue one by one is for tests alone.
-#[cfg(test)]
-fn queued() {
-    let (queue, jobs) = queue();
-    let taken = Arc::<Mutex<Vec<u8>>>::default();
-    let writer = {
-        let taken = Arc::clone(&taken);
-        thread::spawn(move || {
-            while jobs.rung() {
-                taken.lock().extend(jobs.tags());
-            }
-        })
-    };
-    let queue = Arc::new(queue);
-    let callers = [1, 2].map(|tag| {
-        let queue = Arc::clone(&queue);
-        thread::spawn(move || {
-            let (expires, meaning) = (Timestamp::default(), Meaning::Note);
-            let job = Job { hash: 0, expires, meaning, durable: true, tag };
-            assert!(queue.hand_over(job, |bytes| bytes.push(tag)).is_ok());
-        })
-    });
-    drop(queue);
-    joined(callers);
-    writer.join().unwrap();
-    taken.lock().sort_unstable();
-    assert_eq!(*taken.lock(), [1, 2], "each was taken, once");
 }
 
 fn timer_end() {

@@ -21,7 +21,6 @@ use super::explorer::{Program, config};
 struct Steered {
     steps: std::vec::IntoIter<u8>,
     begun: bool,
-    drawn: u64,
 }
 
 impl Scheduler for Steered {
@@ -45,10 +44,9 @@ impl Scheduler for Steered {
         Some(runnable[next].id())
     }
 
-    /// Programs draw nothing of their own but where they simulate, which these do not.
+    /// What a program draws: only those that simulate do, and these do not.
     fn next_u64(&mut self) -> u64 {
-        self.drawn += 1;
-        self.drawn
+        0
     }
 }
 
@@ -59,7 +57,7 @@ impl Scheduler for Steered {
 pub(crate) fn run(programs: &[Program], bytes: &[u8]) {
     let Some((program, steps)) = bytes.split_first() else { return };
     let program = programs[usize::from(*program) % programs.len()];
-    let steered = Steered { steps: Vec::from(steps).into_iter(), begun: false, drawn: 0 };
+    let steered = Steered { steps: Vec::from(steps).into_iter(), begun: false };
     Runner::new(steered, config()).run(program.run);
 }
 

@@ -183,17 +183,13 @@ impl Script {
 
     fn check_read(&mut self) -> io::Result<()> {
         self.read += 1;
-        match self.failure {
-            Some(Failure::Read(at, kind)) if self.read == at => {
-                self.failed += 1;
-                Err(kind.into())
-            }
-            Some(Failure::Reads(at, kind)) if self.read >= at => {
-                self.failed += 1;
-                Err(kind.into())
-            }
-            _ => Ok(()),
-        }
+        let fails = match self.failure {
+            Some(Failure::Read(at, kind)) => (self.read == at).then_some(kind),
+            Some(Failure::Reads(at, kind)) => (self.read >= at).then_some(kind),
+            _ => None,
+        };
+        self.failed += u64::from(fails.is_some());
+        fails.map_or(Ok(()), |kind| Err(kind.into()))
     }
 
     /// What was durable after so many changes.

@@ -39,6 +39,13 @@ fn there(path: &Path, name: &str) -> bool {
     path.join(name).exists()
 }
 
+/// Bytes of all segments there, and of a spare.
+fn bytes_in(path: &Path) -> u64 {
+    let files = fs::read_dir(path).unwrap().map(Result::unwrap);
+    let segments = files.filter(|own| own.file_name().to_string_lossy().starts_with("segment-"));
+    segments.map(|own| own.metadata().unwrap().len()).sum()
+}
+
 #[test]
 fn a_spare_is_made_in_time_taken_by_the_rotation_and_given_back_at_the_close() {
     let temporary = tempfile::tempdir().unwrap();
@@ -51,9 +58,7 @@ fn a_spare_is_made_in_time_taken_by_the_rotation_and_given_back_at_the_close() {
     store.sweep().unwrap();
     let bytes = fs::metadata(path.join(NEXT)).unwrap().len();
     assert!(bytes > 1 << 20 && bytes % (1 << 20) == 4096, "pieces of 1 MiB, and our page: {bytes}");
-    let files = fs::read_dir(&path).unwrap().map(Result::unwrap);
-    let segments = files.filter(|own| own.file_name().to_string_lossy().starts_with("segment-"));
-    let (stats, bytes) = (store.stats(), segments.map(|own| own.metadata().unwrap().len()).sum::<u64>());
+    let (stats, bytes) = (store.stats(), bytes_in(&path));
     assert_eq!((stats.segments, stats.file_bytes), (1, bytes), "the spare's bytes are the store's, too");
     assert!(stats.bytes_written > 450 << 10 && stats.zeros_written > 1 << 20);
     let zeros = stats.zeros_written;
@@ -123,10 +128,7 @@ fn a_spare_in_the_making_is_given_up_where_a_rotation_takes_its_name() {
     });
     assert!(rotated.get());
     assert_eq!(store.stats().segments, 2);
-    let files = fs::read_dir(&path).unwrap().map(Result::unwrap);
-    let segments = files.filter(|own| own.file_name().to_string_lossy().starts_with("segment-"));
-    let bytes = segments.map(|own| own.metadata().unwrap().len()).sum::<u64>();
-    assert_eq!(store.stats().file_bytes, bytes, "no spare is counted");
+    assert_eq!(store.stats().file_bytes, bytes_in(&path), "no spare is counted");
     drop((store, ledger));
     let store = settings().open(&path).unwrap();
     (0..10).for_each(|number| assert_kept(&store, number, 100 * KIBIBYTE));

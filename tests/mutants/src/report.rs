@@ -83,14 +83,20 @@ fn line(told: Told, key: &str, by: &str) -> String {
     format!("{}\t{key}\t{by}\n", format!("{told:?}").to_lowercase())
 }
 
-/// A source without the tests that it ends with, and without what says when they are compiled.
+/// A source without the tests that it ends with, and without what says when they are compiled. Tests that something stands
+/// behind are a part of it.
 fn without_tests(text: &str) -> &str {
     let is_head = |line: &&str| {
         !line.starts_with(' ') && (line.ends_with("mod tests {") || line.ends_with("mod tests;"))
     };
     let Some(head) = text.lines().find(is_head) else { return text.trim_end() };
-    let own = &text[..head.as_ptr().addr() - text.as_ptr().addr()];
-    let attribute = own.trim_end().rfind('\n').filter(|at| own[at + 1..].starts_with("#[cfg("));
+    let at = head.as_ptr().addr() - text.as_ptr().addr();
+    let mut behind = text[at..].lines().skip(1);
+    if !behind.all(|line| line.is_empty() || line == "}" || line.starts_with(' ')) {
+        return text.trim_end();
+    }
+    let own = text[..at].trim_end();
+    let attribute = own.rfind('\n').filter(|at| own[at + 1..].starts_with("#[cfg("));
     own[..attribute.unwrap_or(own.len())].trim_end()
 }
 
@@ -168,5 +174,26 @@ impl std::fmt::Display for Count {
         let Self { cases, caught, hung, missed, exempt, unviable, other } = self;
         write!(f, "cases {cases} caught {} missed {missed} unviable {unviable}", caught + hung)?;
         write!(f, " exempt {exempt} hung {hung} apart {other}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_at_the_end_are_no_part_of_a_source_and_what_stands_behind_them_is() {
+        let source = "fn a() {}\n";
+        for tests in [
+            "",
+            "\n#[cfg(test)]\nmod tests;\n",
+            "\n#[cfg(test)]\nmod tests {\n    fn b() {}\n\n    fn c() {}\n}\n",
+            "\n#[cfg(all(test, feature = \"x\"))]\npub(super) mod tests {\n    fn b() {}\n}\n",
+        ] {
+            let all = [source, tests].concat();
+            assert_eq!(without_tests(&all), source.trim_end(), "{tests}");
+            let more = [&all, "fn more() {}\n"].concat();
+            assert_eq!(without_tests(&more), more.trim_end());
+        }
     }
 }
