@@ -1,7 +1,8 @@
 //! The mutants that no test needs to catch, each with its reason: `exempt.txt`.
 //!
 //! A paragraph is a line with file and function (the file alone for its constants), indented lines with the changes, and one
-//! that begins with `because`.
+//! that begins with `because`. Of changes that a function has more than once, `#n` behind one says which is meant; without
+//! it all are.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -39,14 +40,20 @@ impl Exempt {
         if own.is_empty() { Ok(Self(all)) } else { Err(format!("without a reason: {own:?}")) }
     }
 
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+    /// Whether a mutant is exempt, the `nth` of its name.
+    pub(crate) fn has(&self, name: &str, nth: usize) -> bool {
+        self.0.contains_key(name) || self.0.contains_key(&numbered(name, nth))
     }
 
-    /// Exemptions that match nothing.
-    pub(crate) fn unmatched(&self, all: &[String]) -> Vec<&str> {
-        self.0.keys().filter(|name| !all.contains(name)).map(String::as_str).collect()
+    /// Exemptions that match nothing; `all` are the mutants, by name and which one of it.
+    pub(crate) fn unmatched(&self, all: &[(String, usize)]) -> Vec<&str> {
+        let is_one = |said: &str| all.iter().any(|(name, nth)| said == name || said == numbered(name, *nth));
+        self.0.keys().map(String::as_str).filter(|said| !is_one(said)).collect()
     }
+}
+
+fn numbered(name: &str, nth: usize) -> String {
+    format!("{name} #{nth}")
 }
 
 #[cfg(test)]
@@ -58,9 +65,13 @@ mod tests {
         let text = "# head\n\nsrc/a.rs A::f\n  return 0\n  + becomes - in a + b\n  because it is a hint\n";
         let own = Exempt::of(text).unwrap();
         let fixed = Exempt::of("src/a.rs\n  << becomes >> in 1 << 2\n  because it is a hint").unwrap();
-        assert!(fixed.has("src/a.rs\t\t<< becomes >> in 1 << 2"));
-        assert!(own.has("src/a.rs\tA::f\treturn 0") && own.has("src/a.rs\tA::f\t+ becomes - in a + b"));
-        assert_eq!(own.unmatched(&["src/a.rs\tA::f\treturn 0".to_owned()]).len(), 1);
+        assert!(fixed.has("src/a.rs\t\t<< becomes >> in 1 << 2", 1));
+        let second = Exempt::of("src/a.rs A::f\n  return 0 #2\n  because it is a hint").unwrap();
+        let name = "src/a.rs\tA::f\treturn 0".to_owned();
+        assert_eq!([1, 2, 3].map(|nth| second.has(&name, nth)), [false, true, false]);
+        assert_eq!([1, 2].map(|nth| second.unmatched(&[(name.clone(), nth)]).len()), [1, 0]);
+        assert!(own.has("src/a.rs\tA::f\treturn 0", 1) && own.has("src/a.rs\tA::f\t+ becomes - in a + b", 2));
+        assert_eq!(own.unmatched(&[("src/a.rs\tA::f\treturn 0".to_owned(), 1)]).len(), 1);
         for wrong in
             ["src/a.rs A::f\n  return 0\n", "src/a.rs A::f\n  because x\n", "  return 0\n  because x\n"]
         {

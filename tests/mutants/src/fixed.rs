@@ -39,7 +39,7 @@ pub(crate) fn meet(copy: &Copy, mutants: &[&Mutant], results: &Results) -> Resul
     // What a run that was killed left there was met again as the state of a sound source.
     let _ = fs::remove_dir_all(own.folder.with_file_name("target").join("debug/incremental"));
     let seat = Seat::new(&own.folder, "fixed").map_err(|error| error.to_string())?;
-    let sound = build(&own).ok_or("the copy does not compile")?;
+    let sound = build(&own)?.ok_or("the copy does not compile")?;
     let meets = |program: &PathBuf, nth: usize, tests: &[&str]| {
         let skipped = SKIPPED.iter().flat_map(|own| ["--skip", own]);
         let arguments: Vec<&str> =
@@ -55,7 +55,7 @@ pub(crate) fn meet(copy: &Copy, mutants: &[&Mutant], results: &Results) -> Resul
         let (path, text) = (own.folder.join(&mutant.file), &copy.sources[&mutant.file]);
         let changed = [&text[..range.start], by, &text[range.end..]].concat();
         fs::write(&path, changed).map_err(|error| error.to_string())?;
-        let program = build(&own);
+        let program = build(&own)?;
         fs::write(&path, text).map_err(|error| error.to_string())?;
         let (module, mut told) = (mutant.module(), None);
         let room = module.split("::").next().map(|room| format!("{room}::")).unwrap_or_default();
@@ -80,16 +80,30 @@ pub(crate) fn meet(copy: &Copy, mutants: &[&Mutant], results: &Results) -> Resul
     Ok(())
 }
 
-/// The program of the unit tests, or nothing where the compiler refuses it.
-fn build(copy: &Copy) -> Option<PathBuf> {
+/// The program of the unit tests, or nothing where the compiler refuses the source.
+///
+/// # Errors
+/// The build failed for another reason, which says nothing of the source.
+fn build(copy: &Copy) -> Result<Option<PathBuf>, String> {
     let mut cargo: Command = copy.cargo();
     cargo.args(["test", "--quiet", "--no-run", "--message-format=json", "--lib", "--all-features"]);
     cargo.env("CARGO_PROFILE_DEV_OPT_LEVEL", "0").env("CARGO_INCREMENTAL", "1");
-    let said = cargo.output().ok()?;
-    let lines = String::from_utf8_lossy(&said.stdout).into_owned();
-    let program = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find_map(|own| {
-        let is_test = own["profile"]["test"] == true;
-        own["executable"].as_str().filter(|_| is_test).map(PathBuf::from)
-    });
-    program.filter(|_| said.status.success())
+    let said = cargo.output().map_err(|error| format!("cargo: {error}"))?;
+    let lines = String::from_utf8_lossy(&said.stdout);
+    let lines: Vec<Value> = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    if said.status.success() {
+        let program = |own: &Value| {
+            own["executable"].as_str().filter(|_| own["profile"]["test"] == true).map(PathBuf::from)
+        };
+        return Ok(lines.iter().find_map(program));
+    }
+    let is_refused = |own: &Value| {
+        let spans = own["message"]["spans"].as_array();
+        own["message"]["level"] == "error" && spans.is_some_and(|spans| !spans.is_empty())
+    };
+    if lines.iter().any(is_refused) {
+        Ok(None)
+    } else {
+        Err(format!("the build failed: {}", String::from_utf8_lossy(&said.stderr)))
+    }
 }

@@ -75,8 +75,8 @@ fn run() -> Result<bool, String> {
         |own: &Mutant| wanted.is_empty() || wanted.iter().any(|file| own.file.contains(file.as_str()));
     mutants.retain(is_wanted);
     let failed = |error: io::Error| format!("running: {error}");
-    let is_open = |own: &&Mutant| own.edit.is_ok() && !results.is_caught(own) && !exempt.has(&own.name());
-    let mut left: Vec<&Mutant> = mutants.iter().filter(is_open).collect();
+    let is_open = |own: &&Mutant| !results.is_caught(own) && !exempt.has(&own.name(), results.nth(own));
+    let mut left: Vec<&Mutant> = mutants.iter().filter(|own| own.edit.is_ok()).filter(is_open).collect();
     let mut faster = Duration::ZERO;
     for round in ROUNDS {
         let own = units.iter().filter(|own| faster < own.takes && own.takes <= round);
@@ -85,8 +85,7 @@ fn run() -> Result<bool, String> {
         faster = round;
     }
     let is_fixed = |own: &&Mutant| own.edit.as_ref().is_err_and(|why| *why == Why::Constant);
-    let is_open = |own: &&Mutant| is_fixed(own) && !results.is_caught(own) && !exempt.has(&own.name());
-    let left: Vec<&Mutant> = mutants.iter().filter(is_open).collect();
+    let left: Vec<&Mutant> = mutants.iter().filter(is_fixed).filter(is_open).collect();
     println!("{} are fixed while compiling", left.len());
     fixed::meet(&copy, &left, &results)?;
     results.settle().map_err(failed)?;

@@ -27,6 +27,7 @@ pub(crate) struct Results {
     file: Mutex<File>,
     told: Mutex<HashMap<String, (Told, String)>>,
     keys: HashMap<u32, String>,
+    times: HashMap<u32, usize>,
 }
 
 impl Results {
@@ -51,7 +52,12 @@ impl Results {
             told.insert(key.to_owned(), (word, by.to_owned()));
         }
         let file = OpenOptions::new().append(true).create(true).open(&path)?;
-        Ok(Self { path, file: Mutex::new(file), told: Mutex::new(told), keys })
+        Ok(Self { path, file: Mutex::new(file), told: Mutex::new(told), keys, times })
+    }
+
+    /// Which one of its name a mutant is, from 1.
+    pub(crate) fn nth(&self, own: &Mutant) -> usize {
+        self.times[&own.number]
     }
 
     pub(crate) fn told(&self, own: &Mutant) -> Option<Told> {
@@ -131,7 +137,7 @@ pub(crate) fn report(mutants: &[Mutant], results: &Results, exempt: &Exempt, all
             (Ok(_) | Err(Why::Constant), Some(Told::Caught)) => count.caught += 1,
             (Ok(_) | Err(Why::Constant), Some(Told::Hung)) => count.hung += 1,
             (Ok(_) | Err(Why::Constant), None) => {
-                if exempt.has(&name) {
+                if exempt.has(&name, results.nth(own)) {
                     count.exempt += 1;
                 } else {
                     (count.missed, fine) = (count.missed + 1, false);
@@ -140,7 +146,7 @@ pub(crate) fn report(mutants: &[Mutant], results: &Results, exempt: &Exempt, all
             }
             (Err(_), _) => count.other += 1,
         }
-        names.push(name);
+        names.push((name, results.nth(own)));
     }
     if all {
         for name in exempt.unmatched(&names) {
