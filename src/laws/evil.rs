@@ -303,4 +303,29 @@ mod tests {
             assert_eq!(found[4], if repaired { None } else { Some(Sight::Absent) });
         }
     }
+
+    #[test]
+    fn what_a_segment_began_with_is_missed_where_it_is_hidden_5_6_5_9() {
+        let mut world = World::new(Home::Files);
+        world.run(Step::Start { key: 0, relaxed: false });
+        // It keeps the first segment, so that nothing stands behind the copy in the second one.
+        let retention = Duration::from_secs(30);
+        world.run(Step::Complete { key: 1, bytes: 300, retention, relaxed: false });
+        world.run(Step::Advance(Duration::from_secs(2)));
+        world.run(Step::Sweep);
+        let (time, files) = (world.clock.wall(), ended(&mut world, false));
+        let name = "segment-0000000002";
+        let mut bytes = read(&files, name);
+        let page = Pages::of(&mut bytes).into_iter().find(|page| page.values.len() == 2);
+        let page = page.expect("the manifest, and a copy of what was started");
+        // The copy's row, behind the head, two ends of values and one row: hints stand up there, and no block.
+        bytes[page.used.start + 4 + 2 * 4 + 8..][..8].copy_from_slice(&(1_u64 << 62).to_le_bytes());
+        Pages::repair(&mut bytes);
+        files.open(name).unwrap().write(0, &bytes).unwrap();
+        let refused = open(&Faulty::over(files), &ManualClock::at(time)).unwrap_err();
+        assert!(
+            matches!(refused.kind(), ErrorKind::DamagedStore { .. } | ErrorKind::Damaged { .. }),
+            "{refused}"
+        );
+    }
 }

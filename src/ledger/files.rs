@@ -18,7 +18,7 @@ use crate::error::{ErrorKind, Result};
 use crate::record::{HashKeys, Location};
 use crate::time::Timestamp;
 
-/// A segment as a manifest lists it: number, first block, last block.
+/// A segment as a manifest lists it: number, first block, last block; of the one that it stands in, when that began.
 pub(crate) type Listed = (u64, u64, u64);
 
 /// Makes segments of one store.
@@ -93,8 +93,8 @@ impl Maker {
         }
     }
 
-    /// A new segment on `disk`, whose first block lists the older ones, and these records, with their places; still
-    /// under its temporary name. `spare` is a file of zeros under that name.
+    /// A new segment on `disk`, whose first block lists the older ones and itself, and these records, with their places;
+    /// still under its temporary name. `spare` is a file of zeros under that name.
     #[expect(clippy::too_many_arguments, reason = "all that a segment begins with")]
     pub(super) fn create(
         &self,
@@ -102,7 +102,7 @@ impl Maker {
         number: u64,
         first: u64,
         now: Timestamp,
-        listed: Vec<Listed>,
+        mut listed: Vec<Listed>,
         carried: &[Entry<'_>],
         spare: Option<Arc<dyn DiskFile>>,
     ) -> Result<(Segment, Vec<Location>)> {
@@ -116,8 +116,9 @@ impl Maker {
             let written = Arc::clone(&self.written);
             let backend = Backend::create(file, self.identity(number), written, wrapped)?;
             let segment = Segment::create(number, first, backend, self.keys, cipher)?;
+            let (copies, places, expires) = pack(first + 1, now, carried, segment.keys());
+            listed.push((number, first, first + copies.len() as u64));
             let (mut blocks, ..) = pack(first, now, &[Note::Manifest(listed).entry()], segment.keys());
-            let (copies, places, expires) = pack(first + blocks.len() as u64, now, carried, segment.keys());
             blocks.extend(copies);
             segment.append(&blocks, true, self.two_phase)?;
             segment.stretch(expires);

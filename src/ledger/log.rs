@@ -61,7 +61,8 @@ pub(crate) enum Meaning {
 /// What the ledger says of itself, in control records.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub(crate) enum Note {
-    /// First in every segment: the older segments that there are, as number, first and last block.
+    /// First in every segment, a block of its own: the segments that there are, as number, first and last block. This one is
+    /// the last of them, and what it began with has no other copy any more: without that it is damaged.
     Manifest(Vec<(u64, u64, u64)>),
     /// The segment of this number is no longer needed; its file may be there or not.
     Dropped(u64),

@@ -11,6 +11,7 @@
 //! | identity, not born | creation was cut short: made again, nothing was ever acknowledged |
 //! | identity, born, no segment or one too few | *segment missing* |
 //! | newest segment sealed | its successor is missing |
+//! | newest segment without all that it began with | *damaged store*: of what was started it has the only copies |
 //! | a segment that is not listed and is older than the newest | was dropped: its file is removed |
 //! | a listed segment that is not sealed | sealing was cut short: read in full, sealed later |
 
@@ -65,6 +66,18 @@ pub(super) struct Judged {
     since: Timestamp,
     pub(super) notes: Vec<Note>,
     pub(super) blind: bool,
+}
+
+impl Judged {
+    /// The older segments that should be there, as a segment that is being written says; `None` where it does not say so, or
+    /// lacks a part of what it began with.
+    pub(super) fn listed(&self) -> Option<Vec<Listed>> {
+        let Some(Note::Manifest(listed)) = self.notes.first() else { return None };
+        let (own, older) = listed.split_last()?;
+        let is_there = |own: &&Listed| !self.notes.contains(&Note::Dropped(own.0));
+        let is_whole = own.0 == self.segment.number && own.2 <= self.segment.last();
+        is_whole.then(|| older.iter().filter(is_there).copied().collect())
+    }
 }
 
 /// Opens the store on `disk`, or makes one there, and fills `catalogue`.
@@ -246,10 +259,7 @@ impl Opener<'_> {
         if active.sealed {
             return Err(ErrorKind::SegmentMissing { segment: newest + 1 }.into());
         }
-        let Some(Note::Manifest(mut listed)) = active.notes.first().cloned() else {
-            return Err(Fault::Damaged.at_opening(newest));
-        };
-        listed.retain(|(number, ..)| !active.notes.contains(&Note::Dropped(*number)));
+        let listed = active.listed().ok_or_else(|| Fault::Damaged.at_opening(newest))?;
         let judge = |&(number, first, last): &Listed| {
             if !numbers.contains(&number) {
                 return Err(ErrorKind::SegmentMissing { segment: number }.into());

@@ -282,9 +282,12 @@ bank! {
 
     // Opening.
     a_missing_segment_is_passed_over:
-        [text!("ledger/recovery.rs", "listed.retain(|(number, ..)| !active.notes.contains(&Note::Dropped(*number)));" =>
-            "SOUND\n        listed.retain(|(number, ..)| !PLANTED || numbers.contains(number));")], "contract"
+        [text!("ledger/recovery.rs", "let listed = active.listed().ok_or_else(|| Fault::Damaged.at_opening(newest))?;" =>
+            "SOUND\n        let mut listed = listed;\n        listed.retain(|(number, ..)| !PLANTED || numbers.contains(number));")], "contract"
         "s5_files::a_missing_segment_is_said_and_never_taken_for_an_empty_store_5_6";
+    what_a_segment_began_with_is_not_missed:
+        [always!("ledger/recovery.rs", "own.2 <= self.segment.last()")], "lib"
+        "laws::evil::tests::what_a_segment_began_with_is_missed_where_it_is_hidden_5_6_5_9";
     what_was_started_is_passed_over:
         [text!("ledger/recovery.rs", "Kind::Finished | Kind::Released | Kind::Started => judged.hints.push" =>
             "Kind::Started if PLANTED => {}\n            SOUND")], "contract"

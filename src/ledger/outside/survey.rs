@@ -17,7 +17,6 @@ use super::super::fault::{Fault, io_error};
 use super::super::files::{Listed, Maker, segment_name, segment_number};
 use super::super::hint::Hint;
 use super::super::identity::Identity;
-use super::super::log::Note;
 use super::super::recovery::{Judged, LOCK_NAME, Opener};
 use super::super::segment::Segment;
 use crate::encryption::Keyring;
@@ -120,10 +119,7 @@ impl Survey {
             return Ok(());
         };
         let active = opener.judge_unsealed(newest);
-        let listed = match &active {
-            Ok(active) => listed(active),
-            Err(_) => None,
-        };
+        let listed = active.as_ref().ok().and_then(Judged::listed);
         // Without a manifest, all that is there.
         let all = || numbers.iter().filter(|own| **own < newest).map(|own| (*own, None)).collect();
         let wanted: Vec<(u64, Option<Listed>)> =
@@ -144,10 +140,7 @@ impl Survey {
         if active.as_ref().is_ok_and(|active| active.sealed) {
             self.note(newest + 1, &ErrorKind::SegmentMissing { segment: newest + 1 }.into())?;
         }
-        if active
-            .as_ref()
-            .is_ok_and(|active| !matches!(active.notes.first(), Some(Note::Manifest(_))) && !active.sealed)
-        {
+        if active.as_ref().is_ok_and(|active| active.listed().is_none() && !active.sealed) {
             self.note(newest, &Fault::Damaged.at_opening(newest))?;
         }
         self.add(newest, active)
@@ -200,13 +193,6 @@ impl Survey {
     pub(crate) fn fingerprint(&self, framed_key: &[u8]) -> u64 {
         self.keys.fingerprint(framed_key)
     }
-}
-
-/// The segments that should be there beside the newest one, as it says.
-fn listed(active: &Judged) -> Option<Vec<Listed>> {
-    let Some(Note::Manifest(listed)) = active.notes.first() else { return None };
-    let is_there = |own: &&Listed| !active.notes.contains(&Note::Dropped(own.0));
-    Some(listed.iter().filter(is_there).copied().collect())
 }
 
 /// Who has a store.
