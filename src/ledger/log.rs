@@ -16,7 +16,7 @@ use super::block::{self, Item};
 use super::fault::io_error;
 use super::files::{give_name, segment_name, segment_name_new};
 use super::hint::{Hint, What};
-use super::room::{COMMON_VALUE_BYTES, MARGIN_BYTES, page_of};
+use super::room::{COMMON_VALUE_BYTES, MARGIN_BYTES, page_of, value_of};
 use super::segment::Segment;
 use crate::codec::{self, Decode, Encode};
 use crate::error::{Error, ErrorKind, Result};
@@ -317,15 +317,30 @@ pub(super) fn pack(
     (blocks, places, latest)
 }
 
-/// How many of the entries go into the next block: as many as fit, but at least one.
+/// How many of the entries go into the next block: as many as fit a common page, but at least one. Where the page would
+/// stay empty from its middle on but for a quarter, what fills the half of it goes alone, and the rest into the next one:
+/// redb's pages are powers of two.
 fn fitting(entries: &[Entry<'_>], tag_bytes: usize) -> usize {
-    let mut bytes = block::overhead(0);
+    let (count, bytes) = within(COMMON_VALUE_BYTES, entries, tag_bytes);
+    let half = page_of(bytes) / 2;
+    let (less, own) = within(value_of(half), entries, tag_bytes);
+    let rest = bytes - own + block::overhead(0);
+    let is_better = less > 0 && page_of(rest) <= half / 2;
+    if is_better { less } else { count.max(1).min(entries.len()) }
+}
+
+/// How many of the entries a block of at most so many bytes holds, and its bytes with these.
+fn within(most: usize, entries: &[Entry<'_>], tag_bytes: usize) -> (usize, usize) {
     let per_record = block::overhead(1) - block::overhead(0) + tag_bytes;
-    let fit = entries.iter().take_while(|entry| {
-        bytes += entry.bytes.len() + per_record;
-        bytes <= COMMON_VALUE_BYTES
-    });
-    fit.count().max(1).min(entries.len())
+    let (mut count, mut bytes) = (0, block::overhead(0));
+    for entry in entries {
+        let more = bytes + entry.bytes.len() + per_record;
+        if more > most {
+            break;
+        }
+        (count, bytes) = (count + 1, more);
+    }
+    (count, bytes)
 }
 
 fn hint(entry: &Entry<'_>, at: Location) -> Option<Hint> {
@@ -368,6 +383,36 @@ mod tests {
         // Each becomes so much longer.
         assert_eq!(fitting(&entries(&[alone - each - 32, 0]), 16), 2);
         assert_eq!(fitting(&entries(&[alone - each - 31, 0]), 16), 1);
+    }
+
+    #[test]
+    fn a_page_whose_second_half_would_stay_three_quarters_empty_is_not_taken() {
+        let each = block::overhead(1) - block::overhead(0);
+        let (empty, half) = (block::overhead(0), value_of(16 << 10));
+        // Records that fill half a page of 32 KiB, and behind them so many bytes of others.
+        let (filling, quarter) = (half - empty - each, value_of(8 << 10) - empty - each);
+        let cut = [(quarter, 1), (quarter + 1, 2), (1, 1)];
+        for (behind, count) in cut {
+            assert_eq!(fitting(&entries(&[filling, behind]), 0), count, "{behind} behind");
+        }
+        // Where the first half is not filled by whole records, what is left is more.
+        assert_eq!(fitting(&entries(&[filling - 100, 101, quarter - 101]), 0), 3);
+        assert_eq!(fitting(&entries(&[filling - 100, 101, quarter - 101 - each]), 0), 1);
+        // What does not fit half a page is not divided, nor a page of redb's smallest.
+        assert_eq!(fitting(&entries(&[filling + 1, 1]), 0), 2);
+        assert_eq!(fitting(&entries(&[1000, 1000, 1000]), 0), 3);
+
+        let keys = HashKeys::derive(&[1; 32]);
+        let pages = |blocks: &[Vec<u8>]| blocks.iter().map(|own| page_of(own.len())).sum::<u64>();
+        let mut saved = 0;
+        for count in 1..180 {
+            let own = entries(&vec![340; count]);
+            let (blocks, places, _) = pack(1, Timestamp::default(), &own, (&keys).into());
+            let (taken, alone) = (pages(&blocks), page_of(empty + count * (340 + each)));
+            assert!(taken <= alone && places.len() == count, "{count}: {taken} and not {alone}");
+            saved += alone - taken;
+        }
+        assert!(saved > 180 * 4096, "{saved}");
     }
 
     #[test]

@@ -26,6 +26,11 @@ pub(super) fn page_of(bytes: usize) -> u64 {
     (bytes as u64 + REDB_BYTES).next_power_of_two().max(4096)
 }
 
+/// Most bytes of a value that a page of so many bytes holds alone.
+pub(super) fn value_of(page: u64) -> usize {
+    usize::try_from(page.saturating_sub(REDB_BYTES)).unwrap_or(usize::MAX)
+}
+
 /// Room that is set aside for as long as this is held.
 #[must_use = "it is given back at once if it is not held"]
 pub(crate) struct Aside<'a> {
