@@ -303,7 +303,7 @@ pub(super) fn pack(
     let mut latest = Timestamp::default();
     let mut rest = entries;
     for number in first.. {
-        let (own, more) = rest.split_at(fitting(rest, keys.tag_bytes()));
+        let (own, more) = rest.split_at(fitting(rest, keys.tag_bytes()).0);
         if own.is_empty() {
             break;
         }
@@ -317,16 +317,20 @@ pub(super) fn pack(
     (blocks, places, latest)
 }
 
-/// How many of the entries go into the next block: as many as fit a common page, but at least one. Where the page would
-/// stay empty from its middle on but for a quarter, what fills the half of it goes alone, and the rest into the next one:
-/// redb's pages are powers of two.
-fn fitting(entries: &[Entry<'_>], tag_bytes: usize) -> usize {
+/// How many of the entries go into the next block, and the bytes of pages that it takes with the rest of what fits a common
+/// page: all that fits, but at least one; and only what half the page holds, where that saves an eighth of it. redb's pages
+/// are powers of two, and a block more costs a little, too.
+fn fitting(entries: &[Entry<'_>], tag_bytes: usize) -> (usize, u64) {
     let (count, bytes) = within(COMMON_VALUE_BYTES, entries, tag_bytes);
-    let half = page_of(bytes) / 2;
-    let (less, own) = within(value_of(half), entries, tag_bytes);
-    let rest = bytes - own + block::overhead(0);
-    let is_better = less > 0 && page_of(rest) <= half / 2;
-    if is_better { less } else { count.max(1).min(entries.len()) }
+    let page = page_of(bytes);
+    let (less, own) = within(value_of(page / 2), entries, tag_bytes);
+    if (1..count).contains(&less) {
+        let pages = page_of(own) + fitting(&entries[less..count], tag_bytes).1;
+        if pages <= page / 8 * 7 {
+            return (less, pages);
+        }
+    }
+    (count.max(1).min(entries.len()), page)
 }
 
 /// How many of the entries a block of at most so many bytes holds, and its bytes with these.
@@ -378,41 +382,41 @@ mod tests {
             (&[10 * COMMON_VALUE_BYTES, 1], 1),
         ];
         for (sizes, count) in taken {
-            assert_eq!(fitting(&entries(sizes), 0), count, "{sizes:?}");
+            assert_eq!(fitting(&entries(sizes), 0).0, count, "{sizes:?}");
         }
         // Each becomes so much longer.
-        assert_eq!(fitting(&entries(&[alone - each - 32, 0]), 16), 2);
-        assert_eq!(fitting(&entries(&[alone - each - 31, 0]), 16), 1);
+        assert_eq!(fitting(&entries(&[alone - each - 32, 0]), 16).0, 2);
+        assert_eq!(fitting(&entries(&[alone - each - 31, 0]), 16).0, 1);
     }
 
     #[test]
-    fn a_page_whose_second_half_would_stay_three_quarters_empty_is_not_taken() {
-        let each = block::overhead(1) - block::overhead(0);
-        let (empty, half) = (block::overhead(0), value_of(16 << 10));
-        // Records that fill half a page of 32 KiB, and behind them so many bytes of others.
-        let (filling, quarter) = (half - empty - each, value_of(8 << 10) - empty - each);
-        let cut = [(quarter, 1), (quarter + 1, 2), (1, 1)];
-        for (behind, count) in cut {
-            assert_eq!(fitting(&entries(&[filling, behind]), 0), count, "{behind} behind");
+    fn what_half_a_page_holds_goes_alone_where_that_saves_an_eighth() {
+        let (each, empty) = (block::overhead(1) - block::overhead(0), block::overhead(0));
+        // What fills a page of so many KiB alone.
+        let filling = |kib: u64| value_of(kib << 10) - empty - each;
+        let cut = |sizes: &[usize]| fitting(&entries(sizes), 0).0;
+        let behind = [(1, 1), (filling(4), 1), (filling(8), 1), (filling(8) + 1, 2), (filling(16), 2)];
+        for (behind, count) in behind {
+            assert_eq!(cut(&[filling(16), behind]), count, "{behind} behind 16 KiB");
         }
-        // Where the first half is not filled by whole records, what is left is more.
-        assert_eq!(fitting(&entries(&[filling - 100, 101, quarter - 101]), 0), 3);
-        assert_eq!(fitting(&entries(&[filling - 100, 101, quarter - 101 - each]), 0), 1);
-        // What does not fit half a page is not divided, nor a page of redb's smallest.
-        assert_eq!(fitting(&entries(&[filling + 1, 1]), 0), 2);
-        assert_eq!(fitting(&entries(&[1000, 1000, 1000]), 0), 3);
+        // Where whole records do not fill the half, what is left is more.
+        assert_eq!(cut(&[filling(16) - 100, 101, filling(8) - 101 - each]), 1);
+        assert_eq!(cut(&[filling(16) - 5000, 5001, filling(8)]), 3);
+        // What does not fit half a page is not divided, nor are two of redb's smallest.
+        assert_eq!(cut(&[filling(16) + 1, 1]), 2);
+        assert_eq!(cut(&[1000, 1000, 1000, 1000]), 4);
 
-        let keys = HashKeys::derive(&[1; 32]);
-        let pages = |blocks: &[Vec<u8>]| blocks.iter().map(|own| page_of(own.len())).sum::<u64>();
-        let mut saved = 0;
-        for count in 1..180 {
-            let own = entries(&vec![340; count]);
-            let (blocks, places, _) = pack(1, Timestamp::default(), &own, (&keys).into());
-            let (taken, alone) = (pages(&blocks), page_of(empty + count * (340 + each)));
-            assert!(taken <= alone && places.len() == count, "{count}: {taken} and not {alone}");
-            saved += alone - taken;
+        // Small records, by the pages that they fill: 15 would be four blocks for a sixteenth less.
+        let kib = [4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 64, 64];
+        for (pages, kib) in (1..).zip(kib) {
+            let sizes = vec![100; (pages * 4096 - 1400) / (100 + each)];
+            let own = entries(&sizes);
+            assert_eq!(fitting(&own, 0).1, kib << 10, "{pages} pages");
+            let (blocks, places, _) =
+                pack(1, Timestamp::default(), &own, (&HashKeys::derive(&[1; 32])).into());
+            let taken = blocks.iter().map(|own| page_of(own.len())).sum::<u64>();
+            assert_eq!((taken, places.len()), (kib << 10, sizes.len()), "{pages} pages");
         }
-        assert!(saved > 180 * 4096, "{saved}");
     }
 
     #[test]

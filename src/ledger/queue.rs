@@ -41,6 +41,7 @@ pub(crate) struct Group<T> {
     bytes: Vec<u8>,
     /// Where each job's bytes end.
     jobs: Vec<(Job<T>, usize)>,
+    durable: bool,
 }
 
 pub(crate) fn queue<T>() -> (Queue<T>, Jobs<T>) {
@@ -71,12 +72,10 @@ impl<T> Queue<T> {
         let mut next = self.next.lock();
         let first = next.jobs.is_empty();
         write(&mut next.bytes);
-        let end = next.bytes.len();
-        next.jobs.push((job, end));
+        next.push(job);
         for (job, bytes) in more {
             next.bytes.extend_from_slice(bytes);
-            let end = next.bytes.len();
-            next.jobs.push((job, end));
+            next.push(job);
         }
         if first && matches!(self.bell.try_send(()), Err(TrySendError::Disconnected(()))) {
             next.bytes.clear();
@@ -87,6 +86,12 @@ impl<T> Queue<T> {
 }
 
 impl<T> Jobs<T> {
+    /// Bytes that wait; `None` where one of them has to be on the disk before it is answered.
+    pub(super) fn relaxed_bytes(&self) -> Option<usize> {
+        let next = self.next.lock();
+        (!next.durable).then_some(next.bytes.len())
+    }
+
     /// Takes all that waits, in exchange for an empty group.
     pub(super) fn take(&self, empty: Group<T>) -> Group<T> {
         std::mem::replace(&mut *self.next.lock(), empty)
@@ -104,7 +109,13 @@ impl<T> Group<T> {
 
     /// Whether one of them has to be on the disk before it is answered.
     pub(super) fn is_durable(&self) -> bool {
-        self.jobs.iter().any(|(job, _)| job.durable)
+        self.durable
+    }
+
+    /// A job whose bytes were laid down last.
+    fn push(&mut self, job: Job<T>) {
+        self.durable |= job.durable;
+        self.jobs.push((job, self.bytes.len()));
     }
 
     /// What is to be appended, in the order in which it was handed over.
@@ -122,13 +133,14 @@ impl<T> Group<T> {
     pub(super) fn drain(&mut self) -> impl Iterator<Item = T> + '_ {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
+        self.durable = false;
         self.jobs.drain(..).map(|(job, _)| job.tag)
     }
 }
 
 impl<T> Default for Group<T> {
     fn default() -> Self {
-        Self { bytes: Vec::new(), jobs: Vec::new() }
+        Self { bytes: Vec::new(), jobs: Vec::new(), durable: false }
     }
 }
 

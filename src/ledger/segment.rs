@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{
-    Builder, Database, Durability, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase, ReadableTable,
-    TableDefinition,
+    Builder, CompactionError, Database, Durability, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase,
+    ReadableTable, TableDefinition,
 };
 
 use super::backend::Backend;
@@ -304,8 +304,12 @@ impl Segment {
         rows.push((FOOTER, bytes));
 
         let mut handle = self.handle.write();
-        let Handle::Writing { database, .. } = &*handle else { return Ok(()) };
+        let Handle::Writing { database, view } = &mut *handle else { return Ok(()) };
         barrier(|| commit(database, true, false, rows.iter().map(|(row, bytes)| (*row, bytes.as_slice()))))?;
+        if self.backend.is_hollow() {
+            *view.get_mut() = None;
+            barrier(|| compact(database))?;
+        }
         self.go_read_only(&mut handle)
     }
 
@@ -424,6 +428,16 @@ fn commit<'a>(
         }
     }
     Ok(transaction.commit()?)
+}
+
+/// Moves the pages at the end to where there is space before them. redb cuts a file behind its last page, and takes pages at
+/// the end before it has taken those in the middle.
+fn compact(database: &mut Database) -> Result<(), Fault> {
+    match database.compact() {
+        Err(CompactionError::Storage(error)) => Err(error.into()),
+        // Who still reads is not waited for: the file stays longer.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 fn read_footer(table: &Table, keys: &HashKeys) -> Result<Option<Footer>, Fault> {

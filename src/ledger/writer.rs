@@ -1,7 +1,8 @@
 //! The writer: one thread that commits for everybody.
 //!
-//! Law: whatever queued while the last commit synced goes into the next one; there is no other delay. A group
-//! is appended and published while the log is held, then answered, in that order: disk first, then tongue. If its
+//! Law: whatever queued while the last commit synced goes into the next one; there is no other delay, but that what need
+//! not be on the disk before its answer waits as long as more of it comes, until it fills a block: small commits take as
+//! long as large ones, and more of the disk. A group is appended and published while the log is held, then answered, in that order: disk first, then tongue. If its
 //! commit fails, every job of the group is told so, and none is tried again. Caller's code (the clock, wakers) runs
 //! outside the log. Room for what is reserved is made ahead after the answers, so that `begin` need not. The queue
 //! ends when its handle is gone: what was handed over is still written.
@@ -11,12 +12,15 @@ use std::time::Duration;
 use super::House;
 use super::log::{Entry, Meaning};
 use super::queue::{Group, Jobs};
+use super::room::COMMON_VALUE_BYTES;
 use crate::record::Location;
-use crate::sync::{Alarm, after, select};
+use crate::sync::{Alarm, after, select, yield_now};
 use crate::time::Now;
 
 /// One commit takes this much at most; of what queued beyond it, the next ones.
 const COMMIT_BYTES: usize = 8 << 20;
+/// So often others are given way to before nothing more is taken to come: some microseconds.
+const PATIENCE: usize = 4;
 
 /// What becomes of a job.
 pub(crate) trait Settle<T> {
@@ -41,6 +45,7 @@ pub(crate) fn run<T>(ledger: &House, queue: &Jobs<T>, lag: Duration, store: &imp
     let mut group = Group::default();
     let mut answers = Vec::new();
     while rung(ledger, queue, &mut alarm) {
+        gather(queue);
         group = queue.take(group);
         if group.is_empty() {
             continue;
@@ -85,6 +90,17 @@ fn rung<T>(ledger: &House, jobs: &Jobs<T>, alarm: &mut Option<Alarm>) -> bool {
         }
     }
     jobs.bell.recv().is_ok()
+}
+
+/// Waits while what is relaxed grows.
+fn gather<T>(queue: &Jobs<T>) {
+    let (mut before, mut still) = (0, 0);
+    while still < PATIENCE {
+        let Some(bytes) = queue.relaxed_bytes().filter(|bytes| *bytes < COMMON_VALUE_BYTES) else { return };
+        still = if bytes > before { 0 } else { still + 1 };
+        before = bytes;
+        yield_now();
+    }
 }
 
 /// How many of the entries go into one commit: as many as it takes, but at least one; and with a record what it has
