@@ -284,7 +284,8 @@ impl Segment {
         self.first..=self.last()
     }
 
-    /// Writes hints and footer, closes redb cleanly and goes on read-only.
+    /// Writes hints and footer, packs a hollow file, closes redb cleanly and goes on read-only. Where that fails, what is on
+    /// the disk is still read.
     pub(crate) fn seal(&self, time: Timestamp, hints: &[Hint]) -> Result<(), Fault> {
         let mut rows: Vec<(u64, Vec<u8>)> = (HINTS..)
             .zip(hints.chunks(hint::CHUNK))
@@ -305,12 +306,19 @@ impl Segment {
 
         let mut handle = self.handle.write();
         let Handle::Writing { database, view } = &mut *handle else { return Ok(()) };
-        barrier(|| commit(database, true, false, rows.iter().map(|(row, bytes)| (*row, bytes.as_slice()))))?;
-        if self.backend.is_hollow() {
+        let written = barrier(|| {
+            commit(database, true, false, rows.iter().map(|(row, bytes)| (*row, bytes.as_slice())))?;
             *view.get_mut() = None;
-            barrier(|| compact(database))?;
+            if self.backend.is_hollow() { compact(database) } else { Ok(()) }
+        });
+        match written {
+            Ok(()) => self.go_read_only(&mut handle),
+            Err(fault) => {
+                drop(handle);
+                self.fall_back();
+                Err(fault)
+            }
         }
-        self.go_read_only(&mut handle)
     }
 
     /// Ends a sealing that was cut short after its footer was written.
