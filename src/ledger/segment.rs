@@ -308,7 +308,7 @@ impl Segment {
         let Handle::Writing { database, view } = &mut *handle else { return Ok(()) };
         let written = barrier(|| {
             commit(database, true, false, rows.iter().map(|(row, bytes)| (*row, bytes.as_slice())))?;
-            *view.get_mut() = None;
+            *view.lock() = None;
             if self.backend.is_hollow() { compact(database) } else { Ok(()) }
         });
         match written {
