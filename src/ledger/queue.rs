@@ -187,6 +187,11 @@ mod tests {
         assert_eq!(told, [b"fourth".to_vec(), b"fifth".to_vec(), b"sixth".to_vec()]);
         assert_eq!(group.drain().collect::<Vec<_>>(), [4, 5, 6]);
         assert!(group.is_empty() && group.entries().is_empty() && jobs.take(group).is_empty());
+        // A group that is filled again waits for the disk only where its own jobs do.
+        for (tag, durable, relaxed) in [(7, false, Some(7)), (8, true, None), (9, false, None)] {
+            queue.hand_over(job(tag, durable), |bytes| bytes.extend_from_slice(b"another")).unwrap();
+            assert_eq!(jobs.relaxed_bytes(), relaxed);
+        }
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(crate) fn run<T>(ledger: &House, queue: &Jobs<T>, lag: Duration, store: &imp
     let mut group = Group::default();
     let mut answers = Vec::new();
     while rung(ledger, queue, &mut alarm) {
-        gather(queue);
+        gather(queue, yield_now);
         group = queue.take(group);
         if group.is_empty() {
             continue;
@@ -92,14 +92,14 @@ fn rung<T>(ledger: &House, jobs: &Jobs<T>, alarm: &mut Option<Alarm>) -> bool {
     jobs.bell.recv().is_ok()
 }
 
-/// Waits while what is relaxed grows.
-fn gather<T>(queue: &Jobs<T>) {
+/// Waits while what is relaxed grows, and gives way to whoever hands over.
+fn gather<T>(queue: &Jobs<T>, mut give_way: impl FnMut()) {
     let (mut before, mut still) = (0, 0);
     while still < PATIENCE {
         let Some(bytes) = queue.relaxed_bytes().filter(|bytes| *bytes < COMMON_VALUE_BYTES) else { return };
         still = if bytes > before { 0 } else { still + 1 };
         before = bytes;
-        yield_now();
+        give_way();
     }
 }
 
@@ -120,9 +120,39 @@ fn share(entries: &[Entry<'_>]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::queue::{Job, queue};
     use super::*;
     use crate::record::{Forgotten, Weight};
     use crate::time::Timestamp;
+
+    /// How often others were given way to, where one record is handed over each of the first `times`.
+    fn given_way(times: usize, bytes: usize, durable: bool) -> usize {
+        let (queue, jobs) = queue();
+        let hand_over = || {
+            let (expires, meaning) = (Timestamp::default(), Meaning::Note);
+            let job = Job { hash: 0, expires, meaning, durable, tag: () };
+            queue.hand_over(job, |own| own.resize(own.len() + bytes, 0)).unwrap();
+        };
+        let mut given = 0;
+        hand_over();
+        gather(&jobs, || {
+            given += 1;
+            if given <= times {
+                hand_over();
+            }
+        });
+        given
+    }
+
+    #[test]
+    fn what_is_relaxed_waits_while_more_of_it_comes_until_it_fills_a_block() {
+        for times in 0..20 {
+            assert_eq!(given_way(times, 100, false), 1 + times + PATIENCE);
+            assert_eq!(given_way(times, 100, true), 0, "what has to be on the disk waits for nothing");
+        }
+        assert_eq!(given_way(20, COMMON_VALUE_BYTES / 4, false), 3);
+        assert_eq!(given_way(20, COMMON_VALUE_BYTES, false), 0);
+    }
 
     #[test]
     fn a_commit_takes_what_it_may_and_one_record_whatever_its_size() {
