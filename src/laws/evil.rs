@@ -263,16 +263,17 @@ mod tests {
     //! The forger changes what it is told to, and repairs so well that the store opens.
 
     use super::super::forger::read;
-    use super::super::pages::Pages;
+    use super::super::pages::{self, Pages};
     use super::*;
     use crate::ledger::Disk;
     use crate::store::tests::script::START;
 
-    fn stored() -> Paged {
+    /// Five keys, each with a body of so many bytes.
+    fn stored(bytes: usize) -> Paged {
         let mut world = World::new(Home::Files);
         for number in 0..5 {
             let retention = Duration::from_secs(30);
-            world.run(Step::Complete { key: number, bytes: 300, retention, relaxed: false });
+            world.run(Step::Complete { key: number, bytes, retention, relaxed: false });
         }
         ended(&mut world, false)
     }
@@ -280,7 +281,7 @@ mod tests {
     #[test]
     fn a_changed_value_is_told_by_the_database_unless_its_checksums_are_repaired() {
         for repaired in [false, true] {
-            let files = stored();
+            let files = stored(300);
             let file = files.open("segment-0000000001").unwrap();
             let mut bytes = read(&files, "segment-0000000001");
             let values: Vec<_> = Pages::of(&mut bytes).into_iter().flat_map(|page| page.values).collect();
@@ -304,6 +305,48 @@ mod tests {
         }
     }
 
+    fn newest_leaf(bytes: &mut [u8]) -> pages::Found {
+        let last = |page: &pages::Found| page.values.last().map(|(row, _)| *row);
+        Pages::of(bytes).into_iter().max_by_key(last).expect("a leaf of the log")
+    }
+
+    /// Takes the second and last block out of the leaf that holds it.
+    fn drop_second(bytes: &mut [u8]) {
+        let page = newest_leaf(bytes);
+        let [(row, first), _] = &page.values[..] else {
+            panic!("the manifest, and a copy of what was started")
+        };
+        let (value, start) = (bytes[first.clone()].to_vec(), page.used.start);
+        let end = u32::try_from(16 + value.len()).unwrap();
+        bytes[start + 2..start + 4].copy_from_slice(&1_u16.to_le_bytes());
+        bytes[start + 4..start + 8].copy_from_slice(&end.to_le_bytes());
+        bytes[start + 8..start + 16].copy_from_slice(&row.to_le_bytes());
+        bytes[start + 16..][..value.len()].copy_from_slice(&value);
+        Pages::repair(bytes);
+    }
+
+    /// Makes the row of the last block in the leaf that holds it one of hints, with sound checksums.
+    fn hide_last(bytes: &mut [u8]) {
+        let page = newest_leaf(bytes);
+        // Behind the head, an end of each value, and the rows before it.
+        let (rows, start) = (page.values.len(), page.used.start);
+        bytes[start + 4 + 4 * rows + 8 * (rows - 1)..][..8].copy_from_slice(&(1_u64 << 62).to_le_bytes());
+        Pages::repair(bytes);
+    }
+
+    #[test]
+    fn a_block_that_is_hidden_among_hints_is_missed_and_its_number_is_not_used_again_5_8_5_9() {
+        for bytes in [300, 5000] {
+            let files = stored(bytes);
+            let name = "segment-0000000001";
+            let mut forged = read(&files, name);
+            hide_last(&mut forged);
+            files.open(name).unwrap().write(0, &forged).unwrap();
+            let refused = open(&Faulty::over(files), &ManualClock::at(START)).unwrap_err();
+            assert!(matches!(refused.kind(), ErrorKind::DamagedStore { .. }), "{refused}");
+        }
+    }
+
     #[test]
     fn what_a_segment_began_with_is_missed_where_it_is_hidden_5_6_5_9() {
         let mut world = World::new(Home::Files);
@@ -316,11 +359,7 @@ mod tests {
         let (time, files) = (world.clock.wall(), ended(&mut world, false));
         let name = "segment-0000000002";
         let mut bytes = read(&files, name);
-        let page = Pages::of(&mut bytes).into_iter().find(|page| page.values.len() == 2);
-        let page = page.expect("the manifest, and a copy of what was started");
-        // The copy's row, behind the head, two ends of values and one row: hints stand up there, and no block.
-        bytes[page.used.start + 4 + 2 * 4 + 8..][..8].copy_from_slice(&(1_u64 << 62).to_le_bytes());
-        Pages::repair(&mut bytes);
+        drop_second(&mut bytes);
         files.open(name).unwrap().write(0, &bytes).unwrap();
         let refused = open(&Faulty::over(files), &ManualClock::at(time)).unwrap_err();
         assert!(

@@ -32,9 +32,6 @@ use crate::sync::beneath::Mutex;
 
 /// Zeros are written ahead in steps of this size.
 const STEP_BYTES: u64 = 1 << 20;
-/// A file is packed when it is sealed where more than this share of it was never taken: its pages are read for it, and
-/// those at its end are written again.
-const HOLLOW_SHARE: u64 = 16;
 pub(super) const ZEROS: &[u8] = &[0; 128 << 10];
 
 /// redb's length is no further ahead of what lies ready than by one growth: to twice as much, or by twice the largest
@@ -235,8 +232,7 @@ impl Backend {
 
     /// Whether much of the file was never taken, so that it is worth to be packed.
     pub(crate) fn is_hollow(&self) -> bool {
-        let extent = &self.0.state.lock().extent;
-        extent.logical - extent.logical / HOLLOW_SHARE > extent.taken_bytes()
+        self.0.state.lock().extent.is_hollow()
     }
 
     /// The length with which the file shall end, of which about `end` bytes are written.

@@ -113,6 +113,10 @@ impl Segment {
             let database = builder(WRITING_CACHE_BYTES, true).create_with_backend(backend.clone())?;
             let table = database.begin_read()?.open_table(TABLE)?;
             let footer = read_footer(&table, &keys)?;
+            // One commit writes hints and footer: without that a row of theirs hides a block.
+            if footer.is_none() && table.range(HINTS..)?.next().is_some() {
+                return Err(Fault::Damaged);
+            }
             // Blocks are numbered from 1.
             let first = table.first()?.map(|(block, _)| block.value()).filter(|first| *first > 0);
             let first = first.ok_or(Fault::Damaged)?;
@@ -263,10 +267,13 @@ impl Segment {
     /// After a failed commit redb answers nothing any more; reads go on from what is on the disk (contract 5.5),
     /// recovered in memory alone. Where that fails too, they say so.
     pub(crate) fn fall_back(&self) {
-        let mut handle = self.handle.write();
+        self.fall(&mut self.handle.write());
+    }
+
+    fn fall(&self, handle: &mut Handle) {
         let Handle::Writing { .. } = *handle else { return };
         self.backend.refuse_writes();
-        let dead = std::mem::replace(&mut *handle, Handle::Closed);
+        let dead = std::mem::replace(handle, Handle::Closed);
         let opened = barrier(|| {
             drop(dead);
             let backend = self.backend.judge_again().map_err(|_| Fault::Damaged)?;
@@ -314,8 +321,7 @@ impl Segment {
         match written {
             Ok(()) => self.go_read_only(&mut handle),
             Err(fault) => {
-                drop(handle);
-                self.fall_back();
+                self.fall(&mut handle);
                 Err(fault)
             }
         }

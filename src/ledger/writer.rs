@@ -2,10 +2,10 @@
 //!
 //! Law: whatever queued while the last commit synced goes into the next one; there is no other delay, but that what need
 //! not be on the disk before its answer waits as long as more of it comes, until it fills a block: small commits take as
-//! long as large ones, and more of the disk. A group is appended and published while the log is held, then answered, in that order: disk first, then tongue. If its
-//! commit fails, every job of the group is told so, and none is tried again. Caller's code (the clock, wakers) runs
-//! outside the log. Room for what is reserved is made ahead after the answers, so that `begin` need not. The queue
-//! ends when its handle is gone: what was handed over is still written.
+//! long as large ones, and more of the disk. A group is appended and published while the log is held, then answered, in
+//! that order: disk first, then tongue. If its commit fails, every job of the group is told so, and none is tried again.
+//! Caller's code (the clock, wakers) runs outside the log. Room for what is reserved is made ahead after the answers, so
+//! that `begin` need not. The queue ends when its handle is gone: what was handed over is still written.
 
 use std::time::Duration;
 
