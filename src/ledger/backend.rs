@@ -230,11 +230,6 @@ impl Backend {
         self.0.write_zeros(&mut state, wanted)
     }
 
-    /// Whether much of the file was never taken, so that it is worth to be packed.
-    pub(crate) fn is_hollow(&self) -> bool {
-        self.0.state.lock().extent.is_hollow()
-    }
-
     /// The length with which the file shall end, of which about `end` bytes are written.
     pub(crate) fn last_length(&self, end: u64) -> u64 {
         self.0.state.lock().extent.last_length(end)

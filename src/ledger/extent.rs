@@ -13,9 +13,6 @@
 pub(super) const PAGE_BYTES: u64 = 4096;
 /// What redb's growth falls short of twice the length, at most.
 const SHORT_BYTES: u64 = 2 * PAGE_BYTES;
-/// A file is hollow where more than this share of it was never taken: packing it reads its pages, and writes those at its
-/// end again.
-const HOLLOW_SHARE: u64 = 16;
 
 /// The bytes of one segment file behind our page.
 #[derive(Debug, Default)]
@@ -80,11 +77,6 @@ impl Extent {
     /// Bytes that redb has taken.
     pub(super) fn taken_bytes(&self) -> u64 {
         self.pages * PAGE_BYTES
-    }
-
-    /// Whether much of redb's length was never taken.
-    pub(super) fn is_hollow(&self) -> bool {
-        self.logical - self.logical / HOLLOW_SHARE > self.taken_bytes()
     }
 
     /// A completion may need this much in one piece.
@@ -244,15 +236,5 @@ mod tests {
         assert_eq!(last(192 << 10, 64 * MIB), 48 * MIB);
         assert_eq!(last(9 * MIB, 64 * MIB), 72 * MIB);
         assert_eq!(last(100 * MIB, 64 * MIB), 100 * MIB, "it is longer already");
-    }
-
-    #[test]
-    fn a_file_is_hollow_where_more_than_a_sixteenth_was_never_taken() {
-        for (taken, hollow) in [(0, true), (29, true), (30, false), (31, false), (32, false)] {
-            let mut extent = Extent { logical: 32 * PAGE_BYTES, ..Extent::default() };
-            extent.take(0, taken * PAGE_BYTES);
-            assert_eq!(extent.is_hollow(), hollow, "{taken} of 32 pages");
-        }
-        assert!(!Extent::default().is_hollow(), "of nothing nothing is left");
     }
 }

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{
-    Builder, CompactionError, Database, Durability, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase,
-    ReadableTable, TableDefinition,
+    Builder, Database, Durability, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase, ReadableTable,
+    TableDefinition,
 };
 
 use super::backend::Backend;
@@ -291,7 +291,7 @@ impl Segment {
         self.first..=self.last()
     }
 
-    /// Writes hints and footer, packs a hollow file, closes redb cleanly and goes on read-only. Where that fails, what is on
+    /// Writes hints and footer, closes redb cleanly and goes on read-only. Where that fails, what is on
     /// the disk is still read.
     pub(crate) fn seal(&self, time: Timestamp, hints: &[Hint]) -> Result<(), Fault> {
         let mut rows: Vec<(u64, Vec<u8>)> = (HINTS..)
@@ -312,12 +312,9 @@ impl Segment {
         rows.push((FOOTER, bytes));
 
         let mut handle = self.handle.write();
-        let Handle::Writing { database, view } = &mut *handle else { return Ok(()) };
-        let written = barrier(|| {
-            commit(database, true, false, rows.iter().map(|(row, bytes)| (*row, bytes.as_slice())))?;
-            *view.lock() = None;
-            if self.backend.is_hollow() { compact(database) } else { Ok(()) }
-        });
+        let Handle::Writing { database, .. } = &*handle else { return Ok(()) };
+        let rows = rows.iter().map(|(row, bytes)| (*row, bytes.as_slice()));
+        let written = barrier(|| commit(database, true, false, rows));
         match written {
             Ok(()) => self.go_read_only(&mut handle),
             Err(fault) => {
@@ -442,16 +439,6 @@ fn commit<'a>(
         }
     }
     Ok(transaction.commit()?)
-}
-
-/// Moves the pages at the end to where there is space before them. redb cuts a file behind its last page, and takes pages at
-/// the end before it has taken those in the middle.
-fn compact(database: &mut Database) -> Result<(), Fault> {
-    match database.compact() {
-        Err(CompactionError::Storage(error)) => Err(error.into()),
-        // Who still reads is not waited for: the file stays longer.
-        Ok(_) | Err(_) => Ok(()),
-    }
 }
 
 fn read_footer(table: &Table, keys: &HashKeys) -> Result<Option<Footer>, Fault> {

@@ -280,9 +280,6 @@ bank! {
         [without!("store/shared.rs", "tally.room += slot.room;")], "contract"
         "s5_full_disk::room_that_a_released_reservation_held_is_given_to_others_5_10";
 
-    a_hollow_segment_stays_as_long_as_it_was:
-        [never!("ledger/segment.rs", "self.backend.is_hollow()")], "lib"
-        "ledger::segment::tests::a_file_of_which_much_was_never_taken_is_packed_when_it_is_sealed";
     nothing_is_read_once_a_sealing_has_failed:
         [without!("ledger/segment.rs", "self.fall(&mut handle);")], "lib"
         "ledger::segment::tests::a_sealing_that_fails_anywhere_leaves_every_block_to_be_read_5_5";

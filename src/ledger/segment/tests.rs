@@ -274,33 +274,13 @@ fn what_redb_takes_beside_a_blocks_page_is_within_the_margin_5_10() {
 }
 
 #[test]
-fn a_file_of_which_much_was_never_taken_is_packed_when_it_is_sealed() {
-    let mut packed = 0;
-    for count in 20..60 {
-        let disk = Faulty::new();
-        let (segment, places) = of_blocks(&disk, count, 20_000);
-        let (hollow, ready) = (segment.backend().is_hollow(), segment.backend().file_bytes());
-        segment.seal(Timestamp::default(), &[]).unwrap();
-        check_blocks(&segment, &places, 20_000);
-        let bytes = segment.backend().file_bytes();
-        assert_eq!(bytes, disk.open("segment").unwrap().len().unwrap());
-        // A block's page, and what redb keeps of itself.
-        let most = u64::from(count) * (32 << 10) + (128 << 10);
-        assert!(bytes <= most || !hollow, "{count} blocks in {bytes} bytes of {ready}");
-        packed += u8::from(hollow);
-    }
-    assert!(packed > 10, "{packed}");
-}
-
-#[test]
 fn a_sealing_that_fails_anywhere_leaves_every_block_to_be_read_5_5() {
     // More than redb keeps in memory: after a failure it answers with nothing else.
     let (count, bytes) = (180, 100_000);
     let mut failed = 0;
-    for nth in (0..).step_by(3) {
+    for nth in 0.. {
         let disk = Faulty::new();
         let (segment, places) = of_blocks(&disk, count, bytes);
-        assert!(segment.backend().is_hollow(), "so that packing fails, too");
         disk.fail(Some(Failure::From(disk.asked().0 + nth, std::io::ErrorKind::Other)));
         let sealed = segment.seal(Timestamp::default(), &[]);
         disk.fail(None);
@@ -310,5 +290,5 @@ fn a_sealing_that_fails_anywhere_leaves_every_block_to_be_read_5_5() {
         }
         failed += 1;
     }
-    assert!(failed > 8, "{failed}");
+    assert!(failed > 4, "{failed}");
 }
